@@ -1,0 +1,1 @@
+//! The built-in apps, as bundles embedded in the binary.

@@ -1,0 +1,1 @@
+//! Guest SDK: write a task-based app as a component.

@@ -1,0 +1,1 @@
+//! The config tree: dotted flags, files, precedence, validation, help.

@@ -1,0 +1,1 @@
+//! Drives the engine core: log, payloads, driver and executor of one run.

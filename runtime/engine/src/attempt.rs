@@ -1,0 +1,161 @@
+//! The worker protocol: what an attempt carries to a worker, and what comes back.
+
+use crate::{AttemptId, Failure, OutcomeKind, WorkerId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use taps_payload::{Location, Transfer};
+use taps_schema::Kernels;
+
+/// Everything that a worker needs to run a task once. Serialisable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which attempt this is.
+    pub id: AttemptId,
+    /// Index of the component in the bundle.
+    pub component: u32,
+    /// Index of the task in that component's description.
+    pub task: u32,
+    /// Name of the task.
+    pub name: Arc<str>,
+    /// Arguments, in order.
+    pub arguments: Vec<Argument>,
+    /// Limits to enforce.
+    pub limits: Limits,
+    /// Seed of the task: H(run seed, name, n-th submission of that name).
+    pub seed: u64,
+    /// Who computes dense linear algebra.
+    pub kernels: Kernels,
+    /// Fault to act out, drawn by the core.
+    pub fault: Option<FaultPlan>,
+}
+
+/// Limits of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Wall-clock limit in milliseconds; `None` means no limit.
+    pub timeout_ms: Option<u64>,
+    /// Limit of the guest's own memory in bytes, windows not included.
+    pub memory_bytes: u64,
+    /// Limit of all windows together, in bytes.
+    pub window_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout_ms: None,
+            memory_bytes: 1 << 30,
+            window_bytes: 3 << 30,
+        }
+    }
+}
+
+/// One argument: where the bytes are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Argument {
+    /// Where the bytes are.
+    pub location: Location,
+    /// Declared type of the bytes.
+    pub media_type: Arc<str>,
+}
+
+/// What a worker says of a finished attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// Which attempt.
+    pub id: AttemptId,
+    /// The worker.
+    pub worker: WorkerId,
+    /// The outputs, or why there are none.
+    pub result: Result<Vec<Output>, Failure>,
+    /// When what happened.
+    pub timeline: Timeline,
+    /// How each argument travelled, in order; shorter when the attempt ended early.
+    pub inputs: Vec<Transfer>,
+    /// How each output travelled.
+    pub outputs: Vec<Transfer>,
+    /// Whether the sandbox was made for this attempt.
+    pub instantiation: Instantiation,
+    /// CPU time of the worker thread in nanoseconds, from receipt to report.
+    pub cpu_ns: u64,
+    /// Largest size of the guest's memory, in bytes; 0 without a sandbox.
+    pub peak_memory_bytes: u64,
+    /// Fault that was acted out.
+    pub injected: Option<FaultPlan>,
+    /// Notes on how the attempt ran, for example that `free` fell back to `epoch`.
+    pub notes: Vec<String>,
+}
+
+impl AttemptReport {
+    /// The typed outcome.
+    pub fn outcome(&self) -> OutcomeKind {
+        match &self.result {
+            Ok(_) => OutcomeKind::Ok,
+            Err(failure) => failure.outcome,
+        }
+    }
+}
+
+/// One output of a task, published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Where the bytes are.
+    pub location: Location,
+}
+
+/// Times of an attempt, in nanoseconds since the run began (monotonic). 0 where never reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The worker took the attempt.
+    pub received: u64,
+    /// The sandbox was ready and the arguments resolved.
+    pub task_start: u64,
+    /// The task function returned.
+    pub task_end: u64,
+    /// The outputs were published and the sandbox was given back.
+    pub finished: u64,
+}
+
+/// Where the sandbox of an attempt came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instantiation {
+    /// Made for this attempt.
+    Fresh,
+    /// Made ahead of time, used once.
+    Prewarmed,
+    /// Used before by the same app.
+    Reused,
+    /// There was none: the task ran natively, or ended before one was made.
+    None,
+}
+
+/// A fault that a worker, manager or launcher acts out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultPlan {
+    /// What to do.
+    pub action: FaultAction,
+    /// When to do it.
+    pub point: FaultPoint,
+}
+
+/// What a fault does; the names are those of the `failures` app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FaultAction {
+    /// The task returns an error.
+    Failure,
+}
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultPoint {
+    /// Before the task function is called.
+    Before,
+    /// While it runs.
+    During,
+    /// After it returned, before the outputs are published.
+    After,
+}

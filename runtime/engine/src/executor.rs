@@ -1,0 +1,112 @@
+//! What runs attempts.
+
+use crate::{Attempt, AttemptId, AttemptReport, Failure, OutputId, WorkerId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What an executor can do. Declared once, before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent yes-or-no facts, read by name"
+)]
+pub struct Capabilities {
+    /// The core names the worker of each attempt; otherwise the engine places it.
+    pub places: bool,
+    /// Results stay with the engine until fetched.
+    pub keeps_results: bool,
+    /// A running attempt can be cancelled.
+    pub cancels_running: bool,
+    /// A worker can be killed without harm to the others: `free` guests are allowed.
+    pub kills_workers: bool,
+    /// Workers see the paths of the host that the run was started on.
+    pub sees_host_paths: bool,
+    /// The loss of a worker is reported.
+    pub reports_worker_loss: bool,
+}
+
+/// One worker slot, as it joins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Its number.
+    pub id: WorkerId,
+    /// Host that it runs on.
+    pub host: String,
+    /// Cores that it may use.
+    pub cores: u32,
+    /// Memory that it may use, in bytes.
+    pub memory_bytes: u64,
+    /// Custom resources: name and amount.
+    pub resources: Vec<(String, u64)>,
+}
+
+/// What an executor tells the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ExecutorEvent {
+    /// A worker is ready.
+    WorkerJoined(WorkerInfo),
+    /// A worker is gone, with everything that was on it.
+    WorkerLost {
+        /// Which.
+        worker: WorkerId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// An attempt ended.
+    Finished(Box<AttemptReport>),
+    /// The executor cannot go on; outstanding attempts will not end.
+    Failed(Failure),
+}
+
+/// Where an executor delivers its events: the coordinator of the run.
+///
+/// `deliver` applies the events at once on the calling thread: it may call back into
+/// [`Executor::submit`] from within, so that a finishing worker finds its next attempt
+/// queued when the call returns, and no other thread needs to wake.
+pub trait EventSink: Send + Sync {
+    /// Applies the events. Never blocks for longer than it takes to apply them.
+    fn deliver(&self, events: Vec<ExecutorEvent>);
+}
+
+/// Runs attempts somewhere. Batch first; every method returns without waiting for tasks.
+pub trait Executor: Send + Sync {
+    /// Name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What the executor can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Starts the workers; each says `WorkerJoined` through the sink, possibly before this returns.
+    fn start(&self, sink: Arc<dyn EventSink>) -> Result<(), StartError>;
+
+    /// Takes attempts, each with the worker chosen by the core where it places.
+    fn submit(&self, batch: Vec<(Option<WorkerId>, Attempt)>);
+
+    /// Asks for attempts to end early. Each still gets its report.
+    fn cancel(&self, attempts: &[AttemptId]);
+
+    /// Fetches the bytes of a result that the engine kept.
+    fn fetch(&self, output: OutputId) -> Result<Vec<u8>, Failure>;
+
+    /// Tells that nobody can read these kept results any more.
+    fn release(&self, outputs: &[OutputId]);
+
+    /// Ends all workers and waits for them. Attempts still running are cancelled first.
+    fn shutdown(&self);
+}
+
+/// Why an executor could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A worker could not be started.
+    #[error("start worker {worker}: {source}")]
+    Worker {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The sandbox could not be set up.
+    #[error("set up the sandbox")]
+    Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

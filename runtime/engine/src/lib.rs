@@ -1,0 +1,21 @@
+//! The engine core, the executor trait, and the types that coordinator, executors and workers share.
+//!
+//! [`core::Core`] is the scheduler: a plain state machine that takes events and returns actions.
+//! It does no I/O, reads no clock and knows no wasmtime, so a seeded simulator drives it exactly
+//! as a real run does. [`Executor`] is what runs attempts; [`Attempt`] and [`AttemptReport`] are the worker
+//! protocol, the same in a thread, a process or on an engine's node, and therefore serialisable.
+
+pub mod core;
+
+mod attempt;
+mod executor;
+mod ids;
+mod outcome;
+
+pub use attempt::{
+    Argument, Attempt, AttemptReport, FaultAction, FaultPlan, FaultPoint, Instantiation, Limits,
+    Output, Timeline,
+};
+pub use executor::{Capabilities, EventSink, Executor, ExecutorEvent, StartError, WorkerInfo};
+pub use ids::{AttemptId, Generation, OutputId, TaskId, WorkerId};
+pub use outcome::{Failure, OutcomeKind, TrapKind};

@@ -1,0 +1,1 @@
+//! Dense kernels: gemm, syrk, trsm, potrf, for host and guest.

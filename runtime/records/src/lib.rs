@@ -1,0 +1,1 @@
+//! Event log, records and run directory.

@@ -1,0 +1,1 @@
+//! Sandboxed execution of components with wasmtime.
