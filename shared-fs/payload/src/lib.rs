@@ -1,5 +1,53 @@
 //! Payloads: immutable bytes that tasks exchange, and the windows through which guests see them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `reference` | names for payloads that travel between processes |
+//! | `store` | segments: shared memory with a life cycle, an account and recycling |
+//! | `mapping` | the system calls that map memory |
+//! | `window` | segments over guest memory; with `mapping`, all `unsafe` code of this crate |
+//! | `file` | payloads that stay in a file of the user: read, never mapped |
+//!
+//! A segment goes `free → writing → published → free`. The types hold the invariants: a
+//! [`WritableSegment`] has one owner and cannot be read, an [`OutputWindow`] owns the segment it
+//! shows, [`SegmentStore::publish`] wants it back first, and a [`Segment`] cannot be written. Its
+//! memory is recycled when the last [`std::sync::Arc`] of it is gone, so a window or a reader
+//! keeps its bytes as they are for as long as it lives.
+//!
+//! This crate never looks into a payload, knows no wasmtime, and starts no thread.
 
+mod file;
+#[expect(unsafe_code, reason = "the system calls that map memory, in one place")]
+mod mapping;
 mod reference;
+mod store;
+#[expect(
+    unsafe_code,
+    reason = "windows replace pages of guest memory, which only their callers can vouch for"
+)]
+mod window;
 
+pub use file::{FileError, FilePayload};
 pub use reference::{FileRef, Fingerprint, Location, SegmentId, SegmentRef, Transfer, Way};
+pub use store::{
+    FullReason, Segment, SegmentStore, StoreError, StoreInfo, StoreOptions, StoreStatistics,
+    WritableSegment,
+};
+pub use window::{
+    InputWindow, OutputWindow, SegmentMap, WindowError, WindowKey, WindowLimit, WindowLimits,
+    WindowSet, map_input, map_output,
+};
+
+/// Size of a huge page on the supported machines (x86-64, and aarch64 with 4 KiB pages).
+pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
+
+/// Size of a page of this machine: windows start at multiples of it.
+pub fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// `value` rounded up to a multiple of the power of two `unit`; none on overflow.
+fn round_up(value: u64, unit: u64) -> Option<u64> {
+    debug_assert!(unit.is_power_of_two(), "{unit} is not a power of two");
+    Some(value.checked_add(unit - 1)? & !(unit - 1))
+}

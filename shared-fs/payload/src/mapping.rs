@@ -1,0 +1,216 @@
+//! The system calls that map memory, each wrapped with the checks that it always needs.
+//!
+//! Nothing here knows of segments or guests.
+
+use rustix::{
+    io::Errno,
+    mm::{Advice, MapFlags, ProtFlags},
+};
+use std::{ffi::c_void, io, os::fd::AsFd};
+
+/// Whether guests share what they write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Writes go to pages of the mapping's own: the file cannot change.
+    Private,
+    /// Writes go to the file.
+    Shared,
+}
+
+/// Maps the file from its start over `[addr, addr + len)`, readable and writable.
+///
+/// Never read-only: the canonical ABI lets a guest choose where the host writes, and a host that
+/// writes to a read-only page dies (`realloc_into_an_input_window_leaves_the_payload_alone`).
+///
+/// On an error the range is memory again, zero or as it was.
+///
+/// # Safety
+///
+/// The range is private anonymous memory, page-aligned, that nothing on the host refers to. The
+/// file has at least `len` bytes, all of them allocated, and can never be shrunk.
+pub(crate) unsafe fn map_over(
+    addr: usize,
+    len: usize,
+    file: impl AsFd,
+    sharing: Sharing,
+) -> io::Result<()> {
+    let flags = match sharing {
+        Sharing::Private => MapFlags::PRIVATE,
+        Sharing::Shared => MapFlags::SHARED,
+    };
+    // SAFETY: the caller vouches that the range is memory that may be replaced, and that every
+    // access to the new mapping finds a page. Guarded by `full_store_is_refused_…` and
+    // `nobody_can_shrink_a_segment`.
+    let mapped = unsafe {
+        rustix::mm::mmap(
+            pointer(addr),
+            len,
+            ProtFlags::READ | ProtFlags::WRITE,
+            flags | MapFlags::FIXED | MapFlags::NORESERVE,
+            file,
+            0,
+        )
+    };
+    match mapped {
+        Ok(at) => {
+            debug_assert_eq!(at.expose_provenance(), addr, "a fixed mapping moved");
+            Ok(())
+        }
+        Err(error) => {
+            // Linux may have taken the old pages away before it failed. A hole in a guest's
+            // memory would be filled by the next mapping of anybody, so it must not stay.
+            // SAFETY: as above; the range is the caller's to replace.
+            if !unsafe { try_restore(addr, len) } {
+                // Refused, most likely for want of mappings. Then nothing was taken away, which
+                // this call tells: it fails if a page of the range is not mapped.
+                // SAFETY: as above; the content of the range is the caller's to discard.
+                unsafe { discard(addr, len) };
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Puts anonymous private zero memory over `[addr, addr + len)`, with the flags with which
+/// wasmtime's pool made it, so that the kernel merges it with its surroundings again.
+///
+/// Failing would leave a payload in memory that the next guest gets, so the process ends.
+///
+/// # Safety
+///
+/// The range is a mapping made by `map_over`, and nothing on the host refers into it.
+pub(crate) unsafe fn restore(addr: usize, len: usize) {
+    // SAFETY: the caller's promise. Guarded by `windows_undo_their_mappings` and
+    // `a_trap_with_windows_attached_leaves_nothing_behind`.
+    if !unsafe { try_restore(addr, len) } {
+        abort("a window could not be taken away from guest memory");
+    }
+}
+
+/// Makes `[addr, addr + len)`, which is private anonymous memory, read as zero.
+///
+/// # Safety
+///
+/// The range is private anonymous memory, page-aligned, and nothing on the host refers into it.
+pub(crate) unsafe fn discard(addr: usize, len: usize) {
+    if len == 0 {
+        return;
+    }
+    // SAFETY: the caller's promise: the content may go. Guarded by
+    // `detaching_leaves_zeros_in_the_whole_window`.
+    let discarded = unsafe { rustix::mm::madvise(pointer(addr), len, Advice::LinuxDontNeed) };
+    if discarded.is_err() {
+        abort("guest memory has a hole");
+    }
+}
+
+/// # Safety
+///
+/// As for `restore`.
+unsafe fn try_restore(addr: usize, len: usize) -> bool {
+    // SAFETY: the caller's promise: the range is memory that may be replaced.
+    let restored = unsafe {
+        rustix::mm::mmap_anonymous(
+            pointer(addr),
+            len,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+        )
+    };
+    restored.is_ok()
+}
+
+/// Ends the process: the memory of a guest is in a state in which no guest may run.
+fn abort(reason: &str) -> ! {
+    // Not a panic: unwinding would give the memory back to the pool.
+    eprintln!("taps-wasm: {reason}; the process ends, because no guest may run in such memory");
+    std::process::abort()
+}
+
+fn pointer(addr: usize) -> *mut c_void {
+    std::ptr::with_exposed_provenance_mut(addr)
+}
+
+/// A read-only mapping at an address that the kernel chose.
+#[derive(Debug)]
+pub(crate) struct HostMap {
+    addr: usize,
+    len: usize,
+}
+
+impl HostMap {
+    /// Maps the first `len` bytes of the file at a multiple of `alignment`, a power of two and a
+    /// multiple of the page size. `len` is a multiple of the page size, and not 0.
+    pub(crate) fn new(file: impl AsFd, len: usize, alignment: usize) -> io::Result<Self> {
+        debug_assert!(alignment.is_power_of_two() && len != 0);
+        let slack = alignment - rustix::param::page_size().min(alignment);
+        let reserved = len.checked_add(slack).ok_or(Errno::NOMEM)?;
+        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                reserved,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }?
+        .expose_provenance();
+        // From here on the reservation is unmapped as a whole on any error.
+        let whole = Self {
+            addr: start,
+            len: reserved,
+        };
+        let addr = start.next_multiple_of(alignment);
+        // SAFETY: the range lies in the reservation made above, which nothing refers to.
+        unsafe {
+            rustix::mm::mmap(
+                pointer(addr),
+                len,
+                ProtFlags::READ,
+                MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE,
+                file,
+                0,
+            )
+        }?;
+        std::mem::forget(whole);
+        drop(Self {
+            addr: start,
+            len: addr - start,
+        });
+        drop(Self {
+            addr: addr + len,
+            len: start + reserved - (addr + len),
+        });
+        Ok(Self { addr, len })
+    }
+
+    /// Start of the mapping.
+    pub(crate) fn addr(&self) -> usize {
+        self.addr
+    }
+
+    /// Asks the kernel for huge pages, now. Fails if one of them could not be made.
+    pub(crate) fn collapse(&self) -> io::Result<()> {
+        /// Linux 6.1; `libc` names it for glibc only.
+        const MADV_COLLAPSE: libc::c_int = 25;
+        // SAFETY: changes what pages the mapping is made of, not what they contain.
+        let result = unsafe { libc::madvise(pointer(self.addr), self.len, MADV_COLLAPSE) };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+}
+
+impl Drop for HostMap {
+    fn drop(&mut self) {
+        if self.len == 0 {
+            return;
+        }
+        // SAFETY: the range is this value's own; whoever made references into it borrowed this
+        // value. Guarded by `host_maps_leave_no_mapping_behind`.
+        let unmapped = unsafe { rustix::mm::munmap(pointer(self.addr), self.len) };
+        debug_assert!(unmapped.is_ok(), "unmapping failed: {unmapped:?}");
+    }
+}
