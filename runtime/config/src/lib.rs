@@ -1,1 +1,39 @@
-//! The config tree: dotted flags, files, precedence, validation, help.
+//! The configuration of a run: one tree, written as dotted flags or as TOML, with layers
+//! default < first file < later files < flags.
+//!
+//! [`preview`] looks at the arguments without a schema: which app, which executor, is help
+//! wanted. With the chosen app's description in a [`Schema`], [`resolve`] checks every value and
+//! gives a [`Resolved`] configuration, or *all* problems at once. [`Resolved::to_toml`] writes
+//! a file that resolves to itself, byte for byte. [`help`] renders the same tables of fields
+//! that validation uses.
+//!
+//! This crate reads config files and looks at paths that are granted; it never writes, never
+//! reads an environment variable and knows neither bundles nor the engine.
+
+mod arguments;
+mod error;
+mod fields;
+mod file;
+mod general;
+mod help;
+mod layers;
+mod paths;
+mod resolve;
+mod resolved;
+mod schema;
+mod suggest;
+mod toml_text;
+mod units;
+mod value;
+
+pub use arguments::{Preview, Switches, is_app_path, preview};
+pub use error::{ConfigError, ConfigErrors, Place, Problem};
+pub use fields::{FIRST_LEVEL_FLAGS, GeneralField, Rule, Section, general_sections};
+pub use general::{
+    DirFormat, EngineSettings, General, Instances, Interrupt, LogLevel, LoggingSettings,
+    PayloadSettings, RunSettings,
+};
+pub use help::{describe_kind, run_help};
+pub use resolve::resolve;
+pub use resolved::{Grant, GrantKind, Resolved};
+pub use schema::{PluginSchema, Schema};

@@ -1,0 +1,286 @@
+//! The command line of `run` as it is written, before any schema is known.
+
+use crate::error::{ConfigError, Place, Problem};
+use crate::fields::general_sections;
+use crate::file;
+use crate::layers::{Raw, Setting, Slot};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// How the command shows itself; no part of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, read by name"
+)]
+pub struct Switches {
+    /// `-h`, `--help`.
+    pub help: bool,
+    /// `--json`.
+    pub json: bool,
+    /// `--dry-run`.
+    pub dry_run: bool,
+    /// `-q`, `--quiet`.
+    pub quiet: bool,
+    /// `--no-progress`.
+    pub no_progress: bool,
+}
+
+/// What the arguments say before a schema is known. Problems are left to
+/// [`resolve`](crate::resolve), which reports them all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// The app that the last layer names, exactly as written: a name, or a path when
+    /// [`is_app_path`] says so.
+    pub app: Option<String>,
+    /// The executor that the last layer names, as written.
+    pub executor: Option<String>,
+    /// Switches.
+    pub switches: Switches,
+}
+
+/// Whether an app is named by the path of a bundle, a directory or a component.
+pub fn is_app_path(app: &str) -> bool {
+    let ends_with = |extension| {
+        Path::new(app)
+            .extension()
+            .is_some_and(|found| found.eq_ignore_ascii_case(extension))
+    };
+    app.contains('/') || app == "." || app == ".." || ends_with("taps") || ends_with("wasm")
+}
+
+/// First pass over the arguments of `run` (and the config files they name, relative to
+/// `start_dir`): enough to load the app and then to build the schema for the second.
+pub fn preview(args: &[OsString], start_dir: &Path) -> Preview {
+    let arguments = Arguments::parse(args);
+    let mut settings = Vec::new();
+    for config in &arguments.configs {
+        let loaded = file::load(config, start_dir, 0, &[]);
+        settings.extend(loaded.settings);
+    }
+    settings.extend(arguments.settings);
+    let named = |slot: Slot| {
+        let last = settings
+            .iter()
+            .rev()
+            .find(|setting| setting.key == slot.path());
+        last.and_then(|setting| setting.raw.text().map(str::to_owned))
+    };
+    Preview {
+        app: named(Slot::App),
+        executor: named(Slot::Executor),
+        switches: arguments.switches,
+    }
+}
+
+/// The command line, taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments {
+    /// Config files in order.
+    pub(crate) configs: Vec<String>,
+    /// Values in order; the layer is filled in by the caller.
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) switches: Switches,
+    pub(crate) errors: Vec<ConfigError>,
+}
+
+impl Arguments {
+    pub(crate) fn parse(args: &[OsString]) -> Self {
+        let mut parser = Parser {
+            rest: args,
+            found: Self::default(),
+            app: None,
+        };
+        while let Some(argument) = parser.next() {
+            if argument == "--" {
+                while let Some(positional) = parser.next() {
+                    parser.positional(positional);
+                }
+            } else if let Some(long) = argument.strip_prefix("--") {
+                parser.long(&argument, long);
+            } else if is_flag(&argument) {
+                parser.short(&argument);
+            } else {
+                parser.positional(argument);
+            }
+        }
+        parser.found
+    }
+}
+
+/// Whether an argument is a flag rather than a value: negative numbers and `-` are values.
+fn is_flag(argument: &str) -> bool {
+    let mut characters = argument.chars();
+    characters.next() == Some('-')
+        && characters
+            .next()
+            .is_some_and(|second| !second.is_ascii_digit() && second != '.')
+}
+
+struct Parser<'a> {
+    rest: &'a [OsString],
+    found: Arguments,
+    app: Option<String>,
+}
+
+impl Parser<'_> {
+    /// The next argument that is UTF-8; others are reported and passed over.
+    fn next(&mut self) -> Option<String> {
+        while let Some((first, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            if let Some(text) = first.to_str() {
+                return Some(text.to_owned());
+            }
+            let shown = first.to_string_lossy().into_owned();
+            self.error(Place::Argument(shown), Problem::NotUtf8);
+        }
+        None
+    }
+
+    /// The next argument if it can be the value of a flag.
+    fn value(&mut self) -> Option<String> {
+        let next = self.rest.first()?;
+        if next.to_str().is_some_and(is_flag) {
+            return None;
+        }
+        self.next()
+    }
+
+    fn error(&mut self, place: Place, problem: Problem) {
+        self.found.errors.push(ConfigError::new(place, problem));
+    }
+
+    fn positional(&mut self, argument: String) {
+        if self.app.is_some() {
+            self.error(Place::Argument(argument), Problem::Unexpected);
+            return;
+        }
+        self.app = Some(argument.clone());
+        self.found.settings.push(Setting {
+            key: Slot::App.path(),
+            raw: Raw::Text(argument.clone()),
+            place: Place::Argument(argument),
+            layer: 0,
+        });
+    }
+
+    fn short(&mut self, argument: &str) {
+        match argument {
+            "-h" => self.found.switches.help = true,
+            "-q" => self.found.switches.quiet = true,
+            "-c" => self.configs("-c", None),
+            _ => {
+                if let Some(attached) = argument.strip_prefix("-c") {
+                    let file = attached.strip_prefix('=').unwrap_or(attached);
+                    self.configs("-c", Some(file.to_owned()));
+                } else {
+                    let place = Place::Flag(argument.to_owned());
+                    self.error(place, Problem::UnknownFlag { nearest: None });
+                }
+            }
+        }
+    }
+
+    fn long(&mut self, argument: &str, long: &str) {
+        let (name, attached) = match long.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (long, None),
+        };
+        let flag = argument.split('=').next().unwrap_or(argument).to_owned();
+        let dashed = name.replace('_', "-");
+        if let Some(switch) = self.switch(&dashed) {
+            *switch = true;
+            if attached.is_some() {
+                self.error(Place::Flag(flag), Problem::TakesNoValue);
+            }
+        } else if dashed == "config" {
+            self.configs(&flag, attached);
+        } else if let Some(value) = attached.or_else(|| self.value()) {
+            self.found.settings.push(Setting {
+                key: canonical_key(name),
+                raw: Raw::Text(value),
+                place: Place::Flag(flag),
+                layer: 0,
+            });
+        } else {
+            self.error(Place::Flag(flag.clone()), Problem::NoValue { flag });
+        }
+    }
+
+    fn switch(&mut self, name: &str) -> Option<&mut bool> {
+        let switches = &mut self.found.switches;
+        match name {
+            "help" => Some(&mut switches.help),
+            "json" => Some(&mut switches.json),
+            "dry-run" => Some(&mut switches.dry_run),
+            "quiet" => Some(&mut switches.quiet),
+            "no-progress" => Some(&mut switches.no_progress),
+            _ => None,
+        }
+    }
+
+    /// `-c FILE [FILE …]`, or just the attached file.
+    fn configs(&mut self, flag: &str, attached: Option<String>) {
+        if let Some(file) = attached {
+            self.found.configs.push(file);
+            return;
+        }
+        let before = self.found.configs.len();
+        while let Some(file) = self.value() {
+            self.found.configs.push(file);
+        }
+        if self.found.configs.len() == before {
+            let flag = flag.to_owned();
+            self.error(Place::Flag(flag.clone()), Problem::NoValue { flag });
+        }
+    }
+}
+
+/// The path in the tree that a flag's name stands for: aliases expanded, dashes as underscores
+/// in the names of fields (but not in keys of tables below them).
+fn canonical_key(name: &str) -> Vec<String> {
+    let mut parts: Vec<String> = name.split('.').map(str::to_owned).collect();
+    let underscored = |part: &String| part.replace('-', "_");
+    let first = underscored(&parts[0]);
+    for slot in [Slot::Executor, Slot::Filter, Slot::Transformer] {
+        if first == slot.what() {
+            parts.insert(0, "engine".to_owned());
+        }
+    }
+    if parts.len() == 1 {
+        for section in general_sections() {
+            for general in &section.fields {
+                let alias = general.alias.map(|alias| alias.replace('-', "_"));
+                if alias.is_some_and(|alias| alias == first) {
+                    let path = format!("{}.{}", section.name, general.field.name);
+                    return path.split('.').map(str::to_owned).collect();
+                }
+            }
+        }
+    }
+    let names = 1 + Slot::ALL
+        .iter()
+        .map(|slot| slot.path().len())
+        .chain(general_sections().iter().map(|s| s.name.split('.').count()))
+        .filter(|&depth| {
+            let head: Vec<String> = parts.iter().take(depth).map(underscored).collect();
+            is_section(&head)
+        })
+        .max()
+        .unwrap_or(0);
+    for part in parts.iter_mut().take(names) {
+        *part = underscored(part);
+    }
+    if parts.len() == names && parts[names - 1] == "name" && Slot::at(&parts[..names - 1]).is_some()
+    {
+        parts.pop();
+    }
+    parts
+}
+
+fn is_section(path: &[String]) -> bool {
+    Slot::at(path).is_some()
+        || general_sections()
+            .iter()
+            .any(|section| section.name.split('.').eq(path.iter().map(String::as_str)))
+}

@@ -1,0 +1,327 @@
+//! The general fields: the one table from which flags, validation, `config.toml` and help come.
+
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+use taps_schema::{ConfigField, FieldKind};
+
+/// A section of the configuration that does not depend on the app or a plugin.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// Dotted name, as in TOML.
+    pub name: &'static str,
+    /// Heading in help.
+    pub title: &'static str,
+    /// Fields, in the order in which they are shown and written.
+    pub fields: Vec<GeneralField>,
+}
+
+/// One general field.
+#[derive(Clone, Debug)]
+pub struct GeneralField {
+    /// Name, type, default and help.
+    pub field: ConfigField,
+    /// Checks beyond the type.
+    pub rule: Rule,
+    /// Short flag besides the dotted one, without its dashes.
+    pub alias: Option<&'static str>,
+}
+
+/// Checks of a value beyond its type, and the form in which it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Nothing more.
+    None,
+    /// A size: kept as text with a unit.
+    Size,
+    /// A number from 0 to 255, or one of the names of [`LogLevel`](crate::LogLevel).
+    LogLevel,
+    /// A file name without directories that the run directory does not use otherwise.
+    FileName,
+    /// A pattern as [`DirFormat`](crate::DirFormat) reads it.
+    DirFormat,
+    /// A table of text.
+    TextTable,
+}
+
+/// Flags of `run` that are no part of the configuration, with their help.
+pub const FIRST_LEVEL_FLAGS: [(&str, &str); 6] = [
+    (
+        "-c, --config FILE…",
+        "TOML files, read in order; a later one wins over an earlier one, a flag over all.",
+    ),
+    (
+        "--dry-run",
+        "Check the configuration, print it as TOML, and run nothing.",
+    ),
+    ("--json", "Print one JSON object on stdout at the end."),
+    (
+        "-q, --quiet",
+        "No progress and no summary; errors are still shown.",
+    ),
+    ("--no-progress", "No progress bar, even on a terminal."),
+    (
+        "-h, --help",
+        "Help; with an app or an executor named, also their fields.",
+    ),
+];
+
+/// The general sections, in the order in which they are shown and written.
+pub fn general_sections() -> &'static [Section] {
+    &SECTIONS
+}
+
+static SECTIONS: LazyLock<Vec<Section>> =
+    LazyLock::new(|| vec![engine(), payload(), logging(), run()]);
+
+fn field(name: &str, kind: FieldKind, default: Value, help: &str) -> GeneralField {
+    let optional = default.is_null();
+    GeneralField {
+        field: ConfigField {
+            name: name.to_owned(),
+            kind,
+            help: help.to_owned(),
+            default: (!optional).then_some(default),
+            optional,
+        },
+        rule: Rule::None,
+        alias: None,
+    }
+}
+
+impl GeneralField {
+    fn rule(self, rule: Rule) -> Self {
+        Self { rule, ..self }
+    }
+
+    fn alias(self, alias: &'static str) -> Self {
+        Self {
+            alias: Some(alias),
+            ..self
+        }
+    }
+
+    /// A field with a default that `none` may null.
+    fn nullable(mut self) -> Self {
+        self.field.optional = true;
+        self
+    }
+}
+
+fn integer(min: i64, max: i64) -> FieldKind {
+    FieldKind::Integer {
+        min: Some(min),
+        max: Some(max),
+    }
+}
+
+fn words(values: &[&str]) -> FieldKind {
+    FieldKind::Enum {
+        values: values.iter().map(|&value| value.to_owned()).collect(),
+    }
+}
+
+/// Outcomes that a retry may mend: all but success, a parent's failure and a wish to stop.
+const RETRIED: [&str; 8] = [
+    "task-error",
+    "trap",
+    "out-of-memory",
+    "timeout",
+    "program-error",
+    "worker-lost",
+    "payload-error",
+    "engine-error",
+];
+
+fn engine() -> Section {
+    let retry_on = FieldKind::List {
+        item: Box::new(words(&RETRIED)),
+    };
+    let timeout = FieldKind::Float {
+        min: Some(0.001),
+        max: Some(31_536_000.0),
+    };
+    let fields = vec![
+        field(
+            "task_record_file_name",
+            FieldKind::String,
+            json!("tasks.jsonl"),
+            "File in the run directory for one JSON line per task; `none` writes none.",
+        )
+        .rule(Rule::FileName)
+        .nullable(),
+        field(
+            "retries",
+            integer(0, 1_000_000),
+            json!(0),
+            "How often a failed task is tried again.",
+        )
+        .alias("retries"),
+        field(
+            "retry_on",
+            retry_on,
+            json!(RETRIED),
+            "Outcomes that are tried again.",
+        )
+        .alias("retry-on"),
+        field(
+            "retry_backoff_ms",
+            integer(0, 86_400_000),
+            json!(0),
+            "Pause in milliseconds before the first retry; it doubles with each one after.",
+        )
+        .alias("retry-backoff-ms"),
+        field(
+            "task_timeout",
+            timeout,
+            Value::Null,
+            "Wall-clock limit of an attempt, in seconds.",
+        )
+        .alias("task-timeout"),
+        field(
+            "task_memory",
+            FieldKind::String,
+            Value::Null,
+            "Memory limit of a task's sandbox: a size such as `1 GiB`, or a number of MB.",
+        )
+        .rule(Rule::Size)
+        .alias("task-memory"),
+        field(
+            "kernels",
+            words(&["host", "guest"]),
+            json!("host"),
+            "Who computes dense linear algebra: the host at native speed, or the guest with the \
+             same bits on every machine.",
+        )
+        .alias("kernels"),
+        field(
+            "instances",
+            words(&["fresh", "prewarmed", "reuse"]),
+            json!("fresh"),
+            "Sandbox of a task: made for it, made ahead of time, or used again until one traps.",
+        )
+        .alias("instances"),
+        field(
+            "max_outstanding",
+            integer(1, 100_000_000),
+            json!(100_000),
+            "Submitted and unfinished tasks at which `submit` blocks.",
+        )
+        .alias("max-outstanding"),
+        field(
+            "interrupt",
+            words(&["epoch", "free"]),
+            json!("epoch"),
+            "How a running guest is interrupted: by checks in its code, or, where the executor \
+             can, by killing its worker (faster tight loops).",
+        )
+        .alias("interrupt"),
+    ];
+    Section {
+        name: "engine",
+        title: "Engine",
+        fields,
+    }
+}
+
+fn payload() -> Section {
+    let fields = vec![
+        field(
+            "inline_max_bytes",
+            integer(0, 1 << 24),
+            json!(65_536),
+            "Largest payload that travels with the call instead of through a segment.",
+        ),
+        field(
+            "map_min_bytes",
+            integer(0, i64::MAX),
+            json!(1_048_576),
+            "Smallest payload that is mapped into the guest instead of read.",
+        ),
+        field(
+            "limit",
+            FieldKind::String,
+            Value::Null,
+            "Limit of all payloads held in memory at a time: a size, or a number of MB.",
+        )
+        .rule(Rule::Size),
+    ];
+    Section {
+        name: "engine.payload",
+        title: "Payloads",
+        fields,
+    }
+}
+
+fn logging() -> Section {
+    let levels = "TRACE, DEBUG, INFO, APP, RUN, WARNING, ERROR, CRITICAL, or a number";
+    let fields = vec![
+        field(
+            "level",
+            FieldKind::String,
+            json!("INFO"),
+            &format!("Least weight of a line on the terminal: {levels}."),
+        )
+        .rule(Rule::LogLevel)
+        .alias("log-level"),
+        field(
+            "file_level",
+            FieldKind::String,
+            Value::Null,
+            "Least weight of a line in the log file; `none` means the same as `level`.",
+        )
+        .rule(Rule::LogLevel),
+        field(
+            "file_name",
+            FieldKind::String,
+            json!("log.txt"),
+            "Log file in the run directory; `none` writes none.",
+        )
+        .rule(Rule::FileName)
+        .nullable(),
+    ];
+    Section {
+        name: "logging",
+        title: "Logging",
+        fields,
+    }
+}
+
+fn run() -> Section {
+    let fields = vec![
+        field(
+            "dir_format",
+            FieldKind::String,
+            json!("runs/{name}_{executor}_{timestamp}"),
+            "Run directory, with the placeholders {name}, {executor} and {timestamp}.",
+        )
+        .rule(Rule::DirFormat)
+        .alias("run-dir"),
+        field(
+            "env_vars",
+            FieldKind::Table,
+            json!({}),
+            "Environment variables that tasks see; they see no others.",
+        )
+        .rule(Rule::TextTable)
+        .nullable(),
+        field(
+            "seed",
+            integer(0, i64::MAX),
+            json!(0),
+            "Seed of everything random in the run: equal seeds, equal runs.",
+        )
+        .alias("seed"),
+        field(
+            "repeat",
+            integer(1, 1_000_000),
+            json!(1),
+            "How often to run, each time in a run directory of its own.",
+        )
+        .alias("repeat"),
+    ];
+    Section {
+        name: "run",
+        title: "Run",
+        fields,
+    }
+}

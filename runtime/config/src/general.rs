@@ -1,0 +1,318 @@
+//! The general settings as typed values.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use taps_schema::Kernels;
+
+/// Settings that every run has, whatever its app and executor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct General {
+    /// Section `[engine]`.
+    pub engine: EngineSettings,
+    /// Section `[logging]`.
+    pub logging: LoggingSettings,
+    /// Section `[run]`.
+    pub run: RunSettings,
+}
+
+/// Section `[engine]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineSettings {
+    /// File name of the task records within the run directory; `None` writes none.
+    pub task_record_file_name: Option<String>,
+    /// Attempts of a task after the first.
+    pub retries: u32,
+    /// Names of the outcomes that are tried again.
+    pub retry_on: Vec<String>,
+    /// Pause before the first retry; it doubles with each one after.
+    pub retry_backoff: Duration,
+    /// Wall-clock limit of an attempt.
+    pub task_timeout: Option<Duration>,
+    /// Limit of a sandbox's own memory; `None` leaves the app's own word or the built-in limit.
+    pub task_memory_bytes: Option<u64>,
+    /// Who computes dense linear algebra.
+    pub kernels: Kernels,
+    /// Where the sandbox of a task comes from.
+    pub instances: Instances,
+    /// Submitted and unfinished tasks at which `submit` blocks.
+    pub max_outstanding: u32,
+    /// How a running guest is interrupted.
+    pub interrupt: Interrupt,
+    /// Section `[engine.payload]`.
+    pub payload: PayloadSettings,
+}
+
+/// Section `[engine.payload]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadSettings {
+    /// Largest payload that travels with the call.
+    pub inline_max_bytes: u64,
+    /// Smallest payload that is mapped instead of read.
+    pub map_min_bytes: u64,
+    /// Limit of all payloads held in memory at a time.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Section `[logging]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggingSettings {
+    /// Least weight of a line shown on the terminal.
+    pub level: LogLevel,
+    /// Least weight of a line in the log file; `level` unless set.
+    pub file_level: LogLevel,
+    /// File name of the log within the run directory; `None` writes none.
+    pub file_name: Option<String>,
+}
+
+/// Section `[run]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSettings {
+    /// Pattern of the run directory.
+    pub dir_format: DirFormat,
+    /// Environment variables that tasks see.
+    pub env_vars: BTreeMap<String, String>,
+    /// Seed of everything random in the run.
+    pub seed: u64,
+    /// How often the app runs, each time in a run directory of its own.
+    pub repeat: u32,
+}
+
+/// Where the sandbox of a task comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Instances {
+    /// Made for the task when it starts.
+    #[default]
+    Fresh,
+    /// Made ahead of time, used once.
+    Prewarmed,
+    /// Used again for tasks of the same app until one traps.
+    Reuse,
+}
+
+/// How a running guest is interrupted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Interrupt {
+    /// By checks compiled into the guest.
+    #[default]
+    Epoch,
+    /// By killing its worker, where the executor can; elsewhere as `Epoch`.
+    Free,
+}
+
+/// Weight of a log line: TaPS's numbers and names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogLevel(pub u8);
+
+impl LogLevel {
+    /// Names and numbers, ascending.
+    pub const NAMED: [(&'static str, Self); 8] = [
+        ("TRACE", Self(5)),
+        ("DEBUG", Self(10)),
+        ("INFO", Self(20)),
+        ("APP", Self(21)),
+        ("RUN", Self(22)),
+        ("WARNING", Self(30)),
+        ("ERROR", Self(40)),
+        ("CRITICAL", Self(50)),
+    ];
+
+    /// The level of that name, whatever its case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let name = if name.eq_ignore_ascii_case("warn") {
+            "WARNING"
+        } else {
+            name
+        };
+        Self::NAMED
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|&(_, level)| level)
+    }
+}
+
+/// Pattern of the run directory: text with the placeholders `{name}`, `{executor}` and
+/// `{timestamp}`; a brace itself is doubled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirFormat(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Name,
+    Executor,
+    Timestamp,
+}
+
+impl DirFormat {
+    /// Reads a pattern, or says what is wrong with it.
+    pub fn parse(pattern: &str) -> Result<Self, String> {
+        if pattern.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        if pattern.contains('\0') {
+            return Err("has a NUL character".to_owned());
+        }
+        let mut pieces = Vec::new();
+        let mut text = String::new();
+        let mut rest = pattern;
+        while let Some(character) = rest.chars().next() {
+            rest = &rest[character.len_utf8()..];
+            match character {
+                '{' | '}' if rest.starts_with(character) => {
+                    text.push(character);
+                    rest = &rest[1..];
+                }
+                '{' => {
+                    let Some((word, after)) = rest.split_once('}') else {
+                        return Err("has a `{` without `}`".to_owned());
+                    };
+                    pieces.push(Piece::Text(std::mem::take(&mut text)));
+                    pieces.push(Piece::placeholder(word)?);
+                    rest = after;
+                }
+                '}' => return Err("has a `}` without `{`".to_owned()),
+                other => text.push(other),
+            }
+        }
+        pieces.push(Piece::Text(text));
+        Ok(Self(pieces))
+    }
+
+    /// The directory for these values.
+    pub fn render(&self, name: &str, executor: &str, timestamp: &str) -> String {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.as_str(),
+                Piece::Name => name,
+                Piece::Executor => executor,
+                Piece::Timestamp => timestamp,
+            })
+            .collect()
+    }
+}
+
+impl Piece {
+    fn placeholder(word: &str) -> Result<Self, String> {
+        match word {
+            "name" => Ok(Self::Name),
+            "executor" => Ok(Self::Executor),
+            "timestamp" => Ok(Self::Timestamp),
+            _ => Err(format!(
+                "has the unknown placeholder {{{}}}",
+                crate::error::one_line(word)
+            )),
+        }
+    }
+}
+
+impl General {
+    /// The typed form of validated sections. A value that validation let through in another
+    /// form than expected falls back to the setting's neutral value.
+    pub(crate) fn from_sections(sections: &BTreeMap<&str, Map<String, Value>>) -> Self {
+        let empty = Map::new();
+        let section = |name: &str| Values(sections.get(name).unwrap_or(&empty));
+        let logging = section("logging");
+        let level = logging.level("level").unwrap_or(LogLevel(20));
+        Self {
+            engine: EngineSettings::from_values(&section("engine"), &section("engine.payload")),
+            logging: LoggingSettings {
+                level,
+                file_level: logging.level("file_level").unwrap_or(level),
+                file_name: logging.text("file_name"),
+            },
+            run: RunSettings::from_values(&section("run")),
+        }
+    }
+}
+
+impl EngineSettings {
+    fn from_values(engine: &Values<'_>, payload: &Values<'_>) -> Self {
+        Self {
+            task_record_file_name: engine.text("task_record_file_name"),
+            retries: engine.number("retries"),
+            retry_on: engine.texts("retry_on"),
+            retry_backoff: Duration::from_millis(engine.number("retry_backoff_ms")),
+            task_timeout: engine
+                .0
+                .get("task_timeout")
+                .and_then(Value::as_f64)
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            task_memory_bytes: engine.size("task_memory"),
+            kernels: match engine.text("kernels").as_deref() {
+                Some("guest") => Kernels::Guest,
+                _ => Kernels::Host,
+            },
+            instances: match engine.text("instances").as_deref() {
+                Some("prewarmed") => Instances::Prewarmed,
+                Some("reuse") => Instances::Reuse,
+                _ => Instances::Fresh,
+            },
+            max_outstanding: engine.number("max_outstanding"),
+            interrupt: match engine.text("interrupt").as_deref() {
+                Some("free") => Interrupt::Free,
+                _ => Interrupt::Epoch,
+            },
+            payload: PayloadSettings {
+                inline_max_bytes: payload.number("inline_max_bytes"),
+                map_min_bytes: payload.number("map_min_bytes"),
+                limit_bytes: payload.size("limit"),
+            },
+        }
+    }
+}
+
+impl RunSettings {
+    fn from_values(run: &Values<'_>) -> Self {
+        let pattern = run.text("dir_format").unwrap_or_default();
+        Self {
+            dir_format: DirFormat::parse(&pattern).unwrap_or(DirFormat(Vec::new())),
+            env_vars: match run.0.get("env_vars") {
+                Some(Value::Object(variables)) => variables
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                    .collect(),
+                _ => BTreeMap::new(),
+            },
+            seed: run.number("seed"),
+            repeat: run.number("repeat"),
+        }
+    }
+}
+
+/// Reads typed values from a validated section.
+struct Values<'a>(&'a Map<String, Value>);
+
+impl Values<'_> {
+    fn text(&self, key: &str) -> Option<String> {
+        self.0.get(key)?.as_str().map(str::to_owned)
+    }
+
+    fn texts(&self, key: &str) -> Vec<String> {
+        let items = self.0.get(key).and_then(Value::as_array);
+        items
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect()
+    }
+
+    fn number<T: TryFrom<u64> + Default>(&self, key: &str) -> T {
+        let number = self.0.get(key).and_then(Value::as_u64);
+        number
+            .and_then(|number| T::try_from(number).ok())
+            .unwrap_or_default()
+    }
+
+    fn size(&self, key: &str) -> Option<u64> {
+        crate::units::parse_size(self.0.get(key)?.as_str()?)
+    }
+
+    fn level(&self, key: &str) -> Option<LogLevel> {
+        match self.0.get(key)? {
+            Value::String(name) => LogLevel::from_name(name),
+            number => u8::try_from(number.as_u64()?).ok().map(LogLevel),
+        }
+    }
+}

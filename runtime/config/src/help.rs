@@ -1,0 +1,256 @@
+//! Help of `run`, from the same fields as validation.
+
+use crate::fields::{FIRST_LEVEL_FLAGS, Rule, general_sections};
+use crate::layers::{Slot, same_word};
+use crate::schema::{PluginSchema, Schema};
+use crate::value::describe;
+use serde_json::Value;
+use std::fmt::Write;
+use taps_schema::{AppDescription, ConfigField, FieldKind};
+
+/// What a kind allows, in words that follow "expected".
+pub fn describe_kind(kind: &FieldKind) -> String {
+    match kind {
+        FieldKind::Bool => "`true` or `false`".to_owned(),
+        FieldKind::Integer { min, max } => {
+            let max = max.filter(|&max| max < i64::MAX);
+            let min = min.filter(|&min| min > i64::MIN);
+            format!("a whole number{}", range(min, max))
+        }
+        FieldKind::Float { min, max } => format!("a number{}", range(*min, *max)),
+        FieldKind::String => "text".to_owned(),
+        FieldKind::Enum { values } => format!("one of {}", values.join(", ")),
+        FieldKind::List { item } => {
+            format!("a list (a repeated flag, or JSON) of {}", plural(item))
+        }
+        FieldKind::Table => {
+            "a table, on the command line as JSON such as `{\"key\": 1}`".to_owned()
+        }
+        FieldKind::InputFile => "the path of a file".to_owned(),
+        FieldKind::InputDir => "the path of a directory".to_owned(),
+        FieldKind::OutputDir => "the path of a directory to write to".to_owned(),
+    }
+}
+
+fn plural(item: &FieldKind) -> String {
+    match item {
+        FieldKind::Enum { values } => values.join(", "),
+        FieldKind::String => "texts".to_owned(),
+        FieldKind::InputFile => "files".to_owned(),
+        FieldKind::InputDir | FieldKind::OutputDir => "directories".to_owned(),
+        FieldKind::Integer { min, max } => format!("whole numbers{}", range(*min, *max)),
+        FieldKind::Float { min, max } => format!("numbers{}", range(*min, *max)),
+        other => format!("items, each {}", describe_kind(other)),
+    }
+}
+
+fn range<T: std::fmt::Display>(min: Option<T>, max: Option<T>) -> String {
+    match (min, max) {
+        (Some(min), Some(max)) => format!(" from {min} to {max}"),
+        (Some(min), None) => format!(" of at least {min}"),
+        (None, Some(max)) => format!(" of at most {max}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// Help of `run`, wrapped to `width` columns: usage, the chosen app's fields, the chosen
+/// executor's (the default one when none is named), and the general options by group. The names
+/// are those of [`Preview`](crate::Preview); one that is not in the schema is said to be unknown.
+pub fn run_help(
+    schema: &Schema,
+    app: Option<&str>,
+    executor: Option<&str>,
+    width: usize,
+) -> String {
+    let mut page = Page {
+        text: String::new(),
+        width: width.clamp(40, 100),
+    };
+    page.usage(schema, app);
+    if let Some(name) = app {
+        page.app(schema, name);
+    }
+    let executor = executor.unwrap_or(Schema::DEFAULT_EXECUTOR);
+    page.executor(schema, executor);
+    page.heading("Options");
+    for (flags, help) in FIRST_LEVEL_FLAGS {
+        page.entry(flags, &[help]);
+    }
+    for section in general_sections() {
+        page.heading(&format!("{} options", section.title));
+        for general in &section.fields {
+            let mut flags = flag(section.name, &general.field);
+            if let Some(alias) = general.alias {
+                flags = format!("--{alias}, {flags}");
+            }
+            page.field(&flags, &general.field, general.rule);
+        }
+    }
+    page.plugins(schema);
+    page.text
+}
+
+struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    fn usage(&mut self, schema: &Schema, app: Option<&str>) {
+        let shown = app.unwrap_or("APP");
+        self.paragraph(
+            0,
+            "Run an app, every task in its own sandbox, and check its result.",
+        );
+        self.heading("Usage");
+        self.line(
+            2,
+            &format!("taps-wasm run {shown} [--app.FIELD VALUE]… [OPTIONS]"),
+        );
+        self.line(2, "taps-wasm run -c config.toml [FILE]… [OPTIONS]");
+        if app.is_some() {
+            return;
+        }
+        self.heading("Apps");
+        for known in &schema.apps {
+            self.entry(&known.name, &[first_line(&known.summary)]);
+        }
+        self.paragraph(
+            2,
+            "or the path of a bundle (.taps), a directory, or a component (.wasm). \
+             `taps-wasm run APP --help` shows the fields of an app.",
+        );
+    }
+
+    fn app(&mut self, schema: &Schema, name: &str) {
+        let bundles = schema.bundles.iter().filter(|(written, _)| written == name);
+        let found: Option<&AppDescription> = bundles
+            .map(|(_, description)| description)
+            .chain(schema.apps.iter().filter(|app| same_word(&app.name, name)))
+            .next();
+        let Some(app) = found else {
+            self.heading(&format!("App {name}: unknown"));
+            return;
+        };
+        self.heading(&format!("App {}", app.name));
+        self.paragraph(2, &app.summary);
+        for field in &app.config {
+            self.field(&flag("app", field), field, Rule::None);
+        }
+    }
+
+    fn executor(&mut self, schema: &Schema, name: &str) {
+        let found = schema
+            .executors
+            .iter()
+            .find(|plugin| same_word(&plugin.name, name));
+        let Some(executor) = found else {
+            self.heading(&format!("Executor {name}: unknown"));
+            return;
+        };
+        self.heading(&format!("Executor {}", executor.name));
+        self.paragraph(2, &executor.summary);
+        for field in &executor.fields {
+            let dotted = flag(Slot::Executor.section(), field);
+            let short = flag("executor", field);
+            self.field(&format!("{short}, {dotted}"), field, Rule::None);
+        }
+    }
+
+    fn plugins(&mut self, schema: &Schema) {
+        self.heading("Choices");
+        let names = |plugins: &[PluginSchema], none: bool| {
+            let none = none.then_some("none").into_iter();
+            let names = plugins.iter().map(|plugin| plugin.name.as_str());
+            none.chain(names).collect::<Vec<_>>().join(", ")
+        };
+        let executors = format!("One of {}.", names(&schema.executors, false));
+        let default = format!("[default: {}]", Schema::DEFAULT_EXECUTOR);
+        self.entry("--executor, --engine.executor", &[&executors, &default]);
+        let filters = format!("One of {}.", names(&schema.filters, true));
+        self.entry("--filter, --engine.filter", &[&filters, "[default: none]"]);
+        let transformers = format!("One of {}.", names(&schema.transformers, true));
+        self.entry(
+            "--transformer, --engine.transformer",
+            &[&transformers, "[default: none]"],
+        );
+        self.text.push('\n');
+        self.paragraph(
+            0,
+            "Flags take dashes or underscores, `--flag value` or `--flag=value`. `none` nulls an \
+             optional field. Lists are JSON or a repeated flag, tables are JSON. Every flag is \
+             also a key of a config file: `--engine.retries 3` is `retries = 3` under `[engine]`.",
+        );
+    }
+
+    fn field(&mut self, flags: &str, field: &ConfigField, rule: Rule) {
+        let mut facts = format!("[{}]", describe(&field.kind, rule));
+        match &field.default {
+            Some(default) => {
+                let _ = write!(facts, " [default: {}]", plain(default));
+            }
+            None if field.optional => facts.push_str(" [default: none]"),
+            None => facts.push_str(" [required]"),
+        }
+        self.entry(flags, &[&field.help, &facts]);
+    }
+
+    fn heading(&mut self, title: &str) {
+        let _ = write!(self.text, "\n{title}:\n");
+    }
+
+    fn line(&mut self, indent: usize, line: &str) {
+        let _ = writeln!(self.text, "{:indent$}{line}", "");
+    }
+
+    fn entry(&mut self, flags: &str, paragraphs: &[&str]) {
+        self.line(2, flags);
+        for paragraph in paragraphs {
+            self.paragraph(10, paragraph);
+        }
+    }
+
+    /// Words filled into lines; a blank line in `text` separates paragraphs.
+    fn paragraph(&mut self, indent: usize, text: &str) {
+        for paragraph in text.split("\n\n") {
+            let mut line = String::new();
+            let mut columns = indent;
+            for word in paragraph.split_whitespace() {
+                let length = word.chars().count();
+                if !line.is_empty() && columns + 1 + length > self.width {
+                    self.line(indent, &std::mem::take(&mut line));
+                    columns = indent;
+                }
+                if !line.is_empty() {
+                    line.push(' ');
+                    columns += 1;
+                }
+                line.push_str(word);
+                columns += length;
+            }
+            if !line.is_empty() {
+                self.line(indent, &line);
+            }
+        }
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn flag(section: &str, field: &ConfigField) -> String {
+    format!("--{section}.{}", field.name.replace('_', "-"))
+}
+
+/// A default as a person would type it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().map(plain).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}

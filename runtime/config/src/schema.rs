@@ -1,0 +1,80 @@
+//! What can be chosen, and the fields of each choice.
+
+use taps_schema::{AppDescription, ConfigField, FieldKind};
+
+/// Every app and plugin that a run may name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Schema {
+    /// Built-in apps.
+    pub apps: Vec<AppDescription>,
+    /// Apps loaded from a path, each with the path exactly as the user wrote it
+    /// (see [`Preview::app`](crate::Preview)).
+    pub bundles: Vec<(String, AppDescription)>,
+    /// Executors.
+    pub executors: Vec<PluginSchema>,
+    /// Filters, without `none`.
+    pub filters: Vec<PluginSchema>,
+    /// Transformers, without `none`.
+    pub transformers: Vec<PluginSchema>,
+}
+
+/// Name and fields of an executor, a filter or a transformer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginSchema {
+    /// Name on the command line, in kebab case.
+    pub name: String,
+    /// One line for `list` and help.
+    pub summary: String,
+    /// Fields, in the order in which they are shown and written.
+    pub fields: Vec<ConfigField>,
+}
+
+impl Schema {
+    /// The name of the executor that runs when none is named.
+    pub const DEFAULT_EXECUTOR: &str = "thread-pool";
+
+    /// A schema with these apps and the executors of this machine.
+    pub fn new(apps: Vec<AppDescription>) -> Self {
+        Self {
+            apps,
+            bundles: Vec::new(),
+            executors: local_executors(),
+            filters: Vec::new(),
+            transformers: Vec::new(),
+        }
+    }
+
+    /// Adds an app that was loaded from `written`, the path as the user gave it.
+    #[must_use]
+    pub fn with_bundle(mut self, written: impl Into<String>, app: AppDescription) -> Self {
+        self.bundles.push((written.into(), app));
+        self
+    }
+}
+
+/// The executors that need nothing but this machine.
+fn local_executors() -> Vec<PluginSchema> {
+    let max_threads = ConfigField {
+        name: "max_threads".to_owned(),
+        kind: FieldKind::Integer {
+            min: Some(1),
+            max: Some(4096),
+        },
+        help: "Worker threads. `none` means one per CPU that the process may use.".to_owned(),
+        default: None,
+        optional: true,
+    };
+    vec![
+        PluginSchema {
+            name: Schema::DEFAULT_EXECUTOR.to_owned(),
+            summary: "Worker threads of this process; every task in its own sandbox.".to_owned(),
+            fields: vec![max_threads.clone()],
+        },
+        PluginSchema {
+            name: "native".to_owned(),
+            summary: "Worker threads without sandboxes, for built-in apps only: the yardstick."
+                .to_owned(),
+            fields: vec![max_threads],
+        },
+    ]
+}
