@@ -1,11 +1,36 @@
-//! Event log, records and run directory.
+//! What a run leaves behind: its directory, its event log, and the views of that log.
+//!
+//! [`EventLog`] is the one durable output: events are appended as they happen and survive the
+//! death of the process. [`LogReader`] reads them back, [`write_tasks_jsonl`] and [`recover`]
+//! make `tasks.jsonl` of them. [`RunDir`] is a directory of one run and never of two;
+//! [`Environment`] says what the run ran on; [`Logger`] writes the lines of stderr and
+//! `log.txt`.
+//!
+//! This crate decides nothing: it knows neither the engine core nor wasmtime, makes no event of
+//! its own, and prints nothing that it was not given.
 
+mod environment;
 mod event;
+mod level;
+mod log;
+mod logger;
+mod run_dir;
+mod tasks;
+mod whole_file;
 
+pub use environment::{Environment, EnvironmentExtra};
 pub use event::{
     Delivery, GuestLevel, LogEvent, RunStarted, Source, Stream, SubmitOptions, TaskCounts,
     TaskStatus,
 };
+pub use level::{Level, LevelError};
+pub use log::{EventLog, FORMAT_VERSION, LogError, LogReader, LogSync};
+pub use logger::Logger;
+pub use run_dir::{CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, RunDir, RunDirError, RunDirOptions};
+pub use tasks::{TasksSummary, ViewError, recover, write_tasks_jsonl};
 
-/// Version of the event log's format: bumped whenever the encoding of any event changes.
-pub const FORMAT_VERSION: u32 = 1;
+/// Name of the event log in a run directory.
+pub const EVENTS_FILE: &str = "events.log";
+
+/// Usual name of the task records in a run directory.
+pub const TASKS_FILE: &str = "tasks.jsonl";

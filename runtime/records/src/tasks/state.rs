@@ -1,0 +1,346 @@
+//! What must be remembered of a run while its log streams by.
+
+use super::line::Line;
+use crate::LogEvent;
+use std::{collections::HashMap, sync::Arc};
+use taps_engine::{AttemptReport, Failure, OutcomeKind, TaskId, WorkerId};
+
+/// Facts of the whole run.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    pub(super) start_unix_ns: u64,
+    host: String,
+    workers: HashMap<WorkerId, Worker>,
+    phases: Vec<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    host: String,
+    /// Why it was lost, when it was.
+    lost: Option<String>,
+}
+
+impl Run {
+    /// Host of a worker; of the coordinator when the worker never joined.
+    pub(super) fn host_of(&self, worker: WorkerId) -> &str {
+        self.workers
+            .get(&worker)
+            .map_or(&self.host, |worker| &worker.host)
+    }
+
+    /// Name of the phase with that number; there is none before the first.
+    pub(super) fn phase(&self, number: u32) -> Option<&str> {
+        let index = (number as usize).checked_sub(1)?;
+        self.phases.get(index).map(|name| &**name)
+    }
+
+    /// The failure of an attempt that never reported.
+    fn lost_attempt(&self, running: Running) -> Failure {
+        let reason = running
+            .worker
+            .and_then(|worker| self.workers.get(&worker))
+            .and_then(|worker| worker.lost.as_deref());
+        Failure::new(
+            OutcomeKind::WorkerLost,
+            reason.unwrap_or("the attempt was never reported"),
+        )
+    }
+}
+
+/// A task that has not had its last line.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) name: Arc<str>,
+    pub(super) parents: Vec<TaskId>,
+    pub(super) label: Option<Arc<str>>,
+    pub(super) submitted_ns: u64,
+    pub(super) phase: u32,
+    /// The attempt that started and has not reported.
+    running: Option<Running>,
+    /// How the task ended while an attempt was still running, and when.
+    ended: Option<(Failure, u64)>,
+    /// Whether the task has had its last line: it runs again because its output was lost.
+    repeated: bool,
+}
+
+/// An attempt as the coordinator started it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running {
+    pub(super) number: u32,
+    pub(super) worker: Option<WorkerId>,
+    pub(super) generation: u32,
+    pub(super) time_ns: u64,
+}
+
+/// Turns events into lines. Memory is bounded by the tasks that are open at one time, and by
+/// the tasks that are run again after they finished.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    run: Run,
+    open: HashMap<TaskId, Task>,
+    /// Tasks that finish and later run again.
+    again: HashMap<TaskId, Task>,
+    pub(super) lines: u64,
+    pub(super) tasks: u64,
+    pub(super) unmatched: u64,
+    pub(super) run_finished: bool,
+}
+
+impl State {
+    /// Tasks submitted and not finished.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.open.values().filter(|task| !task.repeated).count() as u64
+    }
+
+    /// Whether an event starts a finished task again whose submission is not known any more.
+    pub(super) fn needs_submission_of(&self, event: &LogEvent) -> bool {
+        match event {
+            LogEvent::AttemptStarted { id, generation, .. } => {
+                *generation > 0
+                    && !self.open.contains_key(&id.task)
+                    && !self.again.contains_key(&id.task)
+            }
+            _ => false,
+        }
+    }
+
+    /// Remembers a submission for when its task runs again.
+    pub(super) fn remember(&mut self, event: LogEvent) {
+        if let Some((id, task)) = submission(event) {
+            self.again.entry(id).or_insert(task);
+        }
+    }
+
+    /// Applies an event, and appends the lines that it completes.
+    pub(super) fn apply(&mut self, event: LogEvent, out: &mut Vec<u8>) {
+        match event {
+            LogEvent::RunStarted(started) => {
+                self.run.start_unix_ns = started.start_unix_ns;
+                self.run.host = started.host;
+            }
+            LogEvent::WorkerJoined(info) => {
+                let host = info.host;
+                self.run
+                    .workers
+                    .insert(info.id, Worker { host, lost: None });
+            }
+            LogEvent::WorkerLost { worker, reason, .. } => {
+                if let Some(worker) = self.run.workers.get_mut(&worker) {
+                    worker.lost = Some(reason);
+                }
+            }
+            LogEvent::Phase { name, .. } => self.run.phases.push(name),
+            LogEvent::AttemptStarted {
+                id,
+                worker,
+                generation,
+                time_ns,
+            } => {
+                let running = Running {
+                    number: id.number,
+                    worker,
+                    generation,
+                    time_ns,
+                };
+                self.started(id.task, running, out);
+            }
+            LogEvent::AttemptFinished {
+                report,
+                received_ns,
+                retried,
+            } => self.reported(&report, received_ns, retried, out),
+            LogEvent::TaskFinished {
+                task,
+                failure,
+                time_ns,
+            } => self.ended(task, failure, time_ns, out),
+            LogEvent::RunFinished { .. } => self.run_finished = true,
+            LogEvent::Submitted { .. } => {
+                if let Some((id, task)) = submission(event) {
+                    self.open.insert(id, task);
+                }
+            }
+            LogEvent::Delivered { .. }
+            | LogEvent::GuestOutput { .. }
+            | LogEvent::GuestLog { .. } => {}
+        }
+    }
+
+    /// Writes what is left when the log ends: tasks that ended, and whose attempt was still
+    /// running and never reported.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        let mut ended: Vec<TaskId> = self
+            .open
+            .iter()
+            .filter(|(_, task)| task.ended.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        ended.sort_unstable();
+        for id in ended {
+            if let Some(mut task) = self.open.remove(&id)
+                && let Some((failure, time_ns)) = task.ended.take()
+            {
+                let started = task.running;
+                self.line(id, &task, started, None, Some(&failure), time_ns, true, out);
+            }
+        }
+    }
+
+    fn started(&mut self, id: TaskId, running: Running, out: &mut Vec<u8>) {
+        if !self.open.contains_key(&id) {
+            let Some(task) = self.again.get(&id) else {
+                self.unmatched += 1;
+                return;
+            };
+            let mut task = task.clone();
+            task.repeated = true;
+            self.open.insert(id, task);
+        }
+        let Some(mut task) = self.open.remove(&id) else {
+            return;
+        };
+        if let Some(lost) = task.running.replace(running) {
+            let failure = self.run.lost_attempt(lost);
+            let time_ns = running.time_ns;
+            self.line(
+                id,
+                &task,
+                Some(lost),
+                None,
+                Some(&failure),
+                time_ns,
+                false,
+                out,
+            );
+        }
+        self.open.insert(id, task);
+    }
+
+    fn reported(
+        &mut self,
+        report: &AttemptReport,
+        received_ns: u64,
+        retried: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let id = report.id.task;
+        let Some(mut task) = self.open.remove(&id) else {
+            self.unmatched += 1;
+            return;
+        };
+        let started = task
+            .running
+            .take_if(|running| running.number == report.id.number);
+        // A task that was cancelled while it ran stays so, whatever its attempt says.
+        let ended = task.ended.take();
+        let failure = match &ended {
+            Some((failure, _)) => Some(failure),
+            None => report.result.as_ref().err(),
+        };
+        let last = ended.is_some() || !retried;
+        self.line(
+            id,
+            &task,
+            started,
+            Some(report),
+            failure,
+            received_ns,
+            last,
+            out,
+        );
+        if !last {
+            self.open.insert(id, task);
+        }
+    }
+
+    fn ended(&mut self, id: TaskId, failure: Option<Failure>, time_ns: u64, out: &mut Vec<u8>) {
+        // A task whose last report was not retried has had its line.
+        let Some(mut task) = self.open.remove(&id) else {
+            return;
+        };
+        if task.ended.is_some() {
+            self.open.insert(id, task);
+            return;
+        }
+        match failure {
+            // The report of the attempt is still to come; a lost worker sends none.
+            Some(failure)
+                if task.running.is_some() && failure.outcome != OutcomeKind::WorkerLost =>
+            {
+                task.ended = Some((failure, time_ns));
+                self.open.insert(id, task);
+            }
+            failure => {
+                let started = task.running;
+                self.line(
+                    id,
+                    &task,
+                    started,
+                    None,
+                    failure.as_ref(),
+                    time_ns,
+                    true,
+                    out,
+                );
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a line, used three times"
+    )]
+    fn line(
+        &mut self,
+        id: TaskId,
+        task: &Task,
+        started: Option<Running>,
+        report: Option<&AttemptReport>,
+        failure: Option<&Failure>,
+        received_ns: u64,
+        last: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let last = last && !task.repeated;
+        Line {
+            run: &self.run,
+            id,
+            task,
+            started,
+            report,
+            failure,
+            received_ns,
+            last,
+        }
+        .write(out);
+        self.lines += 1;
+        self.tasks += u64::from(last);
+    }
+}
+
+fn submission(event: LogEvent) -> Option<(TaskId, Task)> {
+    let LogEvent::Submitted {
+        task: id,
+        name,
+        parents,
+        label,
+        phase,
+        time_ns,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let task = Task {
+        name,
+        parents,
+        label,
+        submitted_ns: time_ns,
+        phase,
+        running: None,
+        ended: None,
+        repeated: false,
+    };
+    Some((id, task))
+}
