@@ -1,1 +1,47 @@
-//! Sandboxed execution of components with wasmtime.
+//! Sandboxed execution of components with wasmtime: engines and their profiles, the cache of compiled
+//! code, the host's side of the WIT contract, one fresh sandbox per task, and drivers as fibers.
+//!
+//! ```text
+//!  Sandbox ── load ──► LoadedComponent ──► TaskRuntime ── worker ──► TaskWorker::run(attempt) ─► report
+//!     │ engines by profile        │                                       one thread, synchronous
+//!     └ AOT cache                 └──────► driver(…) ──► DriverFuture        polled by whoever holds it
+//! ```
+//!
+//! What this crate never does: schedule, retry, or decide what a failure means for the run.
+
+mod cache;
+mod classify;
+mod context;
+mod control;
+mod driver;
+mod driver_host;
+mod error;
+mod host;
+#[expect(unsafe_code, reason = "lends guest memory to host functions, in place")]
+mod memory;
+mod profile;
+mod sandbox;
+mod state;
+mod task;
+#[expect(unsafe_code, reason = "loads native code from the private cache")]
+mod trusted;
+mod wasi;
+#[expect(unsafe_code, reason = "maps payloads over guest memory")]
+mod windows;
+#[expect(dead_code, reason = "the whole contract, also the parts that only guests make")]
+mod wire;
+
+pub use cache::{AotCache, CacheError};
+pub use context::{GuestSink, LogLevel, RunContext, Speaker, Stream};
+pub use control::{CancelToken, Control, Interrupted, TICK};
+pub use driver::{DriverEnd, DriverFuture, DriverStart, driver, was_cancelled};
+pub use driver_host::{
+    DriverHost, DriverPayload, DriverStatus, InputFileError, PayloadOrigin, QueueId, Refusal,
+};
+pub use error::SandboxError;
+pub use profile::{Interrupt, PoolSize, Profile, pagemap_scan_available};
+pub use sandbox::{LoadedComponent, Sandbox};
+pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker};
+pub use wasi::{Grant, OUTPUT_LIMIT_BYTES};
+
+use state::State;

@@ -1,0 +1,428 @@
+//! Interface `payloads`.
+
+use super::interface;
+use crate::{
+    DriverHost, PayloadOrigin, State,
+    memory::{Range, lend_mut},
+    windows,
+    wire::PayloadError,
+};
+use std::sync::Arc;
+use taps_payload::{
+    FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
+    WritableSegment,
+};
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource, ResourceType, WasmList},
+};
+
+type Store<'a> = StoreContextMut<'a, State>;
+type Answer<T> = wasmtime::Result<(Result<T, PayloadError>,)>;
+
+/// A payload as a guest holds it.
+pub(crate) struct PayloadHandle {
+    location: Location,
+    media_type: Arc<str>,
+    bytes: Option<Bytes>,
+    attached: Attached,
+    /// Which argument of the attempt this is, for the record.
+    argument: Option<usize>,
+    /// Told when the handle is dropped, where a driver holds it.
+    owner: Option<(PayloadOrigin, Arc<dyn DriverHost>)>,
+}
+
+/// The bytes of a payload, opened.
+enum Bytes {
+    Inline(Arc<[u8]>),
+    Segment(Arc<Segment>),
+    File(FilePayload),
+}
+
+enum Attached {
+    No,
+    Window(WindowKey),
+    /// Read into the window, because it cannot be mapped.
+    Read,
+}
+
+impl PayloadHandle {
+    pub(crate) fn argument(location: Location, media_type: Arc<str>, index: usize) -> Self {
+        Self {
+            location,
+            media_type,
+            bytes: None,
+            attached: Attached::No,
+            argument: Some(index),
+            owner: None,
+        }
+    }
+
+    pub(crate) fn of_driver(
+        location: Location,
+        media_type: Arc<str>,
+        origin: PayloadOrigin,
+        owner: Arc<dyn DriverHost>,
+    ) -> Self {
+        Self {
+            location,
+            media_type,
+            bytes: None,
+            attached: Attached::No,
+            argument: None,
+            owner: Some((origin, owner)),
+        }
+    }
+
+    /// Where a driver has the payload from.
+    pub(crate) fn origin(&self) -> Option<PayloadOrigin> {
+        self.owner.as_ref().map(|(origin, _)| *origin)
+    }
+}
+
+impl Drop for PayloadHandle {
+    fn drop(&mut self) {
+        if let Some((origin, owner)) = &self.owner {
+            owner.release_payload(*origin);
+        }
+    }
+}
+
+/// A result under construction.
+pub(crate) enum OutputHandle {
+    /// In a window of the guest.
+    Window(WindowKey),
+    /// Written by the host.
+    Written(WritableSegment),
+}
+
+impl State {
+    /// Opens a payload's bytes the first time they are needed.
+    fn open(
+        &mut self,
+        handle: &Resource<PayloadHandle>,
+    ) -> wasmtime::Result<Result<&Bytes, PayloadError>> {
+        let store = self.run.store.clone();
+        let payload = self.table.get_mut(handle)?;
+        if payload.bytes.is_none() {
+            let opened = match &payload.location {
+                Location::Inline(bytes) => Ok(Bytes::Inline(Arc::clone(bytes))),
+                Location::Segment(segment) => store
+                    .get(segment.id)
+                    .map(Bytes::Segment)
+                    .ok_or_else(|| format!("segment {} is gone", segment.id.0)),
+                Location::File(file) => FilePayload::open(file)
+                    .map(Bytes::File)
+                    .map_err(|error| error.to_string()),
+                Location::Engine { key, .. } => {
+                    Err(format!("payload {key} was not fetched from the engine"))
+                }
+            };
+            match opened {
+                Ok(bytes) => payload.bytes = Some(bytes),
+                Err(reason) => {
+                    self.payload_failure = Some(reason);
+                    return Ok(Err(PayloadError::Io));
+                }
+            }
+        }
+        Ok(self
+            .table
+            .get(handle)?
+            .bytes
+            .as_ref()
+            .ok_or(PayloadError::Io))
+    }
+
+    /// Reads into host or guest memory and notes how the bytes travelled.
+    fn read_payload(
+        &mut self,
+        handle: &Resource<PayloadHandle>,
+        offset: u64,
+        buffer: &mut [u8],
+        copies: u8,
+    ) -> wasmtime::Result<Result<usize, PayloadError>> {
+        if let Err(error) = self.control.check() {
+            self.interrupted = Some(error);
+            return Err(error.into());
+        }
+        let read = match self.open(handle)? {
+            Ok(bytes) => bytes.read_at(offset, buffer),
+            Err(error) => return Ok(Err(error)),
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(reason) => {
+                self.payload_failure = Some(reason);
+                return Ok(Err(PayloadError::Io));
+            }
+        };
+        self.note_transfer(handle, Way::Read, read as u64, copies)?;
+        Ok(Ok(read))
+    }
+
+    fn note_transfer(
+        &mut self,
+        handle: &Resource<PayloadHandle>,
+        way: Way,
+        moved: u64,
+        copies: u8,
+    ) -> wasmtime::Result<()> {
+        let payload = self.table.get(handle)?;
+        if let Some(transfer) = payload
+            .argument
+            .and_then(|index| self.inputs.get_mut(index))
+        {
+            *transfer = Transfer {
+                bytes: transfer.bytes,
+                bytes_moved: transfer.bytes_moved + moved,
+                way,
+                copies: transfer.copies.max(copies),
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Bytes {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, String> {
+        match self {
+            Self::Inline(bytes) => {
+                let rest = usize::try_from(offset)
+                    .ok()
+                    .and_then(|from| bytes.get(from..));
+                let rest = rest.unwrap_or(&[]);
+                let len = rest.len().min(buffer.len());
+                buffer[..len].copy_from_slice(&rest[..len]);
+                Ok(len)
+            }
+            Self::Segment(segment) => segment
+                .read_at(offset, buffer)
+                .map_err(|error| error.to_string()),
+            Self::File(file) => file
+                .read_at(offset, buffer)
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn read(
+    mut store: Store<'_>,
+    (handle, offset, length): (Resource<PayloadHandle>, u64, u32),
+) -> Answer<Vec<u8>> {
+    let state = store.data_mut();
+    let size = state.table.get(&handle)?.location.len();
+    if offset > size {
+        return Ok((Err(PayloadError::OutOfRange),));
+    }
+    let mut buffer = vec![0; u64::from(length).min(size - offset) as usize];
+    let read = state.read_payload(&handle, offset, &mut buffer, 2)?;
+    Ok((read.map(|read| {
+        buffer.truncate(read);
+        buffer
+    }),))
+}
+
+fn read_into(
+    mut store: Store<'_>,
+    (handle, offset, buffer): (Resource<PayloadHandle>, u64, WasmList<u8>),
+) -> Answer<u64> {
+    if offset > store.data().table.get(&handle)?.location.len() {
+        return Ok((Err(PayloadError::OutOfRange),));
+    }
+    let read = lend_mut(&mut store, &buffer, |state, bytes| {
+        state.read_payload(&handle, offset, bytes, 1)
+    })?;
+    Ok((read.map(|read| read as u64),))
+}
+
+fn attach(
+    mut store: Store<'_>,
+    (handle, window): (Resource<PayloadHandle>, WasmList<u8>),
+) -> Answer<u64> {
+    let range = Range::of(&window, &store);
+    let state = store.data_mut();
+    let payload = state.table.get(&handle)?;
+    if !matches!(payload.attached, Attached::No) {
+        return Ok((Err(PayloadError::WrongState),));
+    }
+    let size = payload.location.len();
+    if size > range.len as u64 {
+        return Ok((Err(PayloadError::WindowTooSmall),));
+    }
+    let segment = match state.open(&handle)? {
+        Ok(Bytes::Segment(segment)) => Some(Arc::clone(segment)),
+        Ok(_) => None,
+        Err(error) => return Ok((Err(error),)),
+    };
+    let Some(segment) = segment else {
+        return attach_by_reading(&mut store, &handle, &window, size);
+    };
+    match windows::attach_input(&mut state.windows, range, &segment) {
+        Ok((key, offset)) => {
+            state.table.get_mut(&handle)?.attached = Attached::Window(key);
+            state.note_transfer(&handle, Way::Mapped, size, 0)?;
+            Ok((Ok(offset),))
+        }
+        Err(error) => Ok((Err(state.window_error(&error)),)),
+    }
+}
+
+/// Files and small inline payloads are read where a segment would be mapped.
+fn attach_by_reading(
+    store: &mut Store<'_>,
+    handle: &Resource<PayloadHandle>,
+    window: &WasmList<u8>,
+    size: u64,
+) -> Answer<u64> {
+    let outcome = lend_mut(store, window, |state, bytes| {
+        let mut done = 0;
+        while (done as u64) < size {
+            match state.read_payload(handle, done as u64, &mut bytes[done..size as usize], 1)? {
+                Ok(0) => return Ok(Err(PayloadError::Io)),
+                Ok(read) => done += read,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        state.table.get_mut(handle)?.attached = Attached::Read;
+        Ok::<_, wasmtime::Error>(Ok(0))
+    })?;
+    Ok((outcome,))
+}
+
+fn detach(mut store: Store<'_>, (handle,): (Resource<PayloadHandle>,)) -> Answer<()> {
+    let state = store.data_mut();
+    let payload = state.table.get_mut(&handle)?;
+    let attached = std::mem::replace(&mut payload.attached, Attached::No);
+    let answer = match attached {
+        Attached::No => Err(PayloadError::WrongState),
+        Attached::Read => Ok(()),
+        Attached::Window(key) => state
+            .windows
+            .detach(key)
+            .map_err(|error| state.window_error(&error)),
+    };
+    Ok((answer,))
+}
+
+fn drop_payload(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
+    let state = store.data_mut();
+    let payload = state
+        .table
+        .delete(Resource::<PayloadHandle>::new_own(index))?;
+    if let Attached::Window(key) = payload.attached {
+        state.windows.detach(key)?;
+    }
+    Ok(())
+}
+
+type Created = (Resource<OutputHandle>, u64);
+
+fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> Answer<Created> {
+    let range = Range::of(&window, &store);
+    let state = store.data_mut();
+    let segment = match state.run.store.create(size) {
+        Ok(segment) => segment,
+        Err(error) => return Ok((Err(state.store_error(&error)),)),
+    };
+    match windows::attach_output(&mut state.windows, range, segment) {
+        Ok((key, offset)) => {
+            let handle = state.table.push(OutputHandle::Window(key))?;
+            Ok((Ok((handle, offset)),))
+        }
+        Err(error) => Ok((Err(state.window_error(&error)),)),
+    }
+}
+
+fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resource<OutputHandle>> {
+    let written = lend_mut(&mut store, &bytes, |state, bytes| {
+        let mut segment = state
+            .run
+            .store
+            .create(bytes.len() as u64)
+            .map_err(|error| state.store_error(&error))?;
+        segment.write_at(0, bytes).map_err(|error| {
+            state.payload_failure = Some(error.to_string());
+            PayloadError::Io
+        })?;
+        Ok(segment)
+    });
+    let answer = match written {
+        Ok(segment) => Ok(store
+            .data_mut()
+            .table
+            .push(OutputHandle::Written(segment))?),
+        Err(error) => Err(error),
+    };
+    Ok((answer,))
+}
+
+fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
+    let state = store.data_mut();
+    if let OutputHandle::Window(key) = state
+        .table
+        .delete(Resource::<OutputHandle>::new_own(index))?
+    {
+        state.windows.detach(key)?;
+    }
+    Ok(())
+}
+
+fn reserve(mut store: Store<'_>, (size,): (u64,)) -> Answer<()> {
+    let announced = store.data_mut().memory.announce(size);
+    Ok((if announced {
+        Ok(())
+    } else {
+        Err(PayloadError::WindowLimit)
+    },))
+}
+
+impl State {
+    fn window_error(&mut self, error: &WindowError) -> PayloadError {
+        self.payload_failure = Some(error.to_string());
+        windows::payload_error(error)
+    }
+
+    fn store_error(&mut self, error: &StoreError) -> PayloadError {
+        self.payload_failure = Some(error.to_string());
+        match error {
+            StoreError::Full { .. } => PayloadError::StoreFull,
+            _ => PayloadError::Io,
+        }
+    }
+}
+
+pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut payloads = linker.instance(interface!("payloads"))?;
+    payloads.resource(
+        "payload",
+        ResourceType::host::<PayloadHandle>(),
+        drop_payload,
+    )?;
+    payloads.resource(
+        "output-buffer",
+        ResourceType::host::<OutputHandle>(),
+        drop_output,
+    )?;
+    payloads.func_wrap(
+        "[method]payload.size",
+        |store, (handle,): (Resource<PayloadHandle>,)| {
+            let store: Store<'_> = store;
+            Ok((store.data().table.get(&handle)?.location.len(),))
+        },
+    )?;
+    payloads.func_wrap(
+        "[method]payload.media-type",
+        |store, (handle,): (Resource<PayloadHandle>,)| {
+            let store: Store<'_> = store;
+            Ok((store.data().table.get(&handle)?.media_type.to_string(),))
+        },
+    )?;
+    payloads.func_wrap("[method]payload.read", read)?;
+    payloads.func_wrap("[method]payload.read-into", read_into)?;
+    payloads.func_wrap("[method]payload.attach", attach)?;
+    payloads.func_wrap("[method]payload.detach", detach)?;
+    payloads.func_wrap("[static]output-buffer.create", create_output)?;
+    payloads.func_wrap("[static]output-buffer.copy", copy_output)?;
+    payloads.func_wrap("reserve", reserve)
+}

@@ -1,0 +1,305 @@
+//! The engines of a process, and components ready to be instantiated in them.
+
+use crate::control::{CancelToken, Control};
+use crate::{
+    AotCache, Interrupt, PoolSize, Profile, RunContext, State, control::Ticker,
+    error::SandboxError, host, profile, state::Role,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+use taps_bundle::{Bundle, Digest, MemoryProfile, check_component_header};
+use taps_schema::{AppDescription, WIT_VERSION};
+use wasmtime::{
+    Engine, Store, UpdateDeadline,
+    component::{Component, ComponentExportIndex, InstancePre, types::ComponentItem},
+};
+
+/// Limits while a component describes itself.
+const DESCRIBE_MEMORY_BYTES: u64 = 256 << 20;
+const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+
+/// The sandboxes of a process: engines by profile, made when first needed, and their clock.
+pub struct Sandbox {
+    pool: PoolSize,
+    cache: Option<AotCache>,
+    engines: Mutex<HashMap<(Profile, bool), Engine>>,
+    ticker: Ticker,
+}
+
+/// A component, compiled and linked for a profile.
+pub struct LoadedComponent {
+    name: String,
+    component: Component,
+    profile: Profile,
+    tasks: OnceLock<Linked>,
+}
+
+/// A component linked for one kind of use, with the export that is called.
+#[derive(Clone)]
+pub(crate) struct Linked {
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) export: ComponentExportIndex,
+}
+
+impl Sandbox {
+    /// Sandboxes for this many workers. Compiled components are kept in the cache, if there is one.
+    pub fn new(pool: PoolSize, cache: Option<AotCache>) -> std::io::Result<Self> {
+        Ok(Self {
+            pool,
+            cache,
+            engines: Mutex::default(),
+            ticker: Ticker::start()?,
+        })
+    }
+
+    /// Compiles and links a component of a bundle.
+    pub fn load(
+        &self,
+        bundle: &Bundle,
+        index: usize,
+        interrupt: Interrupt,
+    ) -> Result<LoadedComponent, SandboxError> {
+        let entry = bundle.manifest().components.get(index);
+        let (Some(entry), Some(wasm)) = (entry, bundle.component(index)) else {
+            return Err(SandboxError::NoComponent {
+                app: bundle.app().name.clone(),
+                index,
+            });
+        };
+        self.compile(&entry.file, wasm, entry.digest, entry.memory, interrupt)
+    }
+
+    fn compile(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        digest: Digest,
+        memory: MemoryProfile,
+        interrupt: Interrupt,
+    ) -> Result<LoadedComponent, SandboxError> {
+        let failed = |source| SandboxError::Compile {
+            name: name.to_owned(),
+            source,
+        };
+        let memory = match memory {
+            // The imports decide, and reading them needs no compiled code of the right profile.
+            MemoryProfile::Auto if imports_windows(wasm) => MemoryProfile::Windows,
+            MemoryProfile::Auto => MemoryProfile::Copy,
+            chosen => chosen,
+        };
+        let profile = Profile { memory, interrupt };
+        let engine = self.engine(profile, true).map_err(failed)?;
+        let component = self
+            .compiled(&engine, profile, digest, wasm)
+            .map_err(failed)?;
+        check_versions(name, &component)?;
+        Ok(LoadedComponent {
+            name: name.to_owned(),
+            component,
+            profile,
+            tasks: OnceLock::new(),
+        })
+    }
+
+    fn compiled(
+        &self,
+        engine: &Engine,
+        profile: Profile,
+        digest: Digest,
+        wasm: &[u8],
+    ) -> wasmtime::Result<Component> {
+        match &self.cache {
+            Some(cache) => cache.load(engine, profile, digest, wasm),
+            None => Component::new(engine, wasm),
+        }
+    }
+
+    fn engine(&self, profile: Profile, pooled: bool) -> wasmtime::Result<Engine> {
+        let mut engines = self.engines.lock();
+        if let Some(engine) = engines.get(&(profile, pooled)) {
+            return Ok(engine.clone());
+        }
+        let engine = profile::engine(profile, self.pool, pooled)?;
+        self.ticker.add(&engine);
+        engines.insert((profile, pooled), engine.clone());
+        Ok(engine)
+    }
+
+    /// Asks a bare component what it is. Runs it once, without grants, under strict limits.
+    pub fn describe(&self, name: &str, wasm: &[u8]) -> Result<AppDescription, SandboxError> {
+        check_component_header(name, wasm)?;
+        let loaded = self.compile(
+            name,
+            wasm,
+            Digest::of(wasm),
+            MemoryProfile::Auto,
+            Interrupt::Epoch,
+        )?;
+        let linked = loaded.link_tasks_for("description", "describe")?;
+        let run = Arc::new(RunContext::for_description()?);
+        let control = Control::new(CancelToken::new(), Some(Instant::now() + DESCRIBE_TIME));
+        let failed = |source| SandboxError::Describe {
+            name: name.to_owned(),
+            source,
+        };
+        let mut store = new_store(
+            loaded.component.engine(),
+            State::new(&run, Role::Describe, control, DESCRIBE_MEMORY_BYTES, 0, &[])
+                .map_err(failed)?,
+            loaded.profile,
+        );
+        let text = linked
+            .pre
+            .instantiate(&mut store)
+            .and_then(|instance| {
+                let describe =
+                    instance.get_typed_func::<(), (String,)>(&mut store, linked.export)?;
+                describe.call(&mut store, ())
+            })
+            .map_err(failed)?
+            .0;
+        serde_json::from_str(&text).map_err(|source| SandboxError::BadDescription {
+            name: name.to_owned(),
+            source,
+        })
+    }
+}
+
+impl LoadedComponent {
+    /// Name of the component's file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The profile that it was compiled for.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.component.engine()
+    }
+
+    /// Linked for running tasks; done once.
+    pub(crate) fn tasks(&self) -> Result<&Linked, SandboxError> {
+        if let Some(linked) = self.tasks.get() {
+            return Ok(linked);
+        }
+        let linked = self.link_tasks_for("tasks", "run")?;
+        Ok(self.tasks.get_or_init(|| linked))
+    }
+
+    /// Linked for running the driver.
+    pub(crate) fn driver(&self) -> Result<Linked, SandboxError> {
+        let linker =
+            host::driver_linker(self.engine()).map_err(|source| self.link_error(source))?;
+        let pre = linker
+            .instantiate_pre(&self.component)
+            .map_err(|source| self.link_error(source))?;
+        self.export(pre, "driver", "run")
+    }
+
+    fn link_tasks_for(&self, interface: &str, function: &str) -> Result<Linked, SandboxError> {
+        let linker = host::task_linker(self.engine()).map_err(|source| self.link_error(source))?;
+        let pre = linker
+            .instantiate_pre(&self.component)
+            .map_err(|source| self.link_error(source))?;
+        self.export(pre, interface, function)
+    }
+
+    fn export(
+        &self,
+        pre: InstancePre<State>,
+        interface: &str,
+        function: &str,
+    ) -> Result<Linked, SandboxError> {
+        let interface = format!("taps:core/{interface}@{WIT_VERSION}");
+        let found = self
+            .component
+            .get_export_index(None, &interface)
+            .and_then(|parent| self.component.get_export_index(Some(&parent), function));
+        match found {
+            Some(export) => Ok(Linked { pre, export }),
+            None => Err(SandboxError::MissingExport {
+                name: self.name.clone(),
+                export: format!("{interface}#{function}"),
+            }),
+        }
+    }
+
+    fn link_error(&self, source: wasmtime::Error) -> SandboxError {
+        SandboxError::Link {
+            name: self.name.clone(),
+            source,
+        }
+    }
+}
+
+/// A store under limits, whose guest is interrupted as its control says. Set before instantiation:
+/// a start function runs guest code.
+pub(crate) fn new_store(engine: &Engine, state: State, profile: Profile) -> Store<State> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.memory);
+    if profile.interrupt == Interrupt::Epoch {
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| match store.data().control.check() {
+            Ok(()) => Ok(UpdateDeadline::Continue(1)),
+            Err(why) => Err(host::interrupt(&mut store, why)),
+        });
+    }
+    store
+}
+
+/// Whether the component can attach windows. The name of the import stands in its binary as it is.
+fn imports_windows(wasm: &[u8]) -> bool {
+    let contains = |name: &[u8]| wasm.windows(name.len()).any(|window| window == name);
+    contains(b"[method]payload.attach") || contains(b"[static]output-buffer.create")
+}
+
+/// Refuses a component built against another version of the interface, naming both.
+fn check_versions(name: &str, component: &Component) -> Result<(), SandboxError> {
+    let ty = component.component_type();
+    let engine = component.engine();
+    let imports = ty
+        .imports(engine)
+        .map(|(name, item)| (name.to_owned(), item.ty));
+    let exports = ty
+        .exports(engine)
+        .map(|(name, item)| (name.to_owned(), item.ty));
+    let mut ours = false;
+    for (item, kind) in imports.chain(exports) {
+        let Some((_, version)) = item
+            .strip_prefix("taps:core/")
+            .and_then(|interface| interface.split_once('@'))
+        else {
+            continue;
+        };
+        if !matches!(kind, ComponentItem::ComponentInstance(_)) {
+            continue;
+        }
+        ours = true;
+        if series(version) != series(WIT_VERSION) {
+            return Err(SandboxError::WitVersion {
+                name: name.to_owned(),
+                found: version.to_owned(),
+                expected: WIT_VERSION,
+            });
+        }
+    }
+    if ours {
+        Ok(())
+    } else {
+        Err(SandboxError::NotAnApp {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Major and minor of a version: what must agree while the major is 0.
+fn series(version: &str) -> Option<&str> {
+    version.rsplit_once('.').map(|(series, _)| series)
+}

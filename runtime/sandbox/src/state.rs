@@ -1,0 +1,211 @@
+//! What a sandbox holds on the host side: the data of its store.
+
+use crate::{
+    Control, DriverHost, Grant, Interrupted, RunContext,
+    wasi::{self, Capture},
+};
+use std::sync::Arc;
+use taps_engine::{Attempt, AttemptId};
+use taps_payload::{Transfer, WindowLimits, WindowSet};
+use taps_schema::Kernels;
+use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// Data of a store.
+///
+/// Dropped before the sandbox's memory returns to the pool, so that `windows` takes every mapping
+/// away first; never take the data out of a store with windows in it.
+pub(crate) struct State {
+    pub(crate) windows: WindowSet,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) memory: MemoryLimit,
+    pub(crate) control: Control,
+    pub(crate) stdout: Capture,
+    pub(crate) stderr: Capture,
+    pub(crate) run: Arc<RunContext>,
+    pub(crate) role: Role,
+    /// How each argument of the attempt travelled.
+    pub(crate) inputs: Vec<Transfer>,
+    /// Why the guest was interrupted, when it was.
+    pub(crate) interrupted: Option<Interrupted>,
+    /// Detail of the last payload error, for the outcome.
+    pub(crate) payload_failure: Option<String>,
+}
+
+/// What the sandbox is for.
+pub(crate) enum Role {
+    /// Describing the component: nothing is allowed.
+    Describe,
+    /// Running one attempt.
+    Task {
+        id: AttemptId,
+        seed: u64,
+        kernels: Kernels,
+    },
+    /// Running the driver.
+    Driver {
+        host: Arc<dyn DriverHost>,
+        seed: u64,
+        kernels: Kernels,
+    },
+}
+
+impl State {
+    pub(crate) fn new(
+        run: &Arc<RunContext>,
+        role: Role,
+        control: Control,
+        memory_bytes: u64,
+        window_bytes: u64,
+        grants: &[Grant],
+    ) -> wasmtime::Result<Self> {
+        let (stdout, stderr) = (Capture::default(), Capture::default());
+        let wasi = wasi::context(role.seed(), run.start, grants, &stdout, &stderr)?;
+        Ok(Self {
+            windows: WindowSet::new(WindowLimits {
+                bytes: window_bytes,
+                ..WindowLimits::default()
+            }),
+            wasi,
+            table: ResourceTable::new(),
+            memory: MemoryLimit::new(memory_bytes, window_bytes),
+            control,
+            stdout,
+            stderr,
+            run: Arc::clone(run),
+            role,
+            inputs: Vec::new(),
+            interrupted: None,
+            payload_failure: None,
+        })
+    }
+
+    /// Makes a sandbox that was instantiated ahead of time serve this attempt.
+    pub(crate) fn assign(&mut self, attempt: &Attempt, control: Control) {
+        self.role = Role::Task {
+            id: attempt.id,
+            seed: attempt.seed,
+            kernels: attempt.kernels,
+        };
+        self.memory
+            .assign(attempt.limits.memory_bytes, attempt.limits.window_bytes);
+        self.control = control;
+        self.inputs.clear();
+        self.interrupted = None;
+        self.payload_failure = None;
+    }
+}
+
+impl Role {
+    pub(crate) fn seed(&self) -> u64 {
+        match self {
+            Self::Describe => 0,
+            Self::Task { seed, .. } | Self::Driver { seed, .. } => *seed,
+        }
+    }
+
+    pub(crate) fn attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::Task { id, .. } => Some(*id),
+            Self::Describe | Self::Driver { .. } => None,
+        }
+    }
+
+    pub(crate) fn kernels(&self) -> Kernels {
+        match self {
+            Self::Describe => Kernels::Guest,
+            Self::Task { kernels, .. } | Self::Driver { kernels, .. } => *kernels,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// Limit of a guest's memory: its heap, plus what it announced for windows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemoryLimit {
+    heap: u64,
+    windows: u64,
+    announced: u64,
+    used: u64,
+    /// Largest size seen.
+    pub(crate) peak: u64,
+    /// Whether growth was refused because of the limit.
+    pub(crate) exceeded: bool,
+}
+
+/// Elements of all tables together; far above what compilers make.
+const TABLE_ELEMENTS: usize = 1 << 16;
+
+impl MemoryLimit {
+    fn new(heap: u64, windows: u64) -> Self {
+        Self {
+            heap,
+            windows,
+            announced: 0,
+            used: 0,
+            peak: 0,
+            exceeded: false,
+        }
+    }
+
+    fn assign(&mut self, heap: u64, windows: u64) {
+        let used = self.used;
+        *self = Self {
+            used,
+            peak: used,
+            ..Self::new(heap, windows)
+        };
+    }
+
+    /// Allows `bytes` more of memory, for windows; fails beyond their limit.
+    pub(crate) fn announce(&mut self, bytes: u64) -> bool {
+        match self.announced.checked_add(bytes) {
+            Some(total) if total <= self.windows => {
+                self.announced = total;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used + (desired - current) as u64;
+        let beyond_type = maximum.is_some_and(|maximum| desired > maximum);
+        if beyond_type || used > self.heap.saturating_add(self.announced) {
+            self.exceeded = true;
+            // An error traps. A refusal would only make the guest abort, which looks like a panic.
+            return Err(wasmtime::format_err!(
+                "memory of {used} bytes exceeds the limit of {} bytes",
+                self.heap
+            ));
+        }
+        self.used = used;
+        self.peak = self.peak.max(used);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
