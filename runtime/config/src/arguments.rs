@@ -35,6 +35,10 @@ pub struct Preview {
     pub app: Option<String>,
     /// The executor that the last layer names, as written.
     pub executor: Option<String>,
+    /// The filter that the last layer names, as written.
+    pub filter: Option<String>,
+    /// The transformer that the last layer names, as written.
+    pub transformer: Option<String>,
     /// Switches.
     pub switches: Switches,
 }
@@ -69,6 +73,8 @@ pub fn preview(args: &[OsString], start_dir: &Path) -> Preview {
     Preview {
         app: named(Slot::App),
         executor: named(Slot::Executor),
+        filter: named(Slot::Filter),
+        transformer: named(Slot::Transformer),
         switches: arguments.switches,
     }
 }

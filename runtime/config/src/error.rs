@@ -116,13 +116,13 @@ pub enum Problem {
         nearest: Option<String>,
     },
     /// A key of a plugin that was not chosen, because none was.
-    #[error("unknown key: no {what} is chosen")]
+    #[error("no {what} is chosen that could have this key")]
     NothingChosen {
         /// What would have to be chosen, for example `filter`.
         what: &'static str,
     },
     /// No app, executor, filter or transformer of that name.
-    #[error("no {what} named `{}`{}; available: {}", one_line(name), hint(nearest.as_deref()), available.join(", "))]
+    #[error("no {what} named `{}`{}; {}", one_line(name), hint(nearest.as_deref()), choices(available))]
     UnknownPlugin {
         /// `app`, `executor`, `filter` or `transformer`.
         what: &'static str,
@@ -174,7 +174,7 @@ pub enum Problem {
         help: String,
     },
     /// No app was named.
-    #[error("missing: name an app to run; available: {}", available.join(", "))]
+    #[error("missing: name an app to run; {}", choices(available))]
     NoApp {
         /// Names that would do.
         available: Vec<String>,
@@ -272,6 +272,14 @@ fn hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| {
         format!("; did you mean `{}`?", one_line(name))
     })
+}
+
+fn choices(available: &[String]) -> String {
+    match available {
+        [] => "there are none".to_owned(),
+        [none] if none == "none" => "there are none yet: leave it out, or write `none`".to_owned(),
+        names => format!("available: {}", names.join(", ")),
+    }
 }
 
 fn described(help: &str) -> String {

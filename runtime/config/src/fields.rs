@@ -181,7 +181,7 @@ fn engine() -> Section {
             "task_memory",
             FieldKind::String,
             Value::Null,
-            "Memory limit of a task's sandbox: a size such as `1 GiB`, or a number of MB.",
+            "Memory limit of a task's sandbox.",
         )
         .rule(Rule::Size)
         .alias("task-memory"),
@@ -241,25 +241,24 @@ fn payload() -> Section {
             "limit",
             FieldKind::String,
             Value::Null,
-            "Limit of all payloads held in memory at a time: a size, or a number of MB.",
+            "Limit of all payloads held in memory at a time.",
         )
         .rule(Rule::Size),
     ];
     Section {
         name: "engine.payload",
-        title: "Payloads",
+        title: "Payload",
         fields,
     }
 }
 
 fn logging() -> Section {
-    let levels = "TRACE, DEBUG, INFO, APP, RUN, WARNING, ERROR, CRITICAL, or a number";
     let fields = vec![
         field(
             "level",
             FieldKind::String,
             json!("INFO"),
-            &format!("Least weight of a line on the terminal: {levels}."),
+            "Least weight of a line on the terminal.",
         )
         .rule(Rule::LogLevel)
         .alias("log-level"),

@@ -1,9 +1,10 @@
 //! Help of `run`, from the same fields as validation.
 
+use crate::arguments::Preview;
 use crate::fields::{FIRST_LEVEL_FLAGS, Rule, general_sections};
 use crate::layers::{Slot, same_word};
 use crate::schema::{PluginSchema, Schema};
-use crate::value::describe;
+use crate::value::{describe, is_none_word};
 use serde_json::Value;
 use std::fmt::Write;
 use taps_schema::{AppDescription, ConfigField, FieldKind};
@@ -53,29 +54,42 @@ fn range<T: std::fmt::Display>(min: Option<T>, max: Option<T>) -> String {
     }
 }
 
-/// Help of `run`, wrapped to `width` columns: usage, the chosen app's fields, the chosen
-/// executor's (the default one when none is named), and the general options by group. The names
-/// are those of [`Preview`](crate::Preview); one that is not in the schema is said to be unknown.
-pub fn run_help(
-    schema: &Schema,
-    app: Option<&str>,
-    executor: Option<&str>,
-    width: usize,
-) -> String {
+/// Help of `run`, wrapped to `width` columns: usage, the fields of the app and the plugins that
+/// `preview` names (for the executor, of the default one when none is named), and the general
+/// options by group. A name that is not in the schema is said to be unknown.
+pub fn run_help(schema: &Schema, preview: &Preview, width: usize) -> String {
     let mut page = Page {
         text: String::new(),
         width: width.clamp(40, 100),
     };
-    page.usage(schema, app);
-    if let Some(name) = app {
+    page.usage(schema, preview.app.as_deref());
+    if let Some(name) = &preview.app {
         page.app(schema, name);
     }
-    let executor = executor.unwrap_or(Schema::DEFAULT_EXECUTOR);
-    page.executor(schema, executor);
+    let executor = preview.executor.as_deref();
+    let chosen = [
+        (
+            Slot::Executor,
+            &schema.executors,
+            executor.or(Some(Schema::DEFAULT_EXECUTOR)),
+        ),
+        (Slot::Filter, &schema.filters, preview.filter.as_deref()),
+        (
+            Slot::Transformer,
+            &schema.transformers,
+            preview.transformer.as_deref(),
+        ),
+    ];
+    for (slot, plugins, name) in chosen {
+        if let Some(name) = name {
+            page.plugin(slot, plugins, name);
+        }
+    }
     page.heading("Options");
     for (flags, help) in FIRST_LEVEL_FLAGS {
         page.entry(flags, &[help]);
     }
+    page.choices(schema);
     for section in general_sections() {
         page.heading(&format!("{} options", section.title));
         for general in &section.fields {
@@ -86,7 +100,7 @@ pub fn run_help(
             page.field(&flags, &general.field, general.rule);
         }
     }
-    page.plugins(schema);
+    page.closing();
     page.text
 }
 
@@ -139,47 +153,57 @@ impl Page {
         }
     }
 
-    fn executor(&mut self, schema: &Schema, name: &str) {
-        let found = schema
-            .executors
-            .iter()
-            .find(|plugin| same_word(&plugin.name, name));
-        let Some(executor) = found else {
-            self.heading(&format!("Executor {name}: unknown"));
+    fn plugin(&mut self, slot: Slot, plugins: &[PluginSchema], name: &str) {
+        if is_none_word(name) {
+            return;
+        }
+        let what = slot.what();
+        let found = plugins.iter().find(|plugin| same_word(&plugin.name, name));
+        let title = match found {
+            Some(plugin) => format!("{what} {}", plugin.name),
+            None => format!("{what} {name}: unknown"),
+        };
+        self.heading(&(title[..1].to_uppercase() + &title[1..]));
+        let Some(plugin) = found else {
             return;
         };
-        self.heading(&format!("Executor {}", executor.name));
-        self.paragraph(2, &executor.summary);
-        for field in &executor.fields {
-            let dotted = flag(Slot::Executor.section(), field);
-            let short = flag("executor", field);
+        self.paragraph(2, &plugin.summary);
+        for field in &plugin.fields {
+            let dotted = flag(slot.section(), field);
+            let short = flag(what, field);
             self.field(&format!("{short}, {dotted}"), field, Rule::None);
         }
     }
 
-    fn plugins(&mut self, schema: &Schema) {
-        self.heading("Choices");
-        let names = |plugins: &[PluginSchema], none: bool| {
-            let none = none.then_some("none").into_iter();
+    fn choices(&mut self, schema: &Schema) {
+        let choices = [
+            (Slot::Executor, &schema.executors, Schema::DEFAULT_EXECUTOR),
+            (Slot::Filter, &schema.filters, "none"),
+            (Slot::Transformer, &schema.transformers, "none"),
+        ];
+        for (slot, plugins, default) in choices {
             let names = plugins.iter().map(|plugin| plugin.name.as_str());
-            none.chain(names).collect::<Vec<_>>().join(", ")
-        };
-        let executors = format!("One of {}.", names(&schema.executors, false));
-        let default = format!("[default: {}]", Schema::DEFAULT_EXECUTOR);
-        self.entry("--executor, --engine.executor", &[&executors, &default]);
-        let filters = format!("One of {}.", names(&schema.filters, true));
-        self.entry("--filter, --engine.filter", &[&filters, "[default: none]"]);
-        let transformers = format!("One of {}.", names(&schema.transformers, true));
-        self.entry(
-            "--transformer, --engine.transformer",
-            &[&transformers, "[default: none]"],
-        );
+            let none = (default == "none").then_some("none");
+            let names: Vec<&str> = none.into_iter().chain(names).collect();
+            let facts = format!("[one of {}] [default: {default}]", names.join(", "));
+            let flags = format!("--{}, --{}", slot.what(), slot.section());
+            let help = match slot {
+                Slot::Executor => "What runs the tasks.",
+                Slot::Filter => "Which payloads the transformer takes.",
+                _ => "How payloads travel instead of with the task.",
+            };
+            self.entry(&flags, &[help, &facts]);
+        }
+    }
+
+    fn closing(&mut self) {
         self.text.push('\n');
         self.paragraph(
             0,
             "Flags take dashes or underscores, `--flag value` or `--flag=value`. `none` nulls an \
-             optional field. Lists are JSON or a repeated flag, tables are JSON. Every flag is \
-             also a key of a config file: `--engine.retries 3` is `retries = 3` under `[engine]`.",
+             optional field. Lists are JSON or a repeated flag, tables are JSON. Every dotted flag \
+             is also a key of a config file: `--engine.retries 3` is `retries = 3` under \
+             `[engine]`.",
         );
     }
 
@@ -249,7 +273,7 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
         Value::Array(items) if items.iter().all(Value::is_string) => {
-            items.iter().map(plain).collect::<Vec<_>>().join(",")
+            items.iter().map(plain).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
     }

@@ -4,7 +4,9 @@ use crate::arguments::{Arguments, is_app_path};
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
 use crate::fields::{Rule, general_sections};
 use crate::general::General;
+use crate::known::{Known, flag, join, split};
 use crate::layers::{self, Choice, Raw, Setting, Slot, quoted, same_word};
+use crate::merge::merge_tables;
 use crate::resolved::{Grant, GrantKind, Resolved};
 use crate::schema::{PluginSchema, Schema};
 use crate::value::{self, Input};
@@ -59,8 +61,12 @@ pub fn resolve(
     let Resolver {
         mut errors,
         notices,
+        settings,
         ..
     } = resolver;
+    let places = settings
+        .into_iter()
+        .map(|setting| (setting.key.join("."), setting.place));
     // Without errors there is an app and an executor.
     let (Some(app), Some(executor), true) = (app, executor, errors.is_empty()) else {
         sort(&mut errors, &files);
@@ -88,6 +94,7 @@ pub fn resolve(
         general: General::from_sections(&by_name),
         switches,
         notices,
+        places: places.collect(),
         document: document(
             &values,
             &app.stored_name,
@@ -174,17 +181,6 @@ struct ChosenApp<'a> {
     written: Option<String>,
 }
 
-/// A field that may be set.
-struct Known<'a> {
-    section: String,
-    /// Section and name.
-    path: Vec<String>,
-    field: &'a ConfigField,
-    rule: Rule,
-    /// App or plugin that it belongs to, for messages.
-    owner: Option<(&'static str, String)>,
-}
-
 struct Resolver<'a> {
     schema: &'a Schema,
     start_dir: &'a Path,
@@ -194,7 +190,7 @@ struct Resolver<'a> {
     known: Vec<Known<'a>>,
     /// Slots whose fields cannot be checked, because the plugin's name is already wrong.
     unchecked: Vec<Slot>,
-    /// A file could not be used: do not complain about what it may have said.
+    /// A file could not be used, or the app is not clear: do not complain of missing values.
     incomplete: bool,
 }
 
@@ -234,6 +230,8 @@ impl<'a> Resolver<'a> {
             if !same_word(&pair[0].0, &pair[1].0) {
                 let (first, second) = (pair[0].0.clone(), pair[1].0.clone());
                 self.error(pair[1].1.clone(), Problem::TwoApps { first, second });
+                // Which fields are required is anybody's guess now.
+                self.incomplete = true;
             }
         }
     }
@@ -435,6 +433,7 @@ impl<'a> Resolver<'a> {
         let (last, parent) = key.split_last()?;
         let mut paths: Vec<Vec<String>> = self.known.iter().map(|k| k.path.clone()).collect();
         paths.extend(Slot::ALL.map(Slot::path));
+        paths.push(split("version"));
         paths.extend(general_sections().iter().map(|section| split(section.name)));
         let siblings = paths
             .iter()
@@ -575,107 +574,6 @@ impl<'a> Resolver<'a> {
     }
 }
 
-impl Known<'_> {
-    /// Whether a setting gives this field, or a key of it when it is a table.
-    fn takes(&self, setting: &Setting) -> bool {
-        /// Deeper tables come as JSON or TOML, whose parsers have limits of their own.
-        const DEEPEST: usize = 16;
-        let Some(below) = setting.key.strip_prefix(self.path.as_slice()) else {
-            return false;
-        };
-        let is_table = matches!(self.field.kind, FieldKind::Table);
-        below.is_empty()
-            || is_table && below.len() <= DEEPEST && below.iter().all(|key| !key.is_empty())
-    }
-
-    fn flag(&self) -> Place {
-        flag(&self.path.join("."))
-    }
-
-    fn missing(&self) -> Problem {
-        let (what, owner) = self
-            .owner
-            .clone()
-            .unwrap_or(("section", self.section.clone()));
-        Problem::Missing {
-            what,
-            owner,
-            expected: value::describe(&self.field.kind, self.rule),
-            help: self.field.help.clone(),
-        }
-    }
-}
-
-/// Tables of files are united key by key; a flag with a whole table replaces what was before,
-/// one with a key below it sets that key.
-fn merge_tables(known: &Known<'_>, settings: &[&Setting]) -> Result<Value, Problem> {
-    let mut merged = known.field.default.clone().unwrap_or(Value::Null);
-    let mut fresh = true;
-    for setting in settings {
-        let below = &setting.key[known.path.len()..];
-        let replace = match &setting.raw {
-            Raw::Text(text) if below.is_empty() => parse_table(text, known)?,
-            Raw::Text(text) => {
-                let value = serde_json::from_str(text).ok();
-                let value = match (known.rule, value) {
-                    (Rule::TextTable, _) | (_, None) => Value::from(text.as_str()),
-                    (_, Some(value)) => value,
-                };
-                insert(&mut merged, below, value);
-                fresh = false;
-                continue;
-            }
-            Raw::Value(value) if fresh => value.clone(),
-            Raw::Value(value) => {
-                unite(&mut merged, value);
-                continue;
-            }
-        };
-        merged = replace;
-        fresh = false;
-    }
-    Ok(merged)
-}
-
-fn parse_table(text: &str, known: &Known<'_>) -> Result<Value, Problem> {
-    if value::is_none_word(text) {
-        return Ok(Value::Null);
-    }
-    match serde_json::from_str(text) {
-        Ok(table @ Value::Object(_)) => Ok(table),
-        _ => Err(Problem::Value {
-            expected: value::describe(&known.field.kind, known.rule),
-            given: quoted(text),
-            nearest: None,
-        }),
-    }
-}
-
-fn unite(below: &mut Value, above: &Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (key, value) in above {
-                unite(below.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above.clone(),
-    }
-}
-
-fn insert(table: &mut Value, keys: &[String], value: Value) {
-    let mut place = table;
-    for key in keys {
-        if !place.is_object() {
-            *place = Value::Object(Map::new());
-        }
-        let Value::Object(object) = place else {
-            return;
-        };
-        place = object.entry(key.clone()).or_insert(Value::Null);
-    }
-    *place = value;
-}
-
 fn not_text(expected: &str, raw: &Raw) -> Problem {
     Problem::Value {
         expected: expected.to_owned(),
@@ -690,18 +588,4 @@ fn article(noun: &str) -> &'static str {
     } else {
         "a"
     }
-}
-
-fn flag(dotted: &str) -> Place {
-    Place::Flag(format!("--{}", dotted.replace('_', "-")))
-}
-
-fn split(dotted: &str) -> Vec<String> {
-    dotted.split('.').map(str::to_owned).collect()
-}
-
-fn join(section: &str, name: &str) -> Vec<String> {
-    let mut path = split(section);
-    path.push(name.to_owned());
-    path
 }

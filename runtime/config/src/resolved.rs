@@ -1,13 +1,15 @@
 //! A configuration whose every value is checked.
 
 use crate::arguments::Switches;
+use crate::error::Place;
 use crate::general::General;
-use crate::toml_text;
+use crate::{known, toml_text};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A complete, valid configuration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Resolved {
     /// Name of the app, from its description.
     pub app: String,
@@ -40,6 +42,8 @@ pub struct Resolved {
     pub notices: Vec<String>,
     /// All sections, in the order in which they are written.
     pub(crate) document: Vec<(String, Vec<(String, Value)>)>,
+    /// Where each dotted key was set last.
+    pub(crate) places: BTreeMap<String, Place>,
 }
 
 /// A host path that the app may reach because the configuration names it.
@@ -70,6 +74,13 @@ impl Resolved {
     /// of only `-c` and that file gives the same text again, byte for byte.
     pub fn to_toml(&self) -> String {
         toml_text::document(&self.document)
+    }
+
+    /// Where a dotted key such as `app.block_size` was set, or the flag that would set it: for
+    /// errors that only the app can find.
+    pub fn place_of(&self, dotted: &str) -> Place {
+        let place = self.places.get(dotted).cloned();
+        place.unwrap_or_else(|| known::flag(dotted))
     }
 
     /// The sections and their fields in the order of [`to_toml`](Self::to_toml); the first
