@@ -17,22 +17,26 @@ const SECONDS_PER_KERNEL: f64 = 0.5;
 fn main() -> Result<(), ShapeError> {
     let side = std::env::args().nth(1);
     let side = side.and_then(|text| text.parse().ok()).unwrap_or(500);
-    println!("backend            type  side    gemm    syrk    trsm   potrf  GFLOP/s");
+    println!("backend            type  side  order    gemm    syrk    trsm   potrf  GFLOP/s");
     #[cfg(not(target_arch = "wasm32"))]
     {
-        rates::<taps_kernels::Native, f64>("f64", side, |value| value)?;
-        rates::<taps_kernels::Native, f32>("f32", side, |value| value as f32)?;
+        rates::<taps_kernels::Native, f64>("f64", side, false, |value| value)?;
+        rates::<taps_kernels::Native, f64>("f64", side, true, |value| value)?;
+        rates::<taps_kernels::Native, f32>("f32", side, false, |value| value as f32)?;
     }
-    rates::<Portable, f64>("f64", side, |value| value)?;
-    rates::<Portable, f32>("f32", side, |value| value as f32)
+    rates::<Portable, f64>("f64", side, false, |value| value)?;
+    rates::<Portable, f64>("f64", side, true, |value| value)?;
+    rates::<Portable, f32>("f32", side, false, |value| value as f32)
 }
 
 /// Prints one line.
 fn rates<B: Backend, T: Element>(
     kind: &str,
     side: usize,
+    by_rows: bool,
     number: fn(f64) -> T,
 ) -> Result<(), ShapeError> {
+    let (down, across) = if by_rows { (side, 1) } else { (1, side) };
     let matrix = |seed: f64| -> Vec<T> {
         let term = |index: usize| ((index as f64 + seed) * 0.618_033_988).fract() - 0.5;
         (0..side * side).map(|index| number(term(index))).collect()
@@ -44,7 +48,7 @@ fn rates<B: Backend, T: Element>(
     }
     let fresh = positive.clone();
     let mut c = matrix(4.0);
-    let view = |data| MatRef::column_major(data, side, side);
+    let view = |data| MatRef::new(data, side, side, down, across);
     let cube = (side as f64).powi(3);
 
     let product = best(
@@ -52,7 +56,7 @@ fn rates<B: Backend, T: Element>(
         &mut c,
         |_| {},
         |c| {
-            let c = MatMut::column_major(c, side, side)?;
+            let c = MatMut::new(c, side, side, down, across)?;
             let _ = gemm::<B, T>(T::ONE, view(&a)?, view(&b)?, T::ONE, c, &mut never());
             Ok(())
         },
@@ -62,7 +66,7 @@ fn rates<B: Backend, T: Element>(
         &mut c,
         |_| {},
         |c| {
-            let c = MatMut::column_major(c, side, side)?;
+            let c = MatMut::new(c, side, side, down, across)?;
             let _ = syrk::<B, T>(T::ONE, view(&a)?, T::ONE, c, &mut never());
             Ok(())
         },
@@ -72,7 +76,7 @@ fn rates<B: Backend, T: Element>(
         &mut c,
         |c| c.copy_from_slice(&b),
         |c| {
-            let c = MatMut::column_major(c, side, side)?;
+            let c = MatMut::new(c, side, side, down, across)?;
             let _ = trsm::<B, T>(view(&positive)?, c, &mut never());
             Ok(())
         },
@@ -82,14 +86,14 @@ fn rates<B: Backend, T: Element>(
         &mut c,
         |c| c.copy_from_slice(&fresh),
         |c| {
-            let c = MatMut::column_major(c, side, side)?;
+            let c = MatMut::new(c, side, side, down, across)?;
             let _ = potrf::<B, T>(c, &mut never());
             Ok(())
         },
     )?;
-    let name = B::name();
+    let (name, order) = (B::name(), if by_rows { "row" } else { "column" });
     println!(
-        "{name:<18} {kind:>4} {side:>5} {product:>7.1} {update:>7.1} {solve:>7.1} {factor:>7.1}"
+        "{name:<18} {kind:>4} {side:>5} {order:>6} {product:>7.1} {update:>7.1} {solve:>7.1} {factor:>7.1}"
     );
     Ok(())
 }

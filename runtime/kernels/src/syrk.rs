@@ -5,7 +5,7 @@ use crate::meter::Meter;
 use crate::{Backend, Cancelled, Element, KernelError, MatMut, MatRef};
 
 /// Side of the diagonal blocks, computed in full and then halved.
-const BASE: usize = 64;
+const BASE: usize = 32;
 
 /// C = alpha A Aᵀ + beta C, lower triangle only; the strict upper triangle is not touched. C is
 /// not read when beta is zero.

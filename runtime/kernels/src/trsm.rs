@@ -130,12 +130,22 @@ fn eliminate<T: Element>(triangle: &Triangle<T>, columns: &mut [[T; LANES]]) {
 fn load<T: Element>(strip: &MatMut<'_, T>, columns: &mut [[T; LANES]; BASE]) {
     let view = strip.as_ref();
     let (height, size) = view.shape();
-    for (index, column) in columns.iter_mut().enumerate().take(size) {
-        if let Some(run) = view.run(0, index, height) {
-            column[..height].copy_from_slice(run);
+    if view.row_stride() == 1 {
+        for (index, column) in columns.iter_mut().enumerate().take(size) {
+            if let Some(run) = view.run(0, index, height) {
+                column[..height].copy_from_slice(run);
+            }
+        }
+        return;
+    }
+    for row in 0..height {
+        if let Some(run) = view.transpose().run(0, row, size) {
+            for (column, &value) in columns.iter_mut().zip(run) {
+                column[row] = value;
+            }
         } else {
-            for (row, value) in column.iter_mut().enumerate().take(height) {
-                *value = view.get(row, index);
+            for (index, column) in columns.iter_mut().enumerate().take(size) {
+                column[row] = view.get(row, index);
             }
         }
     }
@@ -145,12 +155,22 @@ fn load<T: Element>(strip: &MatMut<'_, T>, columns: &mut [[T; LANES]; BASE]) {
 #[inline(always)]
 fn store<T: Element>(columns: &[[T; LANES]; BASE], strip: &mut MatMut<'_, T>) {
     let (height, size) = strip.shape();
-    for (index, column) in columns.iter().enumerate().take(size) {
-        if let Some(run) = strip.run_mut(0, index, height) {
-            run.copy_from_slice(&column[..height]);
+    if strip.row_stride() == 1 {
+        for (index, column) in columns.iter().enumerate().take(size) {
+            if let Some(run) = strip.run_mut(0, index, height) {
+                run.copy_from_slice(&column[..height]);
+            }
+        }
+        return;
+    }
+    for row in 0..height {
+        if let Some(run) = strip.reborrow().transpose().run_mut(0, row, size) {
+            for (column, value) in columns.iter().zip(run) {
+                *value = column[row];
+            }
         } else {
-            for (row, &value) in column.iter().enumerate().take(height) {
-                strip.set(row, index, value);
+            for (index, column) in columns.iter().enumerate().take(size) {
+                strip.set(row, index, column[row]);
             }
         }
     }

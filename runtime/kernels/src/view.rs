@@ -220,9 +220,14 @@ impl<T: Copy> MatRef<'_, T> {
         let (rows, columns) = self.shape();
         let mut copy = Vec::with_capacity(rows * columns);
         for column in 0..columns {
-            match self.run(0, column, rows) {
-                Some(run) => copy.extend_from_slice(run),
-                None => copy.extend((0..rows).map(|row| self.get(row, column))),
+            if let Some(run) = self.run(0, column, rows) {
+                copy.extend_from_slice(run);
+            } else if rows > 0 {
+                let (_, range) = self.layout.block(0, column, rows, 1);
+                let values = self.data[range]
+                    .iter()
+                    .step_by(self.layout.row_stride.max(1));
+                copy.extend(values.take(rows));
             }
         }
         copy
