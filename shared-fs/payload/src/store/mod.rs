@@ -7,7 +7,7 @@ mod segment;
 pub use segment::{Segment, WritableSegment};
 
 use crate::SegmentId;
-use account::{Account, Admission};
+use account::{Account, Admission, Sized64 as _};
 use backing::{Backing, RecycledMemfds, Source};
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -285,7 +285,7 @@ impl Shared {
             if self.source.recycles() {
                 account.give_back(backing)
             } else {
-                account.give_up(backing.capacity);
+                account.give_up(backing.capacity());
                 vec![backing]
             }
         };

@@ -1,11 +1,9 @@
 //! Segments: memory being written by one owner, and memory that nobody can write any more.
 
 use super::{Shared, backing::Backing};
-use crate::{SegmentId, SegmentRef};
+use crate::{SegmentId, SegmentRef, mapping::SizedFile};
 use std::{
     fmt, io,
-    os::fd::{AsFd, BorrowedFd},
-    os::unix::fs::FileExt as _,
     sync::{Arc, Weak},
 };
 
@@ -110,10 +108,7 @@ impl WritableSegment {
                 )
             })?;
         self.clear_until(offset)?;
-        let backing = self.loan.backing_mut();
-        // Before writing, so that a write that fails half-way is known as well.
-        backing.dirty = backing.dirty.max(end);
-        backing.file.write_all_at(bytes, offset)?;
+        self.loan.backing_mut().write_at(offset, bytes)?;
         self.owned = self.owned.max(end);
         Ok(())
     }
@@ -123,8 +118,7 @@ impl WritableSegment {
     pub(crate) fn prepare_mapping(&mut self) -> io::Result<()> {
         let extent = self.extent();
         self.clear_until(extent)?;
-        let backing = self.loan.backing_mut();
-        backing.dirty = backing.dirty.max(extent);
+        self.loan.backing_mut().soil(extent);
         Ok(())
     }
 
@@ -132,8 +126,8 @@ impl WritableSegment {
         self.loan.backing().extent(self.len)
     }
 
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.loan.backing().file.as_fd()
+    pub(crate) fn file(&self) -> &SizedFile {
+        self.loan.backing().file()
     }
 
     /// Clears what this owner did not write, up to the end of any mapping.
@@ -212,8 +206,8 @@ impl Segment {
         let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
         self.loan
             .backing()
-            .file
-            .read_exact_at(&mut buffer[..wanted], offset)?;
+            .file()
+            .read_at(offset, &mut buffer[..wanted])?;
         Ok(wanted)
     }
 
@@ -221,8 +215,8 @@ impl Segment {
         self.loan.backing().extent(self.len)
     }
 
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.loan.backing().file.as_fd()
+    pub(crate) fn file(&self) -> &SizedFile {
+        self.loan.backing().file()
     }
 }
 

@@ -1,6 +1,10 @@
 //! Published segments in the host's own address space.
 
-use crate::{HUGE_PAGE_BYTES, Segment, mapping::HostMap, page_bytes};
+use crate::{
+    HUGE_PAGE_BYTES, Segment,
+    mapping::{Access, HostMap},
+    page_bytes,
+};
 use std::{io, ops::Deref, sync::Arc};
 
 /// The bytes of a segment, mapped read-only into the host. Keeps the segment alive.
@@ -30,7 +34,12 @@ impl Segment {
             None
         } else {
             let extent = self.extent() as usize;
-            Some(HostMap::new(self.descriptor(), extent, alignment as usize)?)
+            Some(HostMap::new(
+                self.file(),
+                extent,
+                alignment as usize,
+                Access::Read,
+            )?)
         };
         Ok(SegmentMap {
             map,

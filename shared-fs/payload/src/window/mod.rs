@@ -37,7 +37,7 @@ mod set;
 pub use host::SegmentMap;
 pub use set::{WindowKey, WindowLimits, WindowSet};
 
-use crate::mapping::{self, Sharing};
+use crate::mapping::{self, Sharing, SizedFile};
 use crate::{HUGE_PAGE_BYTES, Segment, StoreError, WritableSegment, page_bytes};
 use rustix::io::Errno;
 use std::{io, sync::Arc};
@@ -152,15 +152,15 @@ fn place(
     extent: u64,
     huge: bool,
 ) -> Result<Placement, WindowError> {
+    let page = page_bytes() as usize;
+    if window != 0 && !(addr.is_multiple_of(page) && window.is_multiple_of(page)) {
+        return Err(WindowError::Misaligned { addr, len: window });
+    }
     if len == 0 {
         return Ok(Placement {
             offset: 0,
             mapped: 0,
         });
-    }
-    let page = page_bytes() as usize;
-    if !addr.is_multiple_of(page) || !window.is_multiple_of(page) {
-        return Err(WindowError::Misaligned { addr, len: window });
     }
     let too_small = |needed_bytes| WindowError::TooSmall {
         len: window,
@@ -196,18 +196,16 @@ struct Window {
 impl Window {
     /// # Safety
     ///
-    /// As for `map_input`; `file` is that of a segment whose mapping may reach to
-    /// `placement.mapped`.
+    /// As for `map_input`.
     unsafe fn new(
         addr: usize,
         len: usize,
         placement: Placement,
-        file: impl std::os::fd::AsFd,
+        file: &SizedFile,
         sharing: Sharing,
     ) -> Result<Self, WindowError> {
         if placement.mapped != 0 {
-            // SAFETY: the caller's promise about the memory; segments are allocated to the end
-            // of their extent and cannot be shrunk (see `Backing`).
+            // SAFETY: the caller's promise about the memory.
             unsafe { mapping::map_over(addr + placement.offset, placement.mapped, file, sharing) }
                 .map_err(WindowError::mapping)?;
         }
@@ -222,16 +220,15 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         let Placement { offset, mapped } = self.placement;
-        if mapped == 0 {
-            return;
-        }
         let end = offset + mapped;
         // SAFETY: `new` mapped exactly this range, and its caller promised that the memory still
         // belongs to the guest and that nothing on the host refers into it; what lies around it
         // in the window is the guest's anonymous memory. Guarded by
-        // `windows_undo_their_mappings`.
+        // `detaching_leaves_zeros_in_the_whole_window`.
         unsafe {
-            mapping::restore(self.addr + offset, mapped);
+            if mapped != 0 {
+                mapping::restore(self.addr + offset, mapped);
+            }
             mapping::discard(self.addr, offset);
             mapping::discard(self.addr + end, self.len - end);
         }
@@ -299,8 +296,7 @@ pub unsafe fn map_input(
     let placement = place(addr, len, segment.len(), segment.extent(), huge)?;
     // SAFETY: the caller's promise. The mapping is private, so that no write of the guest or of
     // the host reaches the segment (`writes_to_an_input_window_stay_in_the_sandbox`).
-    let window =
-        unsafe { Window::new(addr, len, placement, segment.descriptor(), Sharing::Private) }?;
+    let window = unsafe { Window::new(addr, len, placement, segment.file(), Sharing::Private) }?;
     let offset = placement.offset as u64;
     let segment = Arc::clone(segment);
     Ok((InputWindow { window, segment }, offset))
@@ -327,8 +323,7 @@ pub unsafe fn map_output(
         })?;
     // SAFETY: the caller's promise. Sharing is right, because this value owns the segment alone
     // until `finish` or drop took the mapping away.
-    let window =
-        unsafe { Window::new(addr, len, placement, segment.descriptor(), Sharing::Shared) }?;
+    let window = unsafe { Window::new(addr, len, placement, segment.file(), Sharing::Shared) }?;
     let offset = placement.offset as u64;
     Ok((OutputWindow { window, segment }, offset))
 }
