@@ -6,6 +6,7 @@
 //! protocol, the same in a thread, a process or on an engine's node, and therefore serialisable.
 
 pub mod core;
+pub mod simulation;
 
 mod attempt;
 mod executor;

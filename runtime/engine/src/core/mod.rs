@@ -1,104 +1,205 @@
 //! The scheduler.
+//!
+//! [`Core`] is a state machine: [`Core::submit`] and [`Core::handle`] take what happened and append
+//! to a list what has to be done. It does no I/O, reads no clock (times come with the events),
+//! starts no threads and takes no locks. Whoever holds it drives it: a finishing worker applies its
+//! own event, and finds its next attempt among the actions.
+//!
+//! | module | concern |
+//! |---|---|
+//! | `table` | the tasks in memory |
+//! | `submit` | taking tasks and payloads from the driver |
+//! | `lifecycle` | states, upstream failure, cancelling |
+//! | `ready`, `placement`, `dispatch` | which task goes next, and where |
+//! | `retry` | failed attempts, back-off, lost workers |
+//! | `recovery` | outputs lost after their task had finished |
+//! | `references` | who needs what; freeing |
+//! | `sanity` | the invariants, checked |
+//!
+//! Cost: amortised constant per task and edge, but for the heap of the ready queue. Losing outputs
+//! walks over the tasks in memory once for each event. Nothing recurses over the graph.
 
 mod action;
+mod dispatch;
+mod lifecycle;
+mod placement;
+mod ready;
+mod recovery;
+mod references;
+mod retry;
+mod sanity;
+mod seed;
 mod settings;
 mod spec;
+mod submit;
+mod table;
 
 pub use action::{Action, Counts, Event, TaskState, TaskStatus};
+pub use dispatch::forward_key;
+pub(crate) use seed::splitmix64;
+pub use seed::task_seed;
 pub use settings::{OutcomeSet, RetryPolicy, Settings};
 pub use spec::{ArgumentSpec, PayloadKey, SubmitError, TaskOptions, TaskSpec};
 
-use crate::{Argument, AttemptId, Capabilities, Output, OutputId, TaskId};
+use crate::{AttemptId, Capabilities, Failure, Output, OutputId, TaskId, WorkerInfo};
+use dispatch::Overtaken;
+use placement::Placement;
+use ready::Ready;
+use references::Held;
+use rustc_hash::FxHashMap;
+use seed::Seeds;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use table::{Key, Table};
+
+/// Outputs that may be referred to of a task that does not declare their number.
+pub const MAX_UNDECLARED_OUTPUTS: u32 = 4096;
 
 /// The scheduler of a run: takes events, returns actions, does nothing else.
 pub struct Core {
     settings: Settings,
     capabilities: Capabilities,
-    run_seed: u64,
+    /// An engine takes tasks before their parents are finished.
+    forwards: bool,
+    seeds: Seeds,
+    tasks: Table,
+    ready: Ready,
+    overtaken: Overtaken,
+    placement: Placement,
+    /// When back-offs end; entries may be outdated, the first one is not.
+    timers: BinaryHeap<Reverse<(u64, TaskId, Key)>>,
+    held: FxHashMap<PayloadKey, Held>,
+    next_payload: u64,
+    /// Why nothing runs any more.
+    failed: Option<Failure>,
+    /// Latest time that a caller gave.
+    now_ns: u64,
+    /// Counts retries and losses, to tell what an attempt cannot have known.
+    epoch: u64,
+    counts: Counts,
+    /// Tasks in the table by state.
+    in_state: [u64; TaskState::COUNT],
+    /// What freed inline outputs share.
+    empty: Arc<[u8]>,
+    /// Tasks that may be needed no more; empty between events, like the next two.
+    candidates: Vec<Key>,
+    /// Finished tasks whose lost outputs may be needed.
+    reruns: Vec<Key>,
+    /// Waiting tasks whose parents an engine may hold.
+    forwardable: VecDeque<Key>,
 }
 
 impl Core {
-    /// An empty core.
+    /// An empty core without workers.
     pub fn new(settings: Settings, run_seed: u64, capabilities: Capabilities) -> Self {
         Self {
             settings,
             capabilities,
-            run_seed,
+            forwards: !capabilities.places && capabilities.keeps_results,
+            seeds: Seeds::new(run_seed),
+            tasks: Table::default(),
+            ready: Ready::new(),
+            overtaken: Overtaken::default(),
+            placement: Placement::default(),
+            timers: BinaryHeap::new(),
+            held: FxHashMap::default(),
+            next_payload: 0,
+            failed: None,
+            now_ns: 0,
+            epoch: 0,
+            counts: Counts::default(),
+            in_state: [0; TaskState::COUNT],
+            empty: Arc::from([]),
+            candidates: Vec::new(),
+            reruns: Vec::new(),
+            forwardable: VecDeque::new(),
         }
     }
 
-    /// Takes a task. The driver holds it until [`Event::Release`].
-    pub fn submit(
-        &mut self,
-        now_ns: u64,
-        spec: TaskSpec,
-        actions: &mut Vec<Action>,
-    ) -> Result<TaskId, SubmitError> {
-        let _ = (
-            now_ns,
-            spec,
-            actions,
-            self.run_seed,
-            self.capabilities,
-            self.settings,
-        );
-        todo!()
-    }
-
-    /// Whether back-pressure allows another task.
-    pub fn can_submit(&self) -> bool {
-        todo!()
-    }
-
-    /// Takes a payload that the driver made. It lives until [`Event::HeldReleased`] and the end of
-    /// the last task that takes it.
-    pub fn hold(&mut self, payload: Argument) -> PayloadKey {
-        let _ = payload;
-        todo!()
-    }
-
-    /// Applies an event.
+    /// Applies an event and appends what has to be done, in this order. Never panics for what an
+    /// executor or a driver says: what does not fit is absorbed and counted.
     pub fn handle(&mut self, now_ns: u64, event: Event, actions: &mut Vec<Action>) {
-        let _ = (now_ns, event, actions);
-        todo!()
+        self.now_ns = self.now_ns.max(now_ns);
+        match event {
+            Event::Finished(report) => self.finished(*report, actions),
+            Event::Release(task) => self.release(task, actions),
+            Event::PayloadAcquired(output) => self.acquire(output),
+            Event::PayloadReleased(output) => self.release_handle(output, actions),
+            Event::HeldReleased(key) => self.release_held(key, actions),
+            Event::Tick => self.tick(actions),
+            Event::WorkerJoined(info) => self.worker_joined(info, actions),
+            Event::WorkerLost { worker, reason } => self.worker_lost(worker, &reason, actions),
+            Event::Cancel(task) => match self.tasks.find(task) {
+                Some(key) => self.cancel(key, actions),
+                None => self.counts.absorbed += 1,
+            },
+            Event::CancelAll => {
+                for (_, key) in self.tasks.select(|task| !task.state.is_terminal()) {
+                    self.cancel(key, actions);
+                }
+            }
+            Event::OutputsLost(outputs) => self.outputs_lost(&outputs, actions),
+            Event::ExecutorFailed(failure) => self.executor_failed(&failure, actions),
+        }
+        self.pump(actions);
+    }
+
+    fn worker_joined(&mut self, info: WorkerInfo, actions: &mut Vec<Action>) {
+        if self.placement.contains(info.id) {
+            self.worker_lost(info.id, "it joined again", actions);
+        }
+        self.placement.join(info);
     }
 
     /// Where a task stands; `None` when nobody holds it any more.
     pub fn status(&self, task: TaskId) -> Option<TaskStatus<'_>> {
-        let _ = task;
-        todo!()
+        let task = self.tasks.by_id(task)?;
+        Some(match (&task.failure, task.state) {
+            (_, TaskState::Succeeded) => TaskStatus::Succeeded {
+                outputs: &task.outputs,
+                generation: task.generation,
+            },
+            (Some(failure), TaskState::Failed | TaskState::Cancelled) => {
+                TaskStatus::Failed(failure)
+            }
+            _ => TaskStatus::Pending,
+        })
     }
 
     /// The state of a task; `None` when nobody holds it any more.
     pub fn state(&self, task: TaskId) -> Option<TaskState> {
-        let _ = task;
-        todo!()
+        self.tasks.by_id(task).map(|task| task.state)
     }
 
     /// An output whose bytes are there; `None` when they are not yet, or given up, or lost.
     pub fn output(&self, output: OutputId) -> Option<&Output> {
-        let _ = output;
-        todo!()
+        self.tasks.by_id(output.task)?.available(output.index)
     }
 
     /// Whether the attempt is out and its report awaited; other reports are absorbed.
     pub fn is_out(&self, attempt: AttemptId) -> bool {
-        let _ = attempt;
-        todo!()
+        let task = self.tasks.by_id(attempt.task);
+        task.and_then(table::Task::attempt) == Some(attempt)
     }
 
-    /// When [`Event::Tick`] is due next.
+    /// When [`Event::Tick`] is due next, on the clock of the events.
     pub fn next_timer_ns(&self) -> Option<u64> {
-        todo!()
+        self.timers.peek().map(|Reverse((until_ns, ..))| *until_ns)
     }
 
-    /// How many tasks are where.
+    /// How many tasks are where, and what happened so far.
     pub fn counts(&self) -> Counts {
-        todo!()
-    }
-
-    /// Panics, and says why, when anything is inconsistent. Walks over every task.
-    pub fn sanity_check(&self) {
-        todo!()
+        let in_state = |state: TaskState| self.in_state[state as usize];
+        Counts {
+            waiting: in_state(TaskState::Waiting),
+            backing_off: in_state(TaskState::BackOff),
+            ready: in_state(TaskState::Ready),
+            running: in_state(TaskState::Running),
+            forwarded: in_state(TaskState::Forwarded),
+            tasks_held: self.tasks.len() as u64,
+            workers: self.placement.len() as u64,
+            ..self.counts
+        }
     }
 }

@@ -128,6 +128,12 @@ pub enum SubmitError {
         /// Largest amount that a host has.
         largest: u64,
     },
+    /// Each demand could be met by some host, but no one host can ever meet all of them.
+    #[error("no host of this run has {demand} at once")]
+    InfeasibleTogether {
+        /// The demands: names and amounts.
+        demand: String,
+    },
     /// The executor failed; nothing runs any more.
     #[error("the executor failed: {message}")]
     ExecutorFailed {

@@ -1,0 +1,201 @@
+//! Sending attempts out.
+
+use super::Core;
+use super::action::{Action, TaskState};
+use super::ready::Rank;
+use super::table::{Key, Out, TaskArgument};
+use crate::{Argument, Attempt, AttemptId, Generation, OutputId, TaskId, WorkerId};
+use std::sync::Arc;
+use taps_payload::Location;
+
+/// How often the first task of the queue may be passed over, because it does not fit now, before
+/// the others wait for it. Without a bound, small tasks would starve large ones for ever.
+const MAX_OVERTAKES: u32 = 64;
+
+/// The task that is first in the queue and does not fit.
+#[derive(Default)]
+pub(super) struct Overtaken {
+    task: Option<TaskId>,
+    times: u32,
+}
+
+/// Key under which an engine that keeps results finds an output that is not there yet:
+/// `output:<task>:<index>:<generation>`. A forwarded attempt gets it as
+/// [`Location::Engine`] with length 0.
+pub fn forward_key(output: OutputId, generation: Generation) -> Arc<str> {
+    let OutputId { task, index } = output;
+    format!("output:{task}:{index}:{}", generation.0).into()
+}
+
+impl Core {
+    /// Brings everything that an event set off to its end.
+    pub(super) fn pump(&mut self, actions: &mut Vec<Action>) {
+        self.run_again(actions);
+        self.dispatch_ready(actions);
+        self.forward(actions);
+        self.collect(actions);
+        self.drop_outdated_timers();
+    }
+
+    fn dispatch_ready(&mut self, actions: &mut Vec<Action>) {
+        if !self.capabilities.places {
+            while let Some(key) = self.ready.pop(0, &self.tasks) {
+                self.dispatch(key, None, TaskState::Running, actions);
+            }
+            return;
+        }
+        while self.placement.has_idle()
+            && let Some((class, position)) = self.choose()
+            && let Some(key) = self.ready.pop(class, &self.tasks)
+        {
+            let demand = self.ready.demand(class);
+            let worker = self.placement.occupy(position, self.tasks[key].id, demand);
+            self.dispatch(key, Some(worker), TaskState::Running, actions);
+        }
+    }
+
+    /// The class whose first task goes next, and the position of its worker.
+    fn choose(&mut self) -> Option<(u32, usize)> {
+        if let [class] = *self.ready.active() {
+            let position = self.placement.find(self.ready.demand(class))?;
+            return Some((class, position));
+        }
+        let mut fitting: Option<(Rank, u32, usize)> = None;
+        let mut first = None;
+        for active in 0..self.ready.active().len() {
+            let class = self.ready.active()[active];
+            let Some((rank, _)) = self.ready.peek(class, &self.tasks) else {
+                continue;
+            };
+            let demand = self.ready.demand(class);
+            if fitting.is_none_or(|(best, ..)| best < rank)
+                && let Some(position) = self.placement.find(demand)
+            {
+                fitting = Some((rank, class, position));
+            }
+            if first.is_none_or(|best| best < rank) && self.placement.is_feasible(demand) {
+                first = Some(rank);
+            }
+        }
+        let (rank, class, position) = fitting?;
+        match first {
+            Some(first) if first > rank && !self.may_overtake(first.1.0) => None,
+            _ => Some((class, position)),
+        }
+    }
+
+    fn may_overtake(&mut self, task: TaskId) -> bool {
+        if self.overtaken.task != Some(task) {
+            self.overtaken = Overtaken {
+                task: Some(task),
+                times: 0,
+            };
+        }
+        self.overtaken.times += 1;
+        self.overtaken.times <= MAX_OVERTAKES
+    }
+
+    /// Whether the queue stands still until this task fits.
+    pub(super) fn is_first_served(&self, task: TaskId) -> bool {
+        self.overtaken.task == Some(task) && self.overtaken.times > MAX_OVERTAKES
+    }
+
+    /// Sends waiting tasks to an engine that holds all their parents.
+    fn forward(&mut self, actions: &mut Vec<Action>) {
+        while let Some(key) = self.forwardable.pop_front() {
+            let Some(task) = self.tasks.get(key) else {
+                continue;
+            };
+            if task.state == TaskState::Waiting && task.unresolved > 0 && task.unheld == 0 {
+                self.dispatch(key, None, TaskState::Forwarded, actions);
+            }
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        key: Key,
+        worker: Option<WorkerId>,
+        state: TaskState,
+        actions: &mut Vec<Action>,
+    ) {
+        self.set_state(key, state);
+        let epoch = self.epoch;
+        let arguments = self.resolve_arguments(key);
+        let task = &mut self.tasks[key];
+        let number = task.attempts;
+        task.attempts += 1;
+        self.counts.retried += u64::from(number > 0);
+        task.out = Some(Out {
+            number,
+            worker,
+            epoch,
+        });
+        let attempt = Attempt {
+            id: AttemptId {
+                task: task.id,
+                number,
+            },
+            component: task.component,
+            task: task.function,
+            name: Arc::clone(&task.name),
+            arguments,
+            limits: task.limits,
+            seed: task.seed,
+            kernels: task.kernels,
+            fault: None,
+        };
+        actions.push(Action::Dispatch { worker, attempt });
+        self.set_held(key, true);
+    }
+
+    /// Where the bytes of the arguments are, or by what key the engine will know them.
+    fn resolve_arguments(&self, key: Key) -> Vec<Argument> {
+        let arguments = self.tasks[key].arguments.iter();
+        let resolved = arguments.filter_map(|argument| match argument {
+            TaskArgument::Value(value) => Some(value.clone()),
+            // Held as long as a task takes it.
+            TaskArgument::Held(payload) => Some(self.held.get(payload)?.payload.clone()),
+            &TaskArgument::Output { parent, index, .. } => {
+                let parent = &self.tasks[parent];
+                let task = parent.id;
+                let location = match parent.available(index) {
+                    Some(output) => output.location.clone(),
+                    None => Location::Engine {
+                        key: forward_key(OutputId { task, index }, parent.generation),
+                        len: 0,
+                    },
+                };
+                Some(Argument {
+                    location,
+                    media_type: Arc::clone(&parent.media_type),
+                })
+            }
+        });
+        resolved.collect()
+    }
+
+    /// An engine took the task, or (`held` false) has given it back to be repeated: tells the
+    /// tasks that wait for it.
+    pub(super) fn set_held(&mut self, key: Key, held: bool) {
+        if !self.forwards {
+            return;
+        }
+        let children = std::mem::take(&mut self.tasks[key].children);
+        for &child in &children {
+            if self.tasks.waiting_child(child).is_none() {
+                continue;
+            }
+            let task = &mut self.tasks[child.key];
+            if held {
+                task.unheld -= 1;
+            } else {
+                task.unheld += 1;
+            }
+            if task.unheld == 0 && task.state == TaskState::Waiting {
+                self.forwardable.push_back(child.key);
+            }
+        }
+        self.tasks[key].children = children;
+    }
+}

@@ -1,0 +1,252 @@
+//! Attempts that fail, and what follows.
+
+use super::Core;
+use super::action::{Action, TaskState};
+use super::settings::RetryPolicy;
+use super::table::{Key, Out, TaskArgument};
+use crate::{AttemptId, AttemptReport, Failure, OutcomeKind, TaskId, WorkerId};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+impl RetryPolicy {
+    /// Wait before a retry, in milliseconds; `retry` counts from 1.
+    pub fn backoff(&self, retry: u32) -> u64 {
+        let exponent = i32::try_from(retry.saturating_sub(1)).unwrap_or(i32::MAX);
+        let wait = self.backoff_ms as f64 * self.backoff_factor.max(0.0).powi(exponent);
+        (wait.min(self.max_backoff_ms as f64) as u64).min(self.max_backoff_ms)
+    }
+}
+
+impl Core {
+    /// An attempt ended.
+    pub(super) fn finished(&mut self, report: AttemptReport, actions: &mut Vec<Action>) {
+        let key = self.tasks.find(report.id.task);
+        let awaited = key.filter(|&key| self.tasks[key].attempt() == Some(report.id));
+        let Some(key) = awaited else {
+            self.absorb(key, report.result.unwrap_or_default(), actions);
+            return;
+        };
+        let Some(out) = self.take_out(key) else {
+            return;
+        };
+        if self.tasks[key].state.is_terminal() {
+            self.absorb(Some(key), report.result.unwrap_or_default(), actions);
+            self.release_inputs(key, actions);
+            self.candidates.push(key);
+            return;
+        }
+        match report.result {
+            Ok(outputs) => self.succeed(key, outputs, actions),
+            Err(failure) => self.attempt_failed(key, out, failure, actions),
+        }
+    }
+
+    /// The attempt is not out any more; its worker is idle.
+    fn take_out(&mut self, key: Key) -> Option<Out> {
+        let task = &mut self.tasks[key];
+        let out = task.out.take()?;
+        if let Some(worker) = out.worker {
+            self.placement.vacate(worker, self.ready.demand(task.class));
+        }
+        Some(out)
+    }
+
+    /// A worker is gone.
+    pub(super) fn worker_lost(
+        &mut self,
+        worker: WorkerId,
+        reason: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        let current = self.placement.current(worker);
+        let key = current.and_then(|task| self.tasks.find(task));
+        let failure = Failure::new(
+            OutcomeKind::WorkerLost,
+            format!("worker {worker} was lost: {reason}"),
+        );
+        let out = key.and_then(|key| self.lose_attempt(key, &failure, actions));
+        self.placement.leave(worker);
+        let (Some(key), Some(out)) = (key, out) else {
+            return;
+        };
+        if self.tasks[key].state.is_terminal() {
+            self.release_inputs(key, actions);
+            self.candidates.push(key);
+        } else {
+            self.attempt_failed(key, out, failure, actions);
+        }
+    }
+
+    fn lose_attempt(
+        &mut self,
+        key: Key,
+        failure: &Failure,
+        actions: &mut Vec<Action>,
+    ) -> Option<Out> {
+        let out = self.take_out(key)?;
+        actions.push(Action::AttemptLost {
+            attempt: AttemptId {
+                task: self.tasks[key].id,
+                number: out.number,
+            },
+            worker: out.worker,
+            failure: failure.clone(),
+        });
+        Some(out)
+    }
+
+    /// The executor cannot go on: nothing that is outstanding will end by itself.
+    pub(super) fn executor_failed(&mut self, failure: &Failure, actions: &mut Vec<Action>) {
+        self.failed.get_or_insert_with(|| failure.clone());
+        let shared = Arc::new(failure.clone());
+        let affected = |task: &super::table::Task| task.out.is_some() || !task.state.is_terminal();
+        for (id, key) in self.tasks.select(affected) {
+            let out = self.lose_attempt(key, failure, actions);
+            if !self.tasks[key].state.is_terminal() {
+                self.end(key, Arc::clone(&shared), actions);
+            } else if out.is_some() {
+                self.release_inputs(key, actions);
+            }
+            debug_assert_eq!(self.tasks[key].id, id, "nothing is removed meanwhile");
+            self.candidates.push(key);
+        }
+    }
+
+    fn attempt_failed(&mut self, key: Key, out: Out, failure: Failure, actions: &mut Vec<Action>) {
+        let task = &mut self.tasks[key];
+        let lost = failure.outcome == OutcomeKind::WorkerLost;
+        task.crashes += u32::from(lost);
+        self.counts.crashes += u64::from(lost);
+        if task.cancelling {
+            let failure = Failure::new(OutcomeKind::Cancelled, "cancelled");
+            self.end(key, Arc::new(failure), actions);
+        } else if self.is_provisional(key, out, failure.outcome) {
+            // Not its fault, so it does not count as a retry.
+            let again = self.inputs_changed(key, out.epoch);
+            self.doom_forwarded(key);
+            self.requeue(key, again, actions);
+        } else if task_gives_up(lost, self.tasks[key].crashes, self.settings.crash_limit) {
+            let verdict = self.crash_verdict(key, &failure);
+            self.end(key, Arc::new(verdict), actions);
+        } else if self.may_retry(key, failure.outcome) {
+            self.retry(key, out.number, actions);
+        } else {
+            self.end(key, Arc::new(failure), actions);
+        }
+    }
+
+    /// Whether the attempt failed because of an input that is being made again.
+    fn is_provisional(&self, key: Key, out: Out, outcome: OutcomeKind) -> bool {
+        let of_input = matches!(
+            outcome,
+            OutcomeKind::UpstreamFailed | OutcomeKind::PayloadError
+        );
+        let parent_pending =
+            outcome == OutcomeKind::UpstreamFailed && self.tasks[key].unresolved > 0;
+        parent_pending || (of_input && self.inputs_changed(key, out.epoch))
+    }
+
+    /// Whether a parent was retried, or lost an output, since the epoch.
+    fn inputs_changed(&self, key: Key, epoch: u64) -> bool {
+        let mut arguments = self.tasks[key].arguments.iter();
+        arguments.any(|argument| match *argument {
+            TaskArgument::Output { parent, .. } => self.tasks[parent].changed > epoch,
+            _ => false,
+        })
+    }
+
+    fn crash_verdict(&self, key: Key, failure: &Failure) -> Failure {
+        let message = format!(
+            "given up after it lost {} workers (crash limit {}); last: {}",
+            self.tasks[key].crashes, self.settings.crash_limit, failure.message
+        );
+        Failure {
+            kind: "crash-limit".to_owned(),
+            detail: failure.detail.clone(),
+            ..Failure::new(OutcomeKind::WorkerLost, message)
+        }
+    }
+
+    fn may_retry(&self, key: Key, outcome: OutcomeKind) -> bool {
+        let task = &self.tasks[key];
+        task.retries < task.retry.retries && task.retry.on.contains(outcome)
+    }
+
+    fn retry(&mut self, key: Key, failed: u32, actions: &mut Vec<Action>) {
+        let now_ns = self.now_ns;
+        let task = &mut self.tasks[key];
+        task.retries += 1;
+        let backoff_ms = task.retry.backoff(task.retries);
+        let id = task.id;
+        actions.push(Action::Retrying {
+            failed: AttemptId {
+                task: id,
+                number: failed,
+            },
+            backoff_ms,
+        });
+        self.doom_forwarded(key);
+        if backoff_ms == 0 {
+            self.requeue(key, true, actions);
+            return;
+        }
+        let until_ns = now_ns.saturating_add(backoff_ms.saturating_mul(1_000_000));
+        self.tasks[key].backoff_until_ns = until_ns;
+        self.set_state(key, TaskState::BackOff);
+        self.timers.push(Reverse((until_ns, id, key)));
+    }
+
+    /// A held task is not held any more, and will be repeated: what the engine holds of its
+    /// descendants is doomed, and they will be forwarded again.
+    fn doom_forwarded(&mut self, key: Key) {
+        if self.forwards {
+            self.epoch += 1;
+            let task = &mut self.tasks[key];
+            task.changed = self.epoch;
+            task.generation.0 += 1;
+            self.set_held(key, false);
+        }
+    }
+
+    /// Puts a task without an attempt out where it belongs. `forward` says whether an engine may
+    /// be given it before its parents are finished.
+    pub(super) fn requeue(&mut self, key: Key, forward: bool, actions: &mut Vec<Action>) {
+        // No early return before `resolve`: what was there at the dispatch may be lost now.
+        if let Some(parent) = self.resolve(key) {
+            self.end_because_of(key, parent, actions);
+        } else if forward || self.tasks[key].unresolved == 0 {
+            self.make_ready_or_wait(key, actions);
+        } else {
+            self.set_state(key, TaskState::Waiting);
+        }
+    }
+
+    /// Readies the tasks whose back-off is over.
+    pub(super) fn tick(&mut self, actions: &mut Vec<Action>) {
+        while let Some(&Reverse((until_ns, id, key))) = self.timers.peek()
+            && until_ns <= self.now_ns
+        {
+            self.timers.pop();
+            if self.is_timer(until_ns, id, key) {
+                self.requeue(key, true, actions);
+            }
+        }
+    }
+
+    /// Keeps the first timer a true one.
+    pub(super) fn drop_outdated_timers(&mut self) {
+        while let Some(&Reverse((until_ns, id, key))) = self.timers.peek()
+            && !self.is_timer(until_ns, id, key)
+        {
+            self.timers.pop();
+        }
+    }
+
+    fn is_timer(&self, until_ns: u64, id: TaskId, key: Key) -> bool {
+        self.tasks.is(key, id, TaskState::BackOff) && self.tasks[key].backoff_until_ns == until_ns
+    }
+}
+
+fn task_gives_up(lost: bool, crashes: u32, limit: u32) -> bool {
+    lost && crashes > limit
+}

@@ -1,0 +1,185 @@
+//! The executor's part: workers come and go, attempts end one way or another.
+
+use super::driver::Driver;
+use super::world::{Flight, name_of};
+use crate::core::Event;
+use crate::{
+    AttemptReport, Failure, Instantiation, OutcomeKind, Output, OutputId, TaskId, Timeline,
+    TrapKind, WorkerId, WorkerInfo,
+};
+use std::sync::Arc;
+use taps_payload::{FileRef, Fingerprint, Location};
+
+const FAILURES: [OutcomeKind; 10] = [
+    OutcomeKind::TaskError,
+    OutcomeKind::Trap(TrapKind::Unreachable),
+    OutcomeKind::OutOfMemory,
+    OutcomeKind::Timeout,
+    OutcomeKind::ProgramError {
+        exit: Some(1),
+        signal: None,
+    },
+    OutcomeKind::WorkerLost,
+    OutcomeKind::UpstreamFailed,
+    OutcomeKind::Cancelled,
+    OutcomeKind::PayloadError,
+    OutcomeKind::EngineError,
+];
+
+impl Driver<'_> {
+    /// Worker `number` joins.
+    pub(super) fn join(&mut self, number: usize) {
+        let id = WorkerId(number as u32);
+        self.world.workers.insert(id);
+        let gpu = number.is_multiple_of(2);
+        self.handle(Event::WorkerJoined(WorkerInfo {
+            id,
+            host: format!("host-{}", number % self.plan.hosts),
+            cores: 1 + (number % 2) as u32,
+            memory_bytes: 100,
+            resources: vec![("gpu".to_owned(), u64::from(gpu))],
+        }));
+    }
+
+    /// A worker that is there is lost, or one that is not joins again.
+    pub(super) fn change_worker(&mut self, lose: bool) {
+        let id = WorkerId(self.random.below(self.plan.workers) as u32);
+        if self.world.workers.contains(&id) != lose {
+            return;
+        }
+        if lose {
+            self.world.workers.remove(&id);
+            let reason = "killed".to_owned();
+            self.handle(Event::WorkerLost { worker: id, reason });
+        } else {
+            self.join(id.0 as usize);
+        }
+    }
+
+    /// One of the attempts that are out ends.
+    pub(super) fn finish_one(&mut self) {
+        let Some(flight) = self.random.pick(&self.world.flights).cloned() else {
+            return;
+        };
+        let forwarded = self.is_forwarded(&flight);
+        if forwarded && !self.random.chance(150) {
+            // The engine waits for the parents too.
+            return;
+        }
+        self.world.land(flight.attempt.id);
+        let result = self.outcome(&flight, forwarded);
+        let report = report(&flight, result);
+        if self.random.chance(self.plan.rates.late_report) {
+            self.reports.push(report.clone());
+        }
+        self.handle(Event::Finished(Box::new(report)));
+    }
+
+    fn is_forwarded(&self, flight: &Flight) -> bool {
+        let mut arguments = flight.attempt.arguments.iter();
+        arguments.any(|argument| match &argument.location {
+            Location::Engine { key, len: 0 } => {
+                let task = key.split(':').nth(1).and_then(|id| id.parse().ok());
+                let task = TaskId(task.expect("the documented form of a forward key"));
+                self.core.state(task).is_some_and(|s| !s.is_terminal())
+            }
+            _ => false,
+        })
+    }
+
+    fn outcome(&mut self, flight: &Flight, forwarded: bool) -> Result<Vec<Output>, Failure> {
+        let failing = |outcome| Err(Failure::new(outcome, "simulated"));
+        if flight.cancelled && self.random.chance(800) {
+            return failing(OutcomeKind::Cancelled);
+        }
+        if flight.input_lost && self.random.chance(500) {
+            return failing(OutcomeKind::PayloadError);
+        }
+        if forwarded && self.random.chance(700) {
+            return failing(OutcomeKind::UpstreamFailed);
+        }
+        if self.random.chance(self.plan.rates.failure) {
+            return failing(FAILURES[self.random.below(FAILURES.len())]);
+        }
+        let declared = self.declared[flight.attempt.id.task.0 as usize];
+        let count = match declared {
+            0 => self.random.below(4),
+            _ if self.random.chance(10) => 0,
+            declared => declared as usize,
+        };
+        Ok((0..count).map(|_| self.output()).collect())
+    }
+
+    fn output(&mut self) -> Output {
+        let location = match self.random.below(4) {
+            0 => Location::Inline(Arc::from([1_u8, 2])),
+            1 => Location::File(FileRef {
+                path: Arc::default(),
+                fingerprint: Fingerprint {
+                    len: 1,
+                    modified_ns: 0,
+                },
+            }),
+            _ => self.world.publish(self.plan.capabilities.keeps_results),
+        };
+        Output { location }
+    }
+
+    /// A report that nobody waits for: one that was delivered before, or that of a lost worker.
+    pub(super) fn deliver_late(&mut self) {
+        if self.random.chance(500) && !self.world.ghosts.is_empty() {
+            let index = self.random.below(self.world.ghosts.len());
+            let ghost = self.world.ghosts.remove(index);
+            let result = self.outcome(&ghost, false);
+            let report = report(&ghost, result);
+            assert!(!self.core.is_out(report.id), "{} is out", report.id);
+            self.handle(Event::Finished(Box::new(report)));
+            return;
+        }
+        let Some(report) = self.random.pick(&self.reports).cloned() else {
+            return;
+        };
+        let outputs = report.result.iter().flatten();
+        let names = outputs.filter_map(|output| name_of(&output.location));
+        self.world.resent.extend(names);
+        self.handle_resent(Event::Finished(Box::new(report)));
+    }
+
+    /// Some outputs that are there are lost, those of one task or of several.
+    pub(super) fn lose_outputs(&mut self) {
+        let mut lost = Vec::new();
+        for _ in 0..=self.random.below(4) {
+            let task = TaskId(self.random.below(self.declared.len()) as u64);
+            let index = self.random.below(3) as u32;
+            let output = OutputId { task, index };
+            if lost.contains(&output) {
+                continue;
+            }
+            if let Some(there) = self.core.output(output) {
+                self.world.lose(&there.location.clone());
+                lost.push(output);
+            }
+        }
+        if self.random.chance(100) {
+            let task = TaskId(self.random.next_u64());
+            lost.push(OutputId { task, index: 0 });
+        }
+        self.handle(Event::OutputsLost(lost));
+    }
+}
+
+fn report(flight: &Flight, result: Result<Vec<Output>, Failure>) -> AttemptReport {
+    AttemptReport {
+        id: flight.attempt.id,
+        worker: flight.worker.unwrap_or(WorkerId(0)),
+        result,
+        timeline: Timeline::default(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        instantiation: Instantiation::Fresh,
+        cpu_ns: 0,
+        peak_memory_bytes: 0,
+        injected: None,
+        notes: Vec::new(),
+    }
+}
