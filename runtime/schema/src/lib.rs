@@ -10,4 +10,4 @@ mod app;
 mod report;
 
 pub use app::{AppDescription, ConfigField, FieldKind, Kernels, TaskDescription, WIT_VERSION};
-pub use report::{Bound, Check, Report};
+pub use report::{Bound, Check, DriverError, DriverErrorKind, Report};

@@ -91,3 +91,64 @@ impl Report {
         self.checks.iter().all(|check| check.passed)
     }
 }
+
+/// Why a driver ended without a report: the error string of `driver.run`, as JSON.
+///
+/// A driver checks its whole configuration before it submits anything. A host that wants to
+/// know whether a configuration is good just calls `run`: an error of kind
+/// [`DriverErrorKind::Config`] comes before the first submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriverError {
+    /// Who is to blame.
+    pub kind: DriverErrorKind,
+    /// Text for people. For a configuration error: the field, the value and what was expected.
+    pub message: String,
+    /// Field of the configuration, in snake case; only for configuration errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Outcome of the task that failed, for example `task-error` or `timeout`; only for tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// Type of the error, for example the kind of a task's own error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Who is to blame for a driver's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriverErrorKind {
+    /// The configuration: nothing was submitted.
+    Config,
+    /// The app itself.
+    App,
+    /// A task whose result the app needed.
+    Task,
+}
+
+impl DriverError {
+    /// Reads the error string of `driver.run`; a text that is not such a document (a guest in
+    /// another language may send plain text) becomes the message of an app's error.
+    pub fn parse(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_else(|_| Self {
+            kind: DriverErrorKind::App,
+            message: text.to_owned(),
+            field: None,
+            outcome: None,
+            error: None,
+        })
+    }
+
+    /// The document as it crosses the boundary.
+    pub fn to_json(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+impl std::fmt::Display for DriverError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DriverError {}

@@ -1,0 +1,106 @@
+//! `#[taps::app]`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::parse::Parser as _;
+use syn::spanned::Spanned as _;
+use syn::{Error, FnArg, ItemFn, LitStr, Result};
+
+use crate::attributes::doc;
+
+pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let mut name: Option<LitStr> = None;
+    syn::meta::parser(|meta| {
+        if meta.path.is_ident("name") {
+            name = Some(meta.value()?.parse()?);
+            Ok(())
+        } else {
+            Err(meta.error("unknown option; an app takes `name = \"…\"`"))
+        }
+    })
+    .parse2(attribute)?;
+    let function: ItemFn = syn::parse2(item.clone())
+        .map_err(|_| Error::new_spanned(&item, "`#[taps::app]` is for a function"))?;
+    let signature = &function.sig;
+    let parameters: Vec<_> = signature.inputs.iter().collect();
+    let (config, engine) = match parameters.as_slice() {
+        [FnArg::Typed(config), FnArg::Typed(engine)] => (&config.ty, &engine.ty),
+        _ => {
+            return Err(Error::new_spanned(
+                signature,
+                "a driver is `fn(config: Config, engine: &taps::Engine) -> taps::Result<taps::Report>`",
+            ));
+        }
+    };
+    if signature.asyncness.is_some() || !signature.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            signature,
+            "a driver is neither async nor generic",
+        ));
+    }
+    let ident = &signature.ident;
+    let visibility = &function.vis;
+    let help = doc(&function.attrs);
+    let app_name = if let Some(name) = &name {
+        check_name(name)?;
+        quote!(#name)
+    } else {
+        quote!(::taps::__private::app_name(::core::env!("CARGO_PKG_NAME")))
+    };
+    let config_check = quote_spanned! {config.span()=>
+        <#config as ::taps::Config>::from_json(config)?
+    };
+    let engine_check = quote_spanned! {engine.span()=>
+        let engine: #engine = engine;
+    };
+    let call = quote_spanned! {signature.output.span()=>
+        let report: ::taps::Result<::taps::Report> = #ident(config, engine);
+        report
+    };
+    Ok(quote! {
+        #function
+
+        /// The app of this crate.
+        #visibility static APP: ::taps::AppEntry = ::taps::AppEntry {
+            package: ::core::env!("CARGO_PKG_NAME"),
+            name: #app_name,
+            version: ::core::env!("CARGO_PKG_VERSION"),
+            help: #help,
+            config: ::taps::__private::ConfigDescription::of::<#config>,
+            run: {
+                fn __taps_run(
+                    config: &::taps::__private::Json,
+                    engine: &::taps::Engine,
+                ) -> ::taps::Result<::taps::Report> {
+                    let config = #config_check;
+                    #engine_check
+                    #call
+                }
+                __taps_run
+            },
+        };
+
+        ::taps::__private::inventory::submit! {
+            ::taps::__private::AppRegistration(&APP)
+        }
+
+        ::taps::__export_app!();
+    })
+}
+
+fn check_name(name: &LitStr) -> Result<()> {
+    let text = name.value();
+    let kebab = !text.is_empty()
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if kebab {
+        Ok(())
+    } else {
+        Err(Error::new_spanned(
+            name,
+            "the name of an app is in kebab case, for example `word-count`",
+        ))
+    }
+}

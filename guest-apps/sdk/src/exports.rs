@@ -1,0 +1,67 @@
+//! What a component exports: description, driver and tasks of its app.
+
+use crate::backend::bindings::exports::taps::core::tasks::{Argument, Output};
+use crate::backend::bindings::exports::taps::core::{description, driver, tasks};
+use crate::backend::{HostPayload, enter_task, free_handed_over};
+use crate::{AppEntry, Bytes, Engine, Error, Payload, TaskError};
+
+/// The component of the app that is linked in.
+pub struct Component;
+
+fn app() -> &'static AppEntry {
+    crate::apps()
+        .next()
+        .expect("`#[taps::app]` registers an app before it exports one")
+}
+
+impl description::Guest for Component {
+    fn describe() -> String {
+        serde_json::json!(app().describe()).to_string()
+    }
+}
+
+impl driver::Guest for Component {
+    fn run(config: String) -> Result<String, String> {
+        let report = serde_json::from_str(&config)
+            .map_err(|error| Error::config("config", &config, format!("JSON: {error}")))
+            .and_then(|config| (app().run)(&config, &Engine::current()));
+        match report {
+            Ok(report) => Ok(serde_json::json!(report).to_string()),
+            Err(error) => Err(error.to_driver_error().to_json()),
+        }
+    }
+}
+
+impl tasks::Guest for Component {
+    fn run(task: u32, arguments: Vec<Argument>) -> Result<Vec<Output>, tasks::TaskError> {
+        enter_task();
+        free_handed_over();
+        let arguments = arguments
+            .into_iter()
+            .map(|argument| match argument {
+                Argument::Inline(bytes) => Payload::inline(bytes),
+                Argument::Payload(payload) => Payload::handle(HostPayload::new(payload)),
+            })
+            .collect();
+        let Some(entry) = crate::task::nth(app().package, task as usize) else {
+            let error = Error::app("UnknownTask", format!("the component has no task {task}"));
+            return Err(task_error(TaskError::new(&error)));
+        };
+        let outputs = entry.run_with(arguments).map_err(task_error)?;
+        Ok(outputs.into_iter().map(output).collect())
+    }
+}
+
+fn output(bytes: Bytes) -> Output {
+    match bytes.into_output() {
+        Ok(window) => Output::Buffer(window.hand_over()),
+        Err(bytes) => Output::Inline(bytes),
+    }
+}
+
+fn task_error(error: TaskError) -> tasks::TaskError {
+    tasks::TaskError {
+        kind: error.kind,
+        message: error.message,
+    }
+}

@@ -1,0 +1,95 @@
+//! Running a driver in a plain `cargo test`: tasks run one after another, when the driver waits.
+//!
+//! ```
+//! #[taps::task]
+//! fn square(number: u64) -> u64 {
+//!     number * number
+//! }
+//!
+//! fn main() -> taps::Result<()> {
+//!     let total = taps::testing::run(|engine| {
+//!         let squares = engine.map((1..=3).map(|n| square::call(n)))?;
+//!         Ok(squares.iter().sum::<u64>())
+//!     })?;
+//!     assert_eq!(total, 14);
+//!     Ok(())
+//! }
+//! ```
+
+use std::rc::Rc;
+
+use crate::backend::local;
+use crate::backend::table::{Events, Table};
+use crate::{AppEntry, Engine, Report, Result};
+
+/// A local run: options first, then [`Local::run`] or [`Local::run_app`].
+pub struct Local {
+    seed: u64,
+    order: Option<u64>,
+}
+
+/// What happened in a local run.
+pub type Trace = Events;
+
+impl Local {
+    /// Seed 0, tasks in the order of submission.
+    pub fn new() -> Self {
+        Self {
+            seed: 0,
+            order: None,
+        }
+    }
+
+    /// Seed of the run.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Runs ready tasks in a random order, chosen by `seed`.
+    #[must_use]
+    pub fn shuffled(mut self, seed: u64) -> Self {
+        self.order = Some(seed);
+        self
+    }
+
+    /// Runs a driver, and tells what happened.
+    pub fn trace<R>(self, driver: impl FnOnce(&Engine) -> Result<R>) -> (Result<R>, Trace) {
+        let table = Table::new(self.seed, self.order);
+        let result = local::with_driver(Rc::clone(&table), || driver(&Engine::current()));
+        (result, table.events())
+    }
+
+    /// Runs a driver.
+    pub fn run<R>(self, driver: impl FnOnce(&Engine) -> Result<R>) -> Result<R> {
+        self.trace(driver).0
+    }
+
+    /// Runs a whole app with a configuration as the host would give it: a JSON object whose
+    /// path fields are paths of this machine.
+    pub fn run_app(self, app: &AppEntry, config: &serde_json::Value) -> Result<Report> {
+        self.run(|engine| (app.run)(config, engine))
+    }
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Runs a driver with seed 0, tasks in the order of submission.
+pub fn run<R>(driver: impl FnOnce(&Engine) -> Result<R>) -> Result<R> {
+    Local::new().run(driver)
+}
+
+/// Runs a driver with its ready tasks in a random order, chosen by `seed`.
+pub fn run_shuffled<R>(seed: u64, driver: impl FnOnce(&Engine) -> Result<R>) -> Result<R> {
+    Local::new().shuffled(seed).run(driver)
+}
+
+/// Runs a whole app.
+pub fn run_app(app: &AppEntry, config: &serde_json::Value) -> Result<Report> {
+    Local::new().run_app(app, config)
+}
