@@ -92,6 +92,27 @@ impl Core {
         self.tasks[parent].children.push(child);
     }
 
+    /// Takes back the edges of a forwarded task whose report came before those of its parents.
+    fn unregister(&mut self, key: Key) {
+        if self.tasks[key].unresolved == 0 {
+            return;
+        }
+        for position in 0..self.tasks[key].arguments.len() {
+            let task = &mut self.tasks[key];
+            let id = task.id;
+            if let TaskArgument::Output {
+                parent, unresolved, ..
+            } = &mut task.arguments[position]
+                && std::mem::replace(unresolved, false)
+            {
+                let parent = *parent;
+                self.tasks[parent].children.retain(|child| child.id != id);
+            }
+        }
+        let task = &mut self.tasks[key];
+        (task.unresolved, task.unheld) = (0, 0);
+    }
+
     /// Whether an engine holds the task, so that descendants can be forwarded.
     pub(super) fn is_held(&self, key: Key) -> bool {
         let task = &self.tasks[key];
@@ -153,6 +174,7 @@ impl Core {
     /// A task gave its outputs.
     pub(super) fn succeed(&mut self, key: Key, outputs: Vec<Output>, actions: &mut Vec<Action>) {
         self.adopt_outputs(key, outputs, actions);
+        self.unregister(key);
         let task = &mut self.tasks[key];
         task.failure = None;
         task.cancelling = false;

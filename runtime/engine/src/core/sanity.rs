@@ -61,6 +61,8 @@ impl Core {
         if state.is_terminal() {
             assert!(task.announced, "{context}, and nobody was told");
             assert!(task.children.is_empty(), "{context} with children waiting");
+            let stale = state == TaskState::Succeeded && unresolved;
+            assert!(!stale, "{context}, and waits for parents");
             let expected = match (out, state) {
                 (true, _) => Holding::Active,
                 (_, TaskState::Succeeded) if self.settings.lineage => Holding::Lineage,
