@@ -194,8 +194,9 @@ impl<'a, T> MatRef<'a, T> {
         Self { data, layout }
     }
 
-    /// The elements that the view spans, those between its own included.
-    pub(crate) fn span(&self) -> &'a [T] {
+    /// The elements from the first of the matrix to its last, those in the gaps of the strides
+    /// included: what to hand on, with the shape and the strides, to another kernel.
+    pub fn span(&self) -> &'a [T] {
         self.data
     }
 
@@ -349,9 +350,8 @@ impl<'a, T> MatMut<'a, T> {
         ))
     }
 
-    /// The elements that the view spans, those between its own included.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn span_mut(&mut self) -> &mut [T] {
+    /// The elements from the first of the matrix to its last, as [`MatRef::span`].
+    pub fn span_mut(&mut self) -> &mut [T] {
         self.data
     }
 
