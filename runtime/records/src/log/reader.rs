@@ -1,8 +1,8 @@
 //! Reading events back.
 
 use super::{
-    FORMAT_VERSION, FRAME_HEADER_BYTES, HEADER_BYTES, LogError, MAGIC, MAX_PAYLOAD_BYTES, header,
-    padding,
+    FORMAT_VERSION, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, HEADER_BYTES, LogError, MAGIC,
+    MAX_PAYLOAD_BYTES, header, padding,
 };
 use crate::LogEvent;
 use std::{
@@ -93,23 +93,24 @@ impl<R: Read> LogReader<R> {
             return Ok(None);
         }
         self.fill(FRAME_HEADER_BYTES)?;
-        match self.buffer.len() {
-            0 => {
-                self.ended = true;
-                return Ok(None);
-            }
-            1..FRAME_HEADER_BYTES => return self.end_with_rest(),
-            _ => {}
+        if self.buffer.is_empty() {
+            self.ended = true;
+            return Ok(None);
         }
-        let len = word(&self.buffer, 0) as usize;
-        let checksum = word(&self.buffer, 4);
-        if len == 0 {
-            return self.end_with_rest();
-        }
-        if len > MAX_PAYLOAD_BYTES {
+        // Everything in a log is a multiple of the alignment: less is what a cut left.
+        if self.buffer.len() < FRAME_ALIGNMENT {
             self.truncate();
             return Ok(None);
         }
+        let len = word(&self.buffer, 0) as usize;
+        if len == 0 {
+            return self.end_with_rest();
+        }
+        if len > MAX_PAYLOAD_BYTES || self.buffer.len() < FRAME_HEADER_BYTES {
+            self.truncate();
+            return Ok(None);
+        }
+        let checksum = word(&self.buffer, 4);
         let padded = len + padding(len);
         self.fill(padded)?;
         let whole = self.buffer.len() == padded;
@@ -117,16 +118,12 @@ impl<R: Read> LogReader<R> {
             self.truncate();
             return Ok(None);
         }
-        match postcard::take_from_bytes(&self.buffer[..len]) {
-            Ok((event, [])) => {
-                self.offset += (FRAME_HEADER_BYTES + padded) as u64;
-                Ok(Some(event))
-            }
-            _ => {
-                self.truncate();
-                Ok(None)
-            }
-        }
+        let Ok((event, [])) = postcard::take_from_bytes(&self.buffer[..len]) else {
+            self.truncate();
+            return Ok(None);
+        };
+        self.offset += (FRAME_HEADER_BYTES + padded) as u64;
+        Ok(Some(event))
     }
 
     /// Where reading stopped early, in bytes from the start of the file, when there is

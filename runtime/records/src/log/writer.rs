@@ -238,7 +238,7 @@ fn allocate(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
 }
 
 fn write_zeros(file: &File, mut offset: u64, len: u64) -> Result<(), Errno> {
-    let zeros = [0; 64 << 10];
+    let zeros = [0; 4 << 10];
     let end = offset + len;
     while offset < end {
         let bytes = zeros.len().min((end - offset) as usize);

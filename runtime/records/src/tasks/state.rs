@@ -2,13 +2,17 @@
 
 use super::line::Line;
 use crate::LogEvent;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
 use taps_engine::{AttemptReport, Failure, OutcomeKind, TaskId, WorkerId};
 
 /// Facts of the whole run.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    pub(super) start_unix_ns: u64,
+    start_unix_ns: u64,
     host: String,
     workers: HashMap<WorkerId, Worker>,
     phases: Vec<Arc<str>>,
@@ -22,6 +26,11 @@ struct Worker {
 }
 
 impl Run {
+    /// Wall clock at a time of the run, nanoseconds since 1970. A damaged log may say anything.
+    pub(super) fn wall_ns(&self, time_ns: u64) -> u64 {
+        self.start_unix_ns.saturating_add(time_ns)
+    }
+
     /// Host of a worker; of the coordinator when the worker never joined.
     pub(super) fn host_of(&self, worker: WorkerId) -> &str {
         self.workers
@@ -73,12 +82,34 @@ pub(super) struct Running {
     pub(super) time_ns: u64,
 }
 
+/// Spreads sequence numbers, which nobody chooses to collide, over all bits.
+#[derive(Debug, Default)]
+struct SequenceHasher(u64);
+
+impl Hasher for SequenceHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing; the table takes its bits from both ends.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 32;
+    }
+}
+
 /// Turns events into lines. Memory is bounded by the tasks that are open at one time, and by
 /// the tasks that are run again after they finished.
 #[derive(Debug, Default)]
 pub(super) struct State {
     run: Run,
-    open: HashMap<TaskId, Task>,
+    open: HashMap<TaskId, Task, BuildHasherDefault<SequenceHasher>>,
     /// Tasks that finish and later run again.
     again: HashMap<TaskId, Task>,
     pub(super) lines: u64,
@@ -188,19 +219,19 @@ impl State {
     }
 
     fn started(&mut self, id: TaskId, running: Running, out: &mut Vec<u8>) {
-        if !self.open.contains_key(&id) {
-            let Some(task) = self.again.get(&id) else {
-                self.unmatched += 1;
-                return;
-            };
+        if !self.open.contains_key(&id)
+            && let Some(task) = self.again.get(&id)
+        {
             let mut task = task.clone();
             task.repeated = true;
             self.open.insert(id, task);
         }
-        let Some(mut task) = self.open.remove(&id) else {
+        let Some(task) = self.open.get_mut(&id) else {
+            self.unmatched += 1;
             return;
         };
         if let Some(lost) = task.running.replace(running) {
+            let task = task.clone();
             let failure = self.run.lost_attempt(lost);
             let time_ns = running.time_ns;
             self.line(
@@ -214,7 +245,6 @@ impl State {
                 out,
             );
         }
-        self.open.insert(id, task);
     }
 
     fn reported(
