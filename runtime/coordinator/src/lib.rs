@@ -1,1 +1,28 @@
-//! Drives the engine core: log, payloads, driver and executor of one run.
+//! Drives the engine core of one run: whoever has news applies it, on the spot.
+//!
+//! ```text
+//!   worker ── deliver(report) ─► lock: log, core.handle, completions ─► unlock
+//!                                  │ attempts for executor.submit()
+//!                                  └ woke the driver? resume its fiber, on this thread
+//!   main   ── timers, signals, a driver that computes for long, the end
+//! ```
+//!
+//! A worker that finishes applies its own event, may resume the driver that it woke, and finds its
+//! next attempt in its queue. No thread wakes another without need. The lock protects the core and
+//! what the driver waits for; it is never held while a guest runs or an executor is called.
+//!
+//! What this crate never does: run tasks, or decide how a run is presented.
+
+mod coordinator;
+mod driver_view;
+mod driving;
+mod plan;
+mod queues;
+mod run;
+mod run_log;
+mod state;
+mod submission;
+
+pub use plan::{Plan, RunOutcome, TaskRoutes};
+pub use run::{RunError, RunHandle, run};
+pub use run_log::RunLog;

@@ -41,7 +41,7 @@ pub use driver_host::{
 pub use error::SandboxError;
 pub use profile::{Interrupt, PoolSize, Profile, pagemap_scan_available};
 pub use sandbox::{LoadedComponent, Sandbox};
-pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker};
+pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker, thread_cpu_ns};
 pub use wasi::{Grant, OUTPUT_LIMIT_BYTES};
 
 use state::State;

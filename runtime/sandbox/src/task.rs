@@ -484,7 +484,7 @@ fn publish_bytes(bytes: Vec<u8>, run: &RunContext) -> Result<(Location, Transfer
 }
 
 /// CPU time of this thread, in nanoseconds.
-fn thread_cpu_ns() -> u64 {
+pub fn thread_cpu_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

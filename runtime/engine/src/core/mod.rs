@@ -167,6 +167,11 @@ impl Core {
         })
     }
 
+    /// The name of a task; `None` when nobody holds it any more.
+    pub fn name(&self, task: TaskId) -> Option<&Arc<str>> {
+        self.tasks.by_id(task).map(|task| &task.name)
+    }
+
     /// The state of a task; `None` when nobody holds it any more.
     pub fn state(&self, task: TaskId) -> Option<TaskState> {
         self.tasks.by_id(task).map(|task| task.state)

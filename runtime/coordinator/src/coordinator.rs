@@ -1,0 +1,128 @@
+//! The coordinator: takes the executor's events on the executor's threads.
+
+use crate::{
+    driving::{Driving, MainSignal, Thread},
+    plan::Plan,
+    state::{Orders, State},
+};
+use parking_lot::Mutex;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use taps_engine::{EventSink, Executor, ExecutorEvent, core::Event};
+use taps_records::LogEvent;
+use taps_sandbox::RunContext;
+
+/// Holds the engine core of a run.
+pub(crate) struct Coordinator {
+    pub(crate) state: Mutex<State>,
+    pub(crate) driving: Driving,
+    pub(crate) signal: Arc<MainSignal>,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) context: Arc<RunContext>,
+    /// When the main thread will wake by itself, in nanoseconds of the run; `u64::MAX` for never.
+    armed_ns: AtomicU64,
+}
+
+impl Coordinator {
+    pub(crate) fn new(plan: &Plan) -> Arc<Self> {
+        let signal = Arc::new(MainSignal::default());
+        Arc::new(Self {
+            state: Mutex::new(State::new(plan)),
+            driving: Driving::new(Arc::clone(&signal)),
+            signal,
+            executor: Arc::clone(&plan.executor),
+            context: Arc::clone(&plan.context),
+            armed_ns: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Runs a change under the lock, then hands the orders to the executor.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State, u64, &mut Orders) -> R) -> R {
+        let mut orders = Orders::default();
+        let now_ns = self.context.now_ns();
+        let (result, timer) = {
+            let mut state = self.state.lock();
+            let result = change(&mut state, now_ns, &mut orders);
+            (result, timer(&state))
+        };
+        if timer < self.armed_ns.load(Ordering::Acquire) {
+            self.signal.raise();
+        }
+        self.give(orders);
+        result
+    }
+
+    fn give(&self, orders: Orders) {
+        if !orders.dispatch.is_empty() {
+            self.executor.submit(orders.dispatch);
+        }
+        if !orders.cancel.is_empty() {
+            self.executor.cancel(&orders.cancel);
+        }
+    }
+
+    /// Fires what is due, and says when the next thing is. For the main thread.
+    pub(crate) fn arm(&self) -> Option<u64> {
+        // Armed for never while firing, so that a timer set meanwhile raises the signal.
+        self.armed_ns.store(u64::MAX, Ordering::Release);
+        let next = self.change(|state, now_ns, orders| {
+            if state.core.next_timer_ns().is_some_and(|due| due <= now_ns) {
+                state.apply(now_ns, Event::Tick, orders);
+            }
+            state.time_passed(now_ns);
+            timer(state)
+        });
+        self.armed_ns.store(next, Ordering::Release);
+        (next != u64::MAX).then_some(next)
+    }
+}
+
+/// When something is due next; `u64::MAX` for never.
+fn timer(state: &State) -> u64 {
+    let core = state.core.next_timer_ns().unwrap_or(u64::MAX);
+    core.min(state.wait_until_ns().unwrap_or(u64::MAX))
+}
+
+impl EventSink for Coordinator {
+    fn deliver(&self, events: Vec<ExecutorEvent>) {
+        self.change(|state, now_ns, orders| {
+            for event in events {
+                match event {
+                    ExecutorEvent::Finished(report) => state.finished(now_ns, report, orders),
+                    ExecutorEvent::WorkerJoined(info) => {
+                        state.log.append(&LogEvent::WorkerJoined(info.clone()));
+                        state.apply(now_ns, Event::WorkerJoined(info), orders);
+                    }
+                    ExecutorEvent::WorkerLost { worker, reason } => {
+                        state.log.append(&LogEvent::WorkerLost {
+                            worker,
+                            reason: reason.clone(),
+                            time_ns: now_ns,
+                        });
+                        state.apply(now_ns, Event::WorkerLost { worker, reason }, orders);
+                    }
+                    ExecutorEvent::Failed(failure) => {
+                        state.executor_failure = Some(failure.clone());
+                        state.apply(now_ns, Event::ExecutorFailed(failure), orders);
+                    }
+                }
+            }
+            if state.ending && state.core.counts().outstanding == 0 {
+                self.signal.raise();
+            }
+        });
+        if self.log_failed() {
+            self.signal.raise();
+        }
+        self.driving.drive(Thread::Other);
+    }
+}
+
+impl Coordinator {
+    /// Whether the run cannot be recorded any more.
+    pub(crate) fn log_failed(&self) -> bool {
+        self.state.lock().log.has_failed()
+    }
+}

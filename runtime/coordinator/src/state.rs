@@ -1,0 +1,289 @@
+//! What the coordinator's lock protects.
+
+use crate::{
+    plan::{Plan, Route},
+    queues::Queues,
+    run_log::RunLog,
+};
+use std::{collections::HashMap, sync::Arc, task::Waker};
+use taps_engine::{
+    Attempt, AttemptId, AttemptReport, Failure, Instantiation, Limits, TaskId, Timeline, WorkerId,
+    core::{Action, Core, Event, TaskStatus},
+};
+use taps_payload::{Location, SegmentStore};
+use taps_records::LogEvent;
+use taps_sandbox::{DriverStatus, QueueId};
+use taps_schema::Kernels;
+
+/// Failures kept for the summary.
+const FAILURES_SHOWN: usize = 5;
+
+/// The core, and what the driver waits for.
+pub(crate) struct State {
+    pub(crate) core: Core,
+    pub(crate) queues: Queues,
+    pub(crate) routes: HashMap<Arc<str>, Route>,
+    pub(crate) limits: Limits,
+    pub(crate) kernels: Kernels,
+    pub(crate) media_type: Arc<str>,
+    pub(crate) log: Arc<RunLog>,
+    pub(crate) store: SegmentStore,
+    /// What the driver waits for, and who wants to know.
+    wait: Option<(Wait, Waker)>,
+    /// The driver's clock.
+    pub(crate) delivered_ns: u64,
+    /// Phases begun: name and time.
+    pub(crate) phases: Vec<(String, u64)>,
+    /// The run is ending: nothing more is submitted.
+    pub(crate) ending: bool,
+    pub(crate) executor_failure: Option<Failure>,
+    pub(crate) failures: Vec<(String, u64, Failure)>,
+    actions: Vec<Action>,
+}
+
+/// What a driver can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Room for another submission.
+    Capacity,
+    /// The end of a task.
+    Task(TaskId),
+    /// A completion, or a time.
+    Queue(QueueId, Option<u64>),
+    /// A time.
+    Sleep(u64),
+}
+
+/// What to tell the executor, after the lock is released.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    pub(crate) dispatch: Vec<(Option<WorkerId>, Attempt)>,
+    pub(crate) cancel: Vec<AttemptId>,
+}
+
+impl State {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            core: Core::new(plan.settings, plan.seed, plan.executor.capabilities()),
+            queues: Queues::default(),
+            routes: plan.routes.0.clone(),
+            limits: plan.limits,
+            kernels: plan.kernels,
+            media_type: Arc::from("application/octet-stream"),
+            log: Arc::clone(&plan.log),
+            store: plan.context.store.clone(),
+            wait: None,
+            delivered_ns: 0,
+            phases: Vec::new(),
+            ending: false,
+            executor_failure: None,
+            failures: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// Applies an event to the core and carries out what follows.
+    pub(crate) fn apply(&mut self, now_ns: u64, event: Event, orders: &mut Orders) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.handle(now_ns, event, &mut actions);
+        self.carry_out(now_ns, &mut actions, None, orders);
+        self.actions = actions;
+    }
+
+    /// Applies the report of an attempt. It is in the log before anybody can see its effect.
+    pub(crate) fn finished(
+        &mut self,
+        now_ns: u64,
+        report: Box<AttemptReport>,
+        orders: &mut Orders,
+    ) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let id = report.id;
+        if !self.core.is_out(id) {
+            self.core
+                .handle(now_ns, Event::Finished(report), &mut actions);
+        } else if report.result.is_ok() {
+            let report = self.log_report(report, now_ns, false);
+            self.core
+                .handle(now_ns, Event::Finished(report), &mut actions);
+        } else {
+            // Whether another attempt follows is the core's decision.
+            self.core
+                .handle(now_ns, Event::Finished(report.clone()), &mut actions);
+            let retried = is_retried(&actions, id);
+            self.log_report(report, now_ns, retried);
+        }
+        self.carry_out(now_ns, &mut actions, Some(id.task), orders);
+        self.actions = actions;
+    }
+
+    fn log_report(
+        &self,
+        report: Box<AttemptReport>,
+        received_ns: u64,
+        retried: bool,
+    ) -> Box<AttemptReport> {
+        let event = LogEvent::AttemptFinished {
+            report,
+            received_ns,
+            retried,
+        };
+        self.log.append(&event);
+        match event {
+            LogEvent::AttemptFinished { report, .. } => report,
+            _ => unreachable!("made just above"),
+        }
+    }
+
+    /// Carries out the core's actions. `reported` is the task whose report is in the log already.
+    pub(crate) fn carry_out(
+        &mut self,
+        now_ns: u64,
+        actions: &mut Vec<Action>,
+        reported: Option<TaskId>,
+        orders: &mut Orders,
+    ) {
+        // Needed by the records of attempts that were lost; rare.
+        let retried: Vec<AttemptId> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Retrying { failed, .. } => Some(*failed),
+                _ => None,
+            })
+            .collect();
+        for action in actions.drain(..) {
+            match action {
+                Action::Dispatch { worker, attempt } => {
+                    self.log.append(&LogEvent::AttemptStarted {
+                        id: attempt.id,
+                        worker,
+                        generation: 0,
+                        time_ns: now_ns,
+                    });
+                    orders.dispatch.push((worker, attempt));
+                }
+                Action::CancelAttempt(id) => orders.cancel.push(id),
+                Action::AttemptLost {
+                    attempt,
+                    worker,
+                    failure,
+                } => {
+                    let report = lost_report(attempt, worker, failure, now_ns);
+                    self.log_report(report, now_ns, retried.contains(&attempt));
+                }
+                Action::Completed { task } => self.completed(task, now_ns, reported == Some(task)),
+                Action::Free {
+                    location: Location::Segment(segment),
+                } => {
+                    self.store.free(segment.id);
+                }
+                Action::Free { .. } | Action::Retrying { .. } | Action::Recomputed { .. } => {}
+            }
+        }
+        self.wake_if_satisfied();
+    }
+
+    fn completed(&mut self, task: TaskId, now_ns: u64, reported: bool) {
+        let failure = match self.core.status(task) {
+            Some(TaskStatus::Failed(failure)) => Some(failure.clone()),
+            _ => None,
+        };
+        let status = match failure {
+            Some(_) => DriverStatus::Failed,
+            None => DriverStatus::Succeeded,
+        };
+        if let Some(failure) = &failure
+            && self.failures.len() < FAILURES_SHOWN
+        {
+            let name = self
+                .core
+                .name(task)
+                .map_or_else(String::new, |name| name.to_string());
+            self.failures.push((name, task.0, failure.clone()));
+        }
+        if !reported {
+            self.log.append(&LogEvent::TaskFinished {
+                task,
+                failure,
+                time_ns: now_ns,
+            });
+        }
+        self.queues.completed(task, status);
+    }
+
+    /// Where a task stands, for the driver.
+    pub(crate) fn status(&self, task: TaskId) -> DriverStatus {
+        match self.core.status(task) {
+            Some(TaskStatus::Succeeded { .. }) => DriverStatus::Succeeded,
+            Some(TaskStatus::Failed(_)) => DriverStatus::Failed,
+            Some(TaskStatus::Pending) | None => DriverStatus::Pending,
+        }
+    }
+
+    /// Notes what the driver waits for.
+    pub(crate) fn wait_for(&mut self, wait: Wait, waker: &Waker) {
+        self.wait = Some((wait, waker.clone()));
+    }
+
+    /// When the wait ends by itself.
+    pub(crate) fn wait_until_ns(&self) -> Option<u64> {
+        match self.wait.as_ref()?.0 {
+            Wait::Queue(_, until) => until,
+            Wait::Sleep(until) => Some(until),
+            Wait::Capacity | Wait::Task(_) => None,
+        }
+    }
+
+    /// Wakes the driver when the time that it waits for has come.
+    pub(crate) fn time_passed(&mut self, now_ns: u64) {
+        if self.wait_until_ns().is_some_and(|until| until <= now_ns)
+            && let Some((_, waker)) = self.wait.take()
+        {
+            waker.wake();
+        }
+    }
+
+    fn wake_if_satisfied(&mut self) {
+        let satisfied = match self.wait.as_ref() {
+            None => false,
+            Some((Wait::Capacity, _)) => self.ending || self.core.can_submit(),
+            Some((Wait::Task(task), _)) => self.status(*task) != DriverStatus::Pending,
+            Some((Wait::Queue(queue, _), _)) => self.queues.would_end(*queue),
+            Some((Wait::Sleep(_), _)) => false,
+        };
+        if satisfied && let Some((_, waker)) = self.wait.take() {
+            waker.wake();
+        }
+    }
+}
+
+fn is_retried(actions: &[Action], id: AttemptId) -> bool {
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::Retrying { failed, .. } if *failed == id))
+}
+
+/// The record of an attempt that ended without a report.
+fn lost_report(
+    id: AttemptId,
+    worker: Option<WorkerId>,
+    failure: Failure,
+    now_ns: u64,
+) -> Box<AttemptReport> {
+    Box::new(AttemptReport {
+        id,
+        worker: worker.unwrap_or(WorkerId(u32::MAX)),
+        result: Err(failure),
+        timeline: Timeline {
+            finished: now_ns,
+            ..Timeline::default()
+        },
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        instantiation: Instantiation::None,
+        cpu_ns: 0,
+        peak_memory_bytes: 0,
+        injected: None,
+        notes: Vec::new(),
+    })
+}
