@@ -1,2 +1,43 @@
-//! The command line.
-fn main() {}
+//! The command line: what the user types, what the user sees, and the exit code. Everything
+//! else is done by the crates below.
+
+mod apps;
+mod arguments;
+mod commands;
+mod exit;
+mod progress;
+mod render;
+mod run;
+mod summary;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use exit::{ExitCode, Failure};
+use std::ffi::OsString;
+
+fn main() -> std::process::ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // The flags of `run` depend on the app, so clap never sees them; it only documents them.
+    let code = if args.get(1).is_some_and(|first| first == "run") {
+        run::command(&args[2..])
+    } else {
+        match Arguments::try_parse_from(&args) {
+            Ok(arguments) => render::outcome(dispatch(arguments.command)),
+            Err(error) => render::clap_error(&error),
+        }
+    };
+    code.into()
+}
+
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run { args } => Ok(run::command(&args)),
+        Command::List { what, json } => commands::list(what, json),
+        Command::Describe { app, json } => commands::describe(&app, json),
+        Command::Env { json } => commands::env(json),
+        Command::Doctor { json } => commands::doctor(json),
+        Command::Records { run } => commands::records(&run),
+        Command::Completions { shell } => commands::completions(shell),
+        Command::Man => commands::man(),
+    }
+}

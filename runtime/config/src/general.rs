@@ -134,7 +134,10 @@ impl LogLevel {
 /// Pattern of the run directory: text with the placeholders `{name}`, `{executor}` and
 /// `{timestamp}`; a brace itself is doubled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirFormat(Vec<Piece>);
+pub struct DirFormat {
+    pattern: String,
+    pieces: Vec<Piece>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -176,12 +179,20 @@ impl DirFormat {
             }
         }
         pieces.push(Piece::Text(text));
-        Ok(Self(pieces))
+        Ok(Self {
+            pattern: pattern.to_owned(),
+            pieces,
+        })
+    }
+
+    /// The pattern as given.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
     }
 
     /// The directory for these values.
     pub fn render(&self, name: &str, executor: &str, timestamp: &str) -> String {
-        self.0
+        self.pieces
             .iter()
             .map(|piece| match piece {
                 Piece::Text(text) => text.as_str(),
@@ -267,7 +278,10 @@ impl RunSettings {
     fn from_values(run: &Values<'_>) -> Self {
         let pattern = run.text("dir_format").unwrap_or_default();
         Self {
-            dir_format: DirFormat::parse(&pattern).unwrap_or(DirFormat(Vec::new())),
+            dir_format: DirFormat::parse(&pattern).unwrap_or(DirFormat {
+                pattern,
+                pieces: Vec::new(),
+            }),
             env_vars: match run.0.get("env_vars") {
                 Some(Value::Object(variables)) => variables
                     .iter()

@@ -1,0 +1,192 @@
+//! The commands and their flags.
+
+use crate::exit::ExitCode;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use taps_config::{Schema, Section, general_sections};
+use taps_schema::FieldKind;
+
+const EXAMPLES: &str = "\
+Examples:
+  taps-wasm run cholesky --app.matrix-size 2000 --app.block-size 250
+        Factorise a matrix in tiles, each task in its own sandbox, and check the result.
+  taps-wasm run mapreduce --app.data-dir books/ --executor.max-threads 4
+        Count the words of a directory. Naming it is what lets the app read it.
+  taps-wasm run -c runs/…/config.toml
+        Repeat a run exactly.
+  taps-wasm run ./my-app.wasm --help
+        The fields of an app that somebody sent.
+  taps-wasm list apps
+        What there is to run.
+
+Exit codes:
+";
+
+/// Run task-based applications as WebAssembly components, every task in its own sandbox.
+#[derive(Debug, Parser)]
+#[command(
+    name = "taps-wasm",
+    version,
+    after_help = after_help(),
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run an app, and check its result.
+    ///
+    /// The flags depend on the app: `taps-wasm run APP --help` shows them.
+    #[command(disable_help_flag = true)]
+    Run {
+        /// The app and its flags.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "APP AND FLAGS"
+        )]
+        args: Vec<OsString>,
+    },
+    /// List apps, executors, filters and transformers.
+    List {
+        /// Just these.
+        #[arg(value_enum)]
+        what: Option<Listed>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Describe an app: its fields, its tasks, and what each may reach.
+    Describe {
+        /// A built-in app, or the path of a bundle or a component.
+        app: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Describe this machine, as `environment.json` of a run does.
+    Env {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that this machine can run apps well, and say what to do where it cannot.
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Rebuild the task records of a run from its event log, for example after a kill.
+    Records {
+        /// Run directory.
+        run: PathBuf,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+/// What `list` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listed {
+    /// Built-in apps.
+    Apps,
+    /// What runs tasks.
+    Executors,
+    /// Which payloads a transformer takes.
+    Filters,
+    /// How payloads travel.
+    Transformers,
+}
+
+fn after_help() -> String {
+    let mut text = EXAMPLES.to_owned();
+    for code in ExitCode::ALL {
+        text.push_str(&format!("  {:>3}  {}\n", code.number(), code.meaning()));
+    }
+    text
+}
+
+/// The whole command line for completions and the manual page: as clap sees it, with the apps
+/// and the general flags of `run` added.
+pub(crate) fn documented(schema: &Schema) -> clap::Command {
+    Arguments::command().mut_subcommand("run", |run| {
+        let apps: Vec<String> = schema.apps.iter().map(|app| app.name.clone()).collect();
+        let names = |names: Vec<String>| PossibleValuesParser::new(names);
+        let executors = schema
+            .executors
+            .iter()
+            .map(|executor| executor.name.clone());
+        let run = run
+            .mut_arg("args", |args| args.hide(true))
+            .arg(Arg::new("app").value_name("APP").value_parser(names(apps)))
+            .arg(
+                Arg::new("config")
+                    .short('c')
+                    .long("config")
+                    .value_name("FILE")
+                    .num_args(1..)
+                    .action(ArgAction::Append)
+                    .value_hint(clap::ValueHint::FilePath)
+                    .help("TOML files, read in order; a later one wins"),
+            )
+            .arg(
+                Arg::new("engine.executor")
+                    .long("executor")
+                    .visible_alias("engine.executor")
+                    .value_parser(names(executors.collect()))
+                    .help("What runs the tasks"),
+            );
+        let run = [
+            (
+                "dry-run",
+                "Check and print the configuration, and run nothing",
+            ),
+            ("json", "Print one JSON object on stdout at the end"),
+            ("quiet", "No progress and no summary"),
+            ("no-progress", "No progress bar, even on a terminal"),
+            ("help", "Help, with the fields of the named app"),
+        ]
+        .into_iter()
+        .fold(run, |run, (name, help)| {
+            run.arg(
+                Arg::new(name)
+                    .long(name)
+                    .action(ArgAction::SetTrue)
+                    .help(help),
+            )
+        });
+        general_sections().iter().fold(run, with_section)
+    })
+}
+
+fn with_section(run: clap::Command, section: &Section) -> clap::Command {
+    section.fields.iter().fold(run, |run, general| {
+        let field = &general.field;
+        let dotted = format!("{}.{}", section.name, field.name.replace('_', "-"));
+        let mut arg = Arg::new(dotted.clone())
+            .help(field.help.clone())
+            .help_heading(section.title);
+        arg = match general.alias {
+            Some(alias) => arg.long(alias).visible_alias(dotted),
+            None => arg.long(dotted),
+        };
+        if let FieldKind::Enum { values } = &field.kind {
+            arg = arg.value_parser(PossibleValuesParser::new(values));
+        }
+        run.arg(arg)
+    })
+}

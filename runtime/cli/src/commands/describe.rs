@@ -1,0 +1,95 @@
+//! `describe`: what an app says of itself.
+
+use crate::apps;
+use crate::exit::{ExitCode, Failure};
+use crate::render;
+use std::fmt::Write;
+use taps_bundle::{Bundle, Source};
+use taps_config::describe_kind;
+use taps_schema::{ConfigField, TaskDescription};
+
+pub(crate) fn describe(app: &str, as_json: bool) -> Result<ExitCode, Failure> {
+    let bundle = apps::find(app)?;
+    if as_json {
+        render::json(bundle.manifest())?;
+    } else {
+        render::data(&text(&bundle))?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Everything in the manifest, for people.
+fn text(bundle: &Bundle) -> String {
+    let app = bundle.app();
+    let mut text = String::new();
+    let source = match bundle.source() {
+        Source::Embedded => "built in".to_owned(),
+        Source::Directory(path) | Source::Component(path) => path.display().to_string(),
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{} {} ({source}; taps:core {})\n\n{}",
+        app.name,
+        app.version,
+        app.wit_version,
+        app.summary.trim()
+    );
+    if !app.config.is_empty() {
+        text.push_str("\nFields:\n");
+    }
+    for field in &app.config {
+        field_text(&mut text, field);
+    }
+    if !app.tasks.is_empty() {
+        text.push_str("\nTasks:\n");
+    }
+    for task in &app.tasks {
+        task_text(&mut text, task);
+    }
+    text.push_str("\nComponents:\n");
+    for component in &bundle.manifest().components {
+        let _ = writeln!(text, "  {}  sha256:{}", component.file, component.digest);
+    }
+    text
+}
+
+fn field_text(text: &mut String, field: &ConfigField) {
+    let flag = field.name.replace('_', "-");
+    let default = match &field.default {
+        Some(serde_json::Value::String(default)) => format!("default {default}"),
+        Some(default) => format!("default {default}"),
+        None if field.optional => "default none".to_owned(),
+        None => "required".to_owned(),
+    };
+    let _ = writeln!(
+        text,
+        "  --app.{flag}  {}; {default}",
+        describe_kind(&field.kind)
+    );
+    for line in field.help.lines().filter(|line| !line.trim().is_empty()) {
+        let _ = writeln!(text, "      {}", line.trim());
+    }
+}
+
+fn task_text(text: &mut String, task: &TaskDescription) {
+    let parameters: Vec<String> = task
+        .parameters
+        .iter()
+        .map(|(name, kind)| format!("{name}: {kind}"))
+        .collect();
+    let pure = if task.pure { "; pure" } else { "" };
+    let _ = writeln!(
+        text,
+        "  {}({}) -> {}{pure}",
+        task.name,
+        parameters.join(", "),
+        task.outputs.join(", ")
+    );
+    if !task.help.is_empty() {
+        let _ = writeln!(text, "      {}", task.help.trim().replace('\n', " "));
+    }
+    if !task.grants.is_empty() {
+        let _ = writeln!(text, "      reaches: {}", task.grants.join(", "));
+    }
+}

@@ -1,0 +1,15 @@
+//! The commands besides `run`.
+
+mod describe;
+mod doctor;
+mod env;
+mod list;
+mod manual;
+mod records;
+
+pub(crate) use describe::describe;
+pub(crate) use doctor::doctor;
+pub(crate) use env::env;
+pub(crate) use list::list;
+pub(crate) use manual::{completions, man};
+pub(crate) use records::records;

@@ -1,0 +1,175 @@
+//! `run`: from arguments to a checked configuration, and to a run.
+
+use crate::apps;
+use crate::exit::{ExitCode, Failure};
+use crate::progress::{Counts, Progress};
+use crate::render::{self, Style};
+use crate::summary::{self, Summary};
+use std::ffi::OsString;
+use std::time::Instant;
+use taps_bundle::Bundle;
+use taps_config::{Resolved, Switches, is_app_path, preview, resolve, run_help};
+
+/// Runs `taps-wasm run` with these arguments, and says how it ended.
+pub(crate) fn command(args: &[OsString]) -> ExitCode {
+    let started = Instant::now();
+    match prepare(args) {
+        Ok(Prepared::Done) => ExitCode::Ok,
+        Ok(Prepared::Run { resolved, bundle }) => {
+            let switches = resolved.switches;
+            let shown = render::stderr_is_terminal() && !switches.quiet && !switches.no_progress;
+            let progress = Progress::new(shown);
+            let ended = execute(*resolved, *bundle, started, &progress);
+            progress.finish();
+            report(&ended.runs, ended.exit, ended.failure, switches)
+        }
+        Err((failure, switches)) => {
+            let summary = Summary {
+                elapsed_s: started.elapsed().as_secs_f64(),
+                error: Some(failure.message()),
+                ..Summary::default()
+            };
+            report(&[summary], failure.exit, Some(failure), switches)
+        }
+    }
+}
+
+/// What is left to do after the arguments were understood.
+enum Prepared {
+    /// Nothing: help or the plan was shown.
+    Done,
+    /// A run.
+    Run {
+        resolved: Box<Resolved>,
+        bundle: Box<Bundle>,
+    },
+}
+
+/// Loads the app, resolves the configuration, and serves `--help` and `--dry-run`.
+fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
+    let start_dir = std::env::current_dir().map_err(|error| {
+        let failure = Failure::new(ExitCode::Usage, error).hint("the working directory is gone");
+        (failure, Switches::default())
+    })?;
+    let seen = preview(args, &start_dir);
+    let failed = |failure| (failure, seen.switches);
+    let mut schema = apps::schema().map_err(failed)?;
+    let mut loaded = None;
+    if let Some(path) = seen.app.as_deref().filter(|app| is_app_path(app)) {
+        let bundle = apps::load(&start_dir.join(path)).map_err(failed)?;
+        schema = schema.with_bundle(path, bundle.app().clone());
+        loaded = Some(bundle);
+    }
+    if seen.switches.help || args.is_empty() {
+        render::data(&run_help(&schema, &seen, render::columns())).map_err(failed)?;
+        return Ok(Prepared::Done);
+    }
+    let resolved = resolve(args, &schema, &start_dir).map_err(|errors| {
+        let hint = match &seen.app {
+            Some(app) => format!("`taps-wasm run {app} --help` shows every flag"),
+            None => "`taps-wasm list apps` shows what there is to run".to_owned(),
+        };
+        failed(Failure::new(ExitCode::Usage, errors).hint(hint))
+    })?;
+    let style = Style::for_stderr();
+    for notice in &resolved.notices {
+        render::note(&format!("{} {notice}", style.warning("note:")));
+    }
+    if resolved.switches.dry_run {
+        show_plan(&resolved).map_err(failed)?;
+        return Ok(Prepared::Done);
+    }
+    let bundle = match loaded {
+        Some(bundle) => bundle,
+        None => apps::find(&resolved.app).map_err(failed)?,
+    };
+    Ok(Prepared::Run {
+        resolved: Box::new(resolved),
+        bundle: Box::new(bundle),
+    })
+}
+
+/// `--dry-run`: the resolved configuration, as TOML or as JSON.
+fn show_plan(resolved: &Resolved) -> Result<(), Failure> {
+    if !resolved.switches.json {
+        return render::data(&resolved.to_toml());
+    }
+    let sections: serde_json::Map<_, _> = resolved
+        .sections()
+        .map(|(name, fields)| {
+            let name = if name.is_empty() { "config" } else { name };
+            let fields = fields.iter().cloned().collect();
+            (name.to_owned(), serde_json::Value::Object(fields))
+        })
+        .collect();
+    render::json(&serde_json::json!({
+        "ok": true,
+        "dry_run": true,
+        "app": resolved.app,
+        "executor": resolved.executor,
+        "config": sections,
+    }))
+}
+
+/// How the runs of a command ended.
+pub(crate) struct Ended {
+    /// One summary for each run that began.
+    pub(crate) runs: Vec<Summary>,
+    /// Exit code of the worst.
+    pub(crate) exit: ExitCode,
+    /// What to show on stderr, when something failed.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Runs the app, `repeat` times. `started` is when the program began.
+///
+/// The coordinator is wired here; everything before is checked, everything after only shows.
+pub(crate) fn execute(
+    resolved: Resolved,
+    bundle: Bundle,
+    started: Instant,
+    progress: &Progress,
+) -> Ended {
+    progress.update(Counts::default());
+    let failure = Failure::new(
+        ExitCode::Runtime,
+        format!("this build cannot run {} yet", bundle.app().name),
+    );
+    let summary = Summary {
+        app: Some(resolved.app),
+        executor: Some(resolved.executor),
+        elapsed_s: started.elapsed().as_secs_f64(),
+        error: Some(failure.message()),
+        ..Summary::default()
+    };
+    Ended {
+        runs: vec![summary],
+        exit: failure.exit,
+        failure: Some(failure),
+    }
+}
+
+/// Shows the end: with `--json` one object on stdout, otherwise a summary on stderr for each run
+/// that began; and the failure, if there is one.
+fn report(
+    runs: &[Summary],
+    exit: ExitCode,
+    failure: Option<Failure>,
+    switches: Switches,
+) -> ExitCode {
+    let style = Style::for_stderr();
+    if !switches.quiet && !switches.json {
+        for run in runs.iter().filter(|run| run.run_dir.is_some()) {
+            render::note(&run.to_text(&style));
+        }
+    }
+    let exit = match failure {
+        Some(failure) => render::outcome(Err(failure)),
+        None => exit,
+    };
+    if switches.json {
+        let printed = render::json(&summary::to_json(runs)).map(|()| exit);
+        return render::outcome(printed);
+    }
+    exit
+}
