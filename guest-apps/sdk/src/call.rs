@@ -17,6 +17,13 @@ pub enum Argument {
     Output(Output),
 }
 
+impl Argument {
+    /// A value as an argument.
+    pub fn value<V: Value>(value: V) -> Result<Self> {
+        Ok(Self::Inline(value.into_bytes()?.into_vec()))
+    }
+}
+
 /// An output of a submitted task.
 pub struct Output {
     pub(crate) future: Rc<backend::Future>,
@@ -122,6 +129,13 @@ impl<V: Value> IntoArgument<Payload> for &Future<V> {
 impl<V: Value> IntoArgument<Payload> for Future<V> {
     fn into_argument(self) -> Result<Argument> {
         Ok(self.as_argument())
+    }
+}
+
+/// An argument made before, for calls whose arguments are of several kinds.
+impl<V> IntoArgument<V> for Argument {
+    fn into_argument(self) -> Result<Argument> {
+        Ok(self)
     }
 }
 

@@ -201,7 +201,8 @@ impl<T> Future<T> {
         }
     }
 
-    pub(crate) fn as_argument(&self) -> Argument {
+    /// The future as an argument, for calls whose arguments are of several kinds.
+    pub fn as_argument(&self) -> Argument {
         Argument::Output(Output {
             future: Rc::clone(&self.raw),
             index: self.output,

@@ -2,8 +2,12 @@
 
 use crate::backend::bindings::exports::taps::core::tasks::{Argument, Output};
 use crate::backend::bindings::exports::taps::core::{description, driver, tasks};
+use crate::backend::bindings::taps::core::payloads::OutputBuffer;
 use crate::backend::{HostPayload, enter_task, free_handed_over};
 use crate::{AppEntry, Bytes, Engine, Error, Payload, TaskError};
+
+/// Results up to this size return inline.
+const INLINE_BYTES: usize = 64 << 10;
 
 /// The component of the app that is linked in.
 pub struct Component;
@@ -55,6 +59,11 @@ impl tasks::Guest for Component {
 fn output(bytes: Bytes) -> Output {
     match bytes.into_output() {
         Ok(window) => Output::Buffer(window.hand_over()),
+        // One write into a segment, instead of a copy here and another there.
+        Err(bytes) if bytes.len() > INLINE_BYTES => match OutputBuffer::copy(&bytes) {
+            Ok(buffer) => Output::Buffer(buffer),
+            Err(_) => Output::Inline(bytes),
+        },
         Err(bytes) => Output::Inline(bytes),
     }
 }

@@ -61,6 +61,7 @@ mod engine;
 mod error;
 #[cfg(target_arch = "wasm32")]
 mod exports;
+pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod payload;
@@ -83,7 +84,7 @@ pub use error::{Error, Failure, PayloadError, Result, TaskError};
 pub use payload::Payload;
 pub use rand;
 pub use taps_macros::{Config, ConfigEnum, app, task, value};
-pub use taps_schema::{Bound, Report};
+pub use taps_schema::{Bound, DriverError, DriverErrorKind, Report};
 pub use task::{List, Many, Outputs, TaskEntry, archive, tasks};
 pub use value::{Archivable, Archived, Value};
 pub use view::View;

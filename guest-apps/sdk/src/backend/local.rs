@@ -146,7 +146,7 @@ impl Backend for Local {
         match host() {
             Some(host) => {
                 if host.sleep(duration).is_err() {
-                    std::panic::resume_unwind(Box::new(Cancelled));
+                    Self::end_cancelled();
                 }
             }
             None => std::thread::sleep(duration),
@@ -155,6 +155,14 @@ impl Backend for Local {
 
     fn kernel_mode() -> KernelMode {
         host().map(|host| host.kernel_mode()).unwrap_or_default()
+    }
+
+    fn is_cancelled() -> bool {
+        host().is_some_and(|host| host.is_cancelled())
+    }
+
+    fn end_cancelled() -> ! {
+        std::panic::resume_unwind(Box::new(Cancelled))
     }
 
     fn create_output(size: usize) -> Option<HostOutput> {

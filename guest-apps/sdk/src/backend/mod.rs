@@ -12,6 +12,8 @@ use crate::{Argument, Failure, PayloadError, Result, TaskEntry};
 #[doc(hidden)]
 pub mod bindings;
 #[cfg(target_arch = "wasm32")]
+pub(crate) mod host_kernels;
+#[cfg(target_arch = "wasm32")]
 mod imports;
 #[cfg(target_arch = "wasm32")]
 mod raw;
@@ -101,6 +103,10 @@ pub trait Backend {
     fn sleep(duration: Duration);
     /// Which kernels the run asks for.
     fn kernel_mode() -> KernelMode;
+    /// Whether the attempt should end, for work that takes long. In a sandbox the host ends it.
+    fn is_cancelled() -> bool;
+    /// Ends a cancelled attempt; does not return.
+    fn end_cancelled() -> !;
 
     /// Zero-filled memory for an output of `size` bytes that needs no copy to be published.
     /// `None` when plain memory is as good (small, or not in a task).

@@ -114,6 +114,17 @@ pub(super) fn read_into(
     Ok(usize::try_from(area.u64_at(8)).map_or(buffer.len(), |count| count.min(buffer.len())))
 }
 
+/// Regions kept for later windows.
+const KEPT_REGIONS: usize = 8;
+
+thread_local! {
+    /// Regions without a mapping, to be used again: a task that goes through a list of large
+    /// payloads needs one region, and announces its growth once.
+    static FREE: RefCell<Vec<Region>> = const { RefCell::new(Vec::new()) };
+    /// Regions of outputs that were handed over; the host unmaps them when the call has returned.
+    static HANDED_OVER: RefCell<Vec<Region>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Whole pages that belong to nothing else.
 struct Region {
     start: *mut u8,
@@ -121,14 +132,30 @@ struct Region {
 }
 
 impl Region {
-    /// Pages for `size` bytes and the room to align them.
+    /// Pages for `size` bytes and the room to align them: one that was used before, or new ones.
     fn reserve(size: usize) -> Result<Self, PayloadError> {
         let pages = size
             .checked_add(SLACK)
             .and_then(|size| size.checked_next_multiple_of(PAGE))
             .ok_or(PayloadError::WindowTooSmall)?;
+        let used = FREE.with_borrow_mut(|free| {
+            let fits = |region: &Region| (pages..=2 * pages).contains(&region.layout.size());
+            free.iter()
+                .position(fits)
+                .map(|place| free.swap_remove(place))
+        });
+        match used {
+            Some(region) => Ok(region),
+            None => Self::allocate(pages),
+        }
+    }
+
+    /// Fresh pages.
+    fn allocate(pages: usize) -> Result<Self, PayloadError> {
         let layout =
             Layout::from_size_align(pages, PAGE).map_err(|_| PayloadError::WindowTooSmall)?;
+        // The allocator may grow the memory by a page more on either side.
+        wit::reserve((pages + 2 * PAGE) as u64).map_err(|error| error_from_code(error as u8))?;
         // SAFETY: the layout is not empty. The memory is used only through the window: neither
         // the allocator's own words nor another allocation lie in it, because it starts at a page
         // and has whole pages.
@@ -137,6 +164,15 @@ impl Region {
             return Err(PayloadError::WindowLimit);
         }
         Ok(Self { start, layout })
+    }
+
+    /// Keeps the pages for the next window, or gives them back if enough are kept.
+    fn release(self) {
+        FREE.with_borrow_mut(|free| {
+            if free.len() < KEPT_REGIONS {
+                free.push(self);
+            }
+        });
     }
 }
 
@@ -204,9 +240,13 @@ impl AsRef<[u8]> for Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        if self.payload.wit.detach().is_err() {
-            // The mapping is still there: these pages must never be used for anything else.
-            std::mem::forget(self.region.take());
+        if let Some(region) = self.region.take() {
+            if self.payload.wit.detach().is_ok() {
+                region.release();
+            } else {
+                // The mapping may still be there: these pages must never be used again.
+                std::mem::forget(region);
+            }
         }
     }
 }
@@ -220,14 +260,10 @@ pub struct OutputWindow {
     size: usize,
 }
 
-thread_local! {
-    /// Regions of outputs that were handed over; the host unmaps them when the call has returned.
-    static HANDED_OVER: RefCell<Vec<Region>> = const { RefCell::new(Vec::new()) };
-}
-
 /// Gives the regions of earlier calls' outputs back to the allocator; called when a call begins.
 pub(crate) fn free_handed_over() {
-    HANDED_OVER.with_borrow_mut(Vec::clear);
+    let regions = HANDED_OVER.take();
+    regions.into_iter().for_each(Region::release);
 }
 
 impl OutputWindow {

@@ -1,0 +1,81 @@
+//! Content of payloads: made by a fast seeded generator, and carrying its own hash.
+//!
+//! ```text
+//! 0                                    n - k        n
+//! │ pseudo-random bytes                │ low k bytes│    k = min(8, n)
+//! │                                    │ of xxh3    │
+//! ```
+//!
+//! A payload has exactly the size asked for; below 9 bytes there is only the hash of nothing.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Fills `payload` with content that depends on `seed` only, and seals it with its hash if asked.
+/// Without a seal the last bytes are content like the others.
+pub(crate) fn fill(payload: &mut [u8], seed: u64, seal: bool) {
+    let end = if seal {
+        body_length(payload)
+    } else {
+        payload.len()
+    };
+    let (body, hash) = payload.split_at_mut(end);
+    let mut words = body.chunks_exact_mut(8);
+    let mut counter = seed;
+    for word in &mut words {
+        word.copy_from_slice(&next(&mut counter));
+    }
+    let rest = words.into_remainder();
+    let last = next(&mut counter);
+    rest.copy_from_slice(&last[..rest.len()]);
+    let sealed = xxh3_64(if seal { body } else { &[] }).to_le_bytes();
+    hash.copy_from_slice(&sealed[..hash.len()]);
+}
+
+/// Whether a sealed payload has the hash that it carries.
+pub(crate) fn is_intact(payload: &[u8]) -> bool {
+    let (body, hash) = payload.split_at(body_length(payload));
+    xxh3_64(body).to_le_bytes().starts_with(hash)
+}
+
+fn body_length(payload: &[u8]) -> usize {
+    payload.len() - payload.len().min(8)
+}
+
+/// SplitMix64: a counter and a mixer, so that words do not wait for each other.
+fn next(counter: &mut u64) -> [u8; 8] {
+    *counter = counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut word = *counter;
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (word ^ (word >> 31)).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_is_intact_until_a_bit_flips() {
+        for size in 0..200 {
+            let mut payload = vec![0; size];
+            fill(&mut payload, 7, true);
+            assert!(is_intact(&payload), "size {size}");
+            for position in 0..size {
+                payload[position] ^= 1;
+                assert!(!is_intact(&payload), "size {size}, byte {position}");
+                payload[position] ^= 1;
+            }
+        }
+    }
+
+    #[test]
+    fn content_depends_on_the_seed() {
+        let content = |seed| {
+            let mut payload = vec![0; 64];
+            fill(&mut payload, seed, true);
+            payload
+        };
+        assert_eq!(content(1), content(1));
+        assert_ne!(content(1), content(2));
+    }
+}
