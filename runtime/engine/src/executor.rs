@@ -25,18 +25,19 @@ pub struct Capabilities {
     pub reports_worker_loss: bool,
 }
 
-/// One worker slot, as it joins.
+/// One worker slot, as it joins. What it brings is its share of the host: cores, memory and custom
+/// resources of a host are the sums over its workers, and a task may take more than one share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Its number.
     pub id: WorkerId,
     /// Host that it runs on.
     pub host: String,
-    /// Cores that it may use.
+    /// Cores that it brings; 1 for a pool of single-threaded workers.
     pub cores: u32,
-    /// Memory that it may use, in bytes.
+    /// Memory that it brings, in bytes.
     pub memory_bytes: u64,
-    /// Custom resources: name and amount.
+    /// Custom resources that it brings: name and amount.
     pub resources: Vec<(String, u64)>,
 }
 

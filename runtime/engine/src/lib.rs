@@ -4,6 +4,7 @@
 //! It does no I/O, reads no clock and knows no wasmtime, so a seeded simulator drives it exactly
 //! as a real run does. [`Executor`] is what runs attempts; [`Attempt`] and [`AttemptReport`] are the worker
 //! protocol, the same in a thread, a process or on an engine's node, and therefore serialisable.
+//! [`simulation`] is the simulator.
 
 pub mod core;
 pub mod simulation;

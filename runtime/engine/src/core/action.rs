@@ -90,6 +90,9 @@ pub enum Action {
     },
 }
 
+// One or two for each task, moved through lists.
+const _: () = assert!(size_of::<Action>() <= 200);
+
 /// Where a task stands, for the driver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TaskStatus<'a> {

@@ -78,6 +78,9 @@ pub(super) struct Task {
     pub(super) announced: bool,
 }
 
+// A run holds thousands of tasks at a time and moves each a few times.
+const _: () = assert!(size_of::<Task>() <= 320);
+
 /// An argument as the core keeps it.
 #[derive(Clone, Debug)]
 pub(super) enum TaskArgument {
