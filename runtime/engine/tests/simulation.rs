@@ -3,7 +3,7 @@
 use taps_engine::simulation::{Plan, run};
 
 /// Seeds tried by default; `TAPS_SIMULATION_SEEDS=start..end` asks for others.
-const SEEDS: std::ops::Range<u64> = 0..3000;
+const SEEDS: std::ops::Range<u64> = 0..2000;
 
 fn seeds() -> std::ops::Range<u64> {
     let Ok(asked) = std::env::var("TAPS_SIMULATION_SEEDS") else {

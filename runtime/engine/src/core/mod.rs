@@ -41,7 +41,9 @@ pub use seed::task_seed;
 pub use settings::{OutcomeSet, RetryPolicy, Settings};
 pub use spec::{ArgumentSpec, PayloadKey, SubmitError, TaskOptions, TaskSpec};
 
-use crate::{AttemptId, Capabilities, Failure, Output, OutputId, TaskId, WorkerInfo};
+use crate::{
+    AttemptId, AttemptReport, Capabilities, Failure, Output, OutputId, TaskId, WorkerInfo,
+};
 use dispatch::Overtaken;
 use placement::Placement;
 use ready::Ready;
@@ -122,7 +124,11 @@ impl Core {
     pub fn handle(&mut self, now_ns: u64, event: Event, actions: &mut Vec<Action>) {
         self.now_ns = self.now_ns.max(now_ns);
         match event {
-            Event::Finished(report) => self.finished(*report, actions),
+            Event::Finished(report) => {
+                // Only what is needed leaves the box.
+                let AttemptReport { id, result, .. } = *report;
+                self.finished(id, result, actions);
+            }
             Event::Release(task) => self.release(task, actions),
             Event::PayloadAcquired(output) => self.acquire(output),
             Event::PayloadReleased(output) => self.release_handle(output, actions),

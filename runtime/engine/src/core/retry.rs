@@ -4,7 +4,7 @@ use super::Core;
 use super::action::{Action, TaskState};
 use super::settings::RetryPolicy;
 use super::table::{Key, Out, TaskArgument};
-use crate::{AttemptId, AttemptReport, Failure, OutcomeKind, TaskId, WorkerId};
+use crate::{AttemptId, Failure, OutcomeKind, Output, TaskId, WorkerId};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -19,23 +19,28 @@ impl RetryPolicy {
 
 impl Core {
     /// An attempt ended.
-    pub(super) fn finished(&mut self, report: AttemptReport, actions: &mut Vec<Action>) {
-        let key = self.tasks.find(report.id.task);
-        let awaited = key.filter(|&key| self.tasks[key].attempt() == Some(report.id));
+    pub(super) fn finished(
+        &mut self,
+        id: AttemptId,
+        result: Result<Vec<Output>, Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let key = self.tasks.find(id.task);
+        let awaited = key.filter(|&key| self.tasks[key].attempt() == Some(id));
         let Some(key) = awaited else {
-            self.absorb(key, report.result.unwrap_or_default(), actions);
+            self.absorb(key, result.unwrap_or_default(), actions);
             return;
         };
         let Some(out) = self.take_out(key) else {
             return;
         };
         if self.tasks[key].state.is_terminal() {
-            self.absorb(Some(key), report.result.unwrap_or_default(), actions);
+            self.absorb(Some(key), result.unwrap_or_default(), actions);
             self.release_inputs(key, actions);
             self.candidates.push(key);
             return;
         }
-        match report.result {
+        match result {
             Ok(outputs) => self.succeed(key, outputs, actions),
             Err(failure) => self.attempt_failed(key, out, failure, actions),
         }
