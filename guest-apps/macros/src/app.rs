@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
-use syn::{Error, FnArg, ItemFn, LitStr, Result};
+use syn::{Error, FnArg, Item, LitStr, Result};
 
 use crate::attributes::doc;
 
@@ -19,8 +19,15 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
         }
     })
     .parse2(attribute)?;
-    let function: ItemFn = syn::parse2(item.clone())
-        .map_err(|_| Error::new_spanned(&item, "`#[taps::app]` is for a function"))?;
+    let function = match syn::parse2(item)? {
+        Item::Fn(function) => function,
+        other => {
+            return Err(Error::new_spanned(
+                &other,
+                "`#[taps::app]` is for a function",
+            ));
+        }
+    };
     let signature = &function.sig;
     let parameters: Vec<_> = signature.inputs.iter().collect();
     let (config, engine) = match parameters.as_slice() {

@@ -163,7 +163,7 @@ fn describe(field: &Field) -> Result<TokenStream> {
     let default = match &options.default {
         None => quote!(::core::option::Option::None),
         // A literal is the value as the user would write it; anything else is a value of the type.
-        Some(literal @ Expr::Lit(_)) | Some(literal @ Expr::Unary(_)) => {
+        Some(literal @ (Expr::Lit(_) | Expr::Unary(_))) => {
             quote_spanned! {literal.span()=>
                 ::core::option::Option::Some(::taps::__private::Json::from(#literal))
             }

@@ -67,7 +67,5 @@ pub fn app(attribute: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn expand(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
-    result
-        .unwrap_or_else(|error| error.into_compile_error())
-        .into()
+    result.unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -5,8 +5,8 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
 use syn::{
-    Error, FnArg, GenericArgument, Ident, ItemFn, LitStr, Pat, PathArguments, Result, ReturnType,
-    Type, TypePath, TypeReference,
+    Error, FnArg, GenericArgument, Ident, Item, ItemFn, LitStr, Pat, PathArguments, Result,
+    ReturnType, Type, TypePath, TypeReference,
 };
 
 use crate::attributes::{first_paragraph, type_text};
@@ -60,8 +60,15 @@ struct Parameter {
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = options(attribute)?;
-    let function: ItemFn = syn::parse2(item.clone())
-        .map_err(|_| Error::new_spanned(&item, "`#[taps::task]` is for a function"))?;
+    let function = match syn::parse2(item)? {
+        Item::Fn(function) => function,
+        other => {
+            return Err(Error::new_spanned(
+                &other,
+                "`#[taps::task]` is for a function",
+            ));
+        }
+    };
     check_signature(&function)?;
     let parameters = function
         .sig
@@ -154,7 +161,7 @@ fn parameter(index: usize, input: &FnArg) -> Result<Parameter> {
     let (wire, take, pass, list) = match &*typed.ty {
         Type::Reference(reference) => lent(reference, &place)?,
         Type::Path(path) => by_value(path, &place)?,
-        declared @ Type::Tuple(_) | declared @ Type::Array(_) => (
+        declared @ (Type::Tuple(_) | Type::Array(_)) => (
             quote!(#declared),
             quote_spanned!(span=> __arguments.value::<#declared>()?),
             quote!(#place),

@@ -55,9 +55,7 @@ impl ConfigDescription {
 
 /// The apps linked into this binary. A component has one; the host has all built-in ones.
 pub fn apps() -> impl Iterator<Item = &'static AppEntry> {
-    inventory::iter::<AppRegistration>()
-        .into_iter()
-        .map(|registration| registration.0)
+    inventory::iter::<AppRegistration>().map(|registration| registration.0)
 }
 
 impl AppEntry {

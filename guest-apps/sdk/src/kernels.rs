@@ -172,7 +172,7 @@ fn kernel_error(error: KernelError) -> Error {
     match error {
         KernelError::NotPositiveDefinite { .. } => Error::app("NotPositiveDefinite", error),
         KernelError::Cancelled(_) => Current::end_cancelled(),
-        other => Error::app("ShapeError", other),
+        KernelError::Mismatch { .. } => Error::app("ShapeError", error),
     }
 }
 

@@ -27,7 +27,7 @@ pub trait HostPayload: Send + Sync + 'static {
     fn size(&self) -> u64;
     /// Declared type of the bytes.
     fn media_type(&self) -> &str {
-        ""
+        Default::default()
     }
     /// The bytes, if they are in memory: read in place, never copied. Immutable.
     fn as_slice(&self) -> Option<&[u8]>;

@@ -36,7 +36,6 @@ inventory::collect!(TaskRegistration);
 /// The tasks of a package, sorted by name: the order of their indices.
 pub fn tasks(package: &str) -> Vec<&'static TaskEntry> {
     let mut tasks: Vec<_> = inventory::iter::<TaskRegistration>()
-        .into_iter()
         .map(|registration| (registration.0)())
         .filter(|task| task.package == package)
         .collect();
@@ -50,7 +49,6 @@ pub fn tasks(package: &str) -> Vec<&'static TaskEntry> {
 pub(crate) fn nth(package: &str, index: usize) -> Option<&'static TaskEntry> {
     let all = || {
         inventory::iter::<TaskRegistration>()
-            .into_iter()
             .map(|registration| (registration.0)())
             .filter(|task| task.package == package)
     };
@@ -70,9 +68,10 @@ impl TaskEntry {
         if !enough {
             return Err(TaskError::new(&Error::ArgumentCount {
                 given: arguments.len(),
-                expected: match lists {
-                    true => format!("at least {}", count - 1),
-                    false => count.to_string(),
+                expected: if lists {
+                    format!("at least {}", count - 1)
+                } else {
+                    count.to_string()
                 },
             }));
         }

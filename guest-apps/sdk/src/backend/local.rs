@@ -180,7 +180,7 @@ impl Backend for Local {
                 reason: "no driver runs here; use taps::testing::run".to_owned(),
             });
         };
-        driver.submit(task, arguments, options)
+        Ok(driver.submit(task, arguments, options))
     }
 
     fn input_file(path: &str) -> Result<Payload, PayloadError> {

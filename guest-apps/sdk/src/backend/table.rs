@@ -107,11 +107,8 @@ impl Table {
         task: &'static TaskEntry,
         arguments: Vec<Argument>,
         options: Option<&LocalOptions>,
-    ) -> Result<LocalFuture> {
-        let arguments = arguments
-            .into_iter()
-            .map(slot_argument)
-            .collect::<Result<Vec<_>>>()?;
+    ) -> LocalFuture {
+        let arguments = arguments.into_iter().map(slot_argument).collect();
         let slot = Rc::new(Slot {
             id: self.submitted.replace(self.submitted.get() + 1),
             task,
@@ -121,10 +118,10 @@ impl Table {
             watchers: RefCell::default(),
         });
         self.waiting.borrow_mut().push_back(Rc::clone(&slot));
-        Ok(LocalFuture {
+        LocalFuture {
             table: Rc::clone(self),
             slot,
-        })
+        }
     }
 
     /// Runs one task; false when none is left.
@@ -220,8 +217,8 @@ impl Table {
     }
 }
 
-fn slot_argument(argument: Argument) -> Result<SlotArgument> {
-    Ok(match argument {
+fn slot_argument(argument: Argument) -> SlotArgument {
+    match argument {
         Argument::Inline(bytes) => SlotArgument::Value(NativeArgument::Inline(bytes)),
         Argument::Payload(payload) => SlotArgument::Value(match payload.as_handle() {
             Ok(handle) => NativeArgument::Payload(Arc::clone(&handle.0)),
@@ -230,7 +227,7 @@ fn slot_argument(argument: Argument) -> Result<SlotArgument> {
         Argument::Output(output) => {
             SlotArgument::Output(Rc::clone(&output.future.slot), output.index)
         }
-    })
+    }
 }
 
 fn missing_output(parent: &Slot, index: u32) -> Failure {
@@ -417,7 +414,7 @@ impl LocalQueue {
     ) {
         let waits = timeout.is_none_or(|timeout| timeout > Duration::ZERO);
         while self.state.ready.borrow().is_empty() && self.state.open.get() > 0 {
-            let ran = waits && self.table.as_ref().is_some_and(|table| table.step());
+            let ran = waits && self.table.as_ref().is_some_and(Table::step);
             if !ran {
                 break;
             }

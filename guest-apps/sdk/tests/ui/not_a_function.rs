@@ -1,0 +1,16 @@
+//! Attributes on what is not a function.
+
+#[taps::task]
+struct Task;
+
+#[taps::app]
+mod app {}
+
+struct Worker;
+
+impl Worker {
+    #[taps::task]
+    fn work(&self) {}
+}
+
+fn main() {}
