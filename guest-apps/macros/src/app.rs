@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
-use syn::{Error, FnArg, Item, LitStr, Result};
+use syn::{Error, FnArg, Item, LitStr, Result, Type};
 
 use crate::attributes::doc;
 
@@ -54,17 +54,22 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
     } else {
         quote!(::taps::__private::app_name(::core::env!("CARGO_PKG_NAME")))
     };
-    let config_check = quote_spanned! {config.span()=>
-        <#config as ::taps::Config>::from_json(config)?
-    };
     let engine_check = quote_spanned! {engine.span()=>
         let engine: #engine = engine;
     };
+    let (config_type, pass) = match &**config {
+        Type::Reference(reference) => (&*reference.elem, quote!(&config)),
+        owned => (owned, quote!(config)),
+    };
     let call = quote_spanned! {signature.output.span()=>
-        let report: ::taps::Result<::taps::Report> = #ident(config, engine);
+        let report: ::taps::Result<::taps::Report> = #ident(#pass, engine);
         report
     };
+    let config_check = quote_spanned! {config.span()=>
+        <#config_type as ::taps::Config>::from_json(config)?
+    };
     Ok(quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "a driver owns its configuration")]
         #function
 
         /// The app of this crate.
@@ -73,7 +78,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
             name: #app_name,
             version: ::core::env!("CARGO_PKG_VERSION"),
             help: #help,
-            config: ::taps::__private::ConfigDescription::of::<#config>,
+            config: ::taps::__private::ConfigDescription::of::<#config_type>,
             run: {
                 fn __taps_run(
                     config: &::taps::__private::Json,

@@ -143,6 +143,9 @@ fn limit(bound: Option<&Expr>) -> TokenStream {
         Some(bound) if is_float(bound) => quote_spanned! {bound.span()=>
             ::core::option::Option::Some(::taps::__private::Limit::Float(#bound))
         },
+        Some(bound @ (Expr::Lit(_) | Expr::Unary(_))) => quote_spanned! {bound.span()=>
+            ::core::option::Option::Some(::taps::__private::Limit::Integer(#bound))
+        },
         Some(bound) => quote_spanned! {bound.span()=>
             ::core::option::Option::Some(::taps::__private::Limit::Integer((#bound) as i64))
         },

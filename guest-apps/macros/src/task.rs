@@ -90,6 +90,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
     let runner = runner(&function, &parameters, &output);
     let ident = &function.sig.ident;
     Ok(quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
         #function
 
         #namespace

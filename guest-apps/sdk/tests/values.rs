@@ -1,5 +1,7 @@
 //! Values as bytes: round trips, and bytes that hold something else.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use taps::{Array, Bytes, Value, View};
 

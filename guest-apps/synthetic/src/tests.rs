@@ -1,5 +1,7 @@
 //! The app on the local backend.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use serde_json::{Value, json};
 use taps::Level;
 use taps::testing::{Local, Trace};
