@@ -37,18 +37,15 @@ pub(crate) fn find(app: &str) -> Result<Bundle, Failure> {
             .name
             .eq_ignore_ascii_case(&app.replace('_', "-"))
     });
-    match index {
-        Some(index) => Ok(bundles.swap_remove(index)),
-        None => {
-            let names: Vec<&str> = bundles
-                .iter()
-                .map(|bundle| bundle.app().name.as_str())
-                .collect();
-            let error = format!("no app named `{app}`; available: {}", names.join(", "));
-            Err(Failure::new(ExitCode::Usage, error)
-                .hint("write `./NAME` for a bundle in this directory"))
-        }
+    if let Some(index) = index {
+        return Ok(bundles.swap_remove(index));
     }
+    let names: Vec<&str> = bundles
+        .iter()
+        .map(|bundle| bundle.app().name.as_str())
+        .collect();
+    let error = format!("no app named `{app}`; available: {}", names.join(", "));
+    Err(Failure::new(ExitCode::Usage, error).hint("write `./NAME` for a bundle in this directory"))
 }
 
 /// Loads a directory with a manifest, or a single component, which is asked what it is.

@@ -5,6 +5,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::path::PathBuf;
 use taps_config::{Schema, Section, general_sections};
 use taps_schema::FieldKind;
@@ -114,8 +115,9 @@ pub(crate) enum Listed {
 
 fn after_help() -> String {
     let mut text = EXAMPLES.to_owned();
+    // Writing to a String cannot fail.
     for code in ExitCode::ALL {
-        text.push_str(&format!("  {:>3}  {}\n", code.number(), code.meaning()));
+        let _ = writeln!(text, "  {:>3}  {}", code.number(), code.meaning());
     }
     text
 }

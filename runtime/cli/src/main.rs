@@ -4,6 +4,7 @@
 mod apps;
 mod arguments;
 mod commands;
+mod execute;
 mod exit;
 mod progress;
 mod render;

@@ -45,6 +45,11 @@ impl Progress {
         }
     }
 
+    /// Whether anybody sees it.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
     /// Tells how far the run is. May be called for every event, from any thread: it draws only
     /// now and then, and never waits for another caller.
     pub(crate) fn update(&self, counts: Counts) {
@@ -65,7 +70,6 @@ impl Progress {
     }
 
     /// Prints a line above the progress.
-    #[expect(dead_code, reason = "for log lines, once runs are wired")]
     pub(crate) fn above(&self, line: &str) {
         self.bar.suspend(|| crate::render::note(line));
     }

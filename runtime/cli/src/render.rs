@@ -1,7 +1,8 @@
 //! What is printed: data on stdout, everything else on stderr.
 
 use crate::exit::{ExitCode, Failure, causes};
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use taps_config::ConfigErrors;
 
 /// Prints data. A reader that went away (`| head`) is no error.
@@ -99,7 +100,8 @@ fn failure_text(failure: &Failure, style: &Style) -> String {
         None => chain_text(failure, style),
     };
     if let Some(hint) = &failure.hint {
-        text.push_str(&format!("\n{} {hint}", style.good("hint:")));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n{} {hint}", style.good("hint:"));
     }
     text
 }
@@ -111,7 +113,7 @@ fn config_text(errors: &ConfigErrors, style: &Style) -> String {
     }
     let mut text = format!("{error} {} problems in the configuration", errors.len());
     for problem in errors {
-        text.push_str(&format!("\n  {problem}"));
+        let _ = write!(text, "\n  {problem}");
     }
     text
 }
@@ -120,7 +122,7 @@ fn chain_text(failure: &Failure, style: &Style) -> String {
     let messages = causes(failure.error.as_ref());
     let mut text = format!("{} {}", style.error("error:"), messages[0]);
     for cause in &messages[1..] {
-        text.push_str(&format!("\n  because: {}", cause.replace('\n', "\n    ")));
+        let _ = write!(text, "\n  because: {}", cause.replace('\n', "\n    "));
     }
     text
 }

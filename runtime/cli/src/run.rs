@@ -1,14 +1,17 @@
 //! `run`: from arguments to a checked configuration, and to a run.
 
 use crate::apps;
+use crate::execute;
 use crate::exit::{ExitCode, Failure};
-use crate::progress::{Counts, Progress};
+use crate::progress::Progress;
 use crate::render::{self, Style};
 use crate::summary::{self, Summary};
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Instant;
 use taps_bundle::Bundle;
 use taps_config::{Resolved, Switches, is_app_path, preview, resolve, run_help};
+use taps_coordinator::RunHandle;
 
 /// Runs `taps-wasm run` with these arguments, and says how it ended.
 pub(crate) fn command(args: &[OsString]) -> ExitCode {
@@ -18,8 +21,8 @@ pub(crate) fn command(args: &[OsString]) -> ExitCode {
         Ok(Prepared::Run { resolved, bundle }) => {
             let switches = resolved.switches;
             let shown = render::stderr_is_terminal() && !switches.quiet && !switches.no_progress;
-            let progress = Progress::new(shown);
-            let ended = execute(*resolved, *bundle, started, &progress);
+            let progress = Arc::new(Progress::new(shown));
+            let ended = execute(&resolved, &bundle, started, &progress);
             progress.finish();
             report(&ended.runs, ended.exit, ended.failure, switches)
         }
@@ -112,41 +115,42 @@ fn show_plan(resolved: &Resolved) -> Result<(), Failure> {
 }
 
 /// How the runs of a command ended.
-pub(crate) struct Ended {
+struct Ended {
     /// One summary for each run that began.
-    pub(crate) runs: Vec<Summary>,
+    runs: Vec<Summary>,
     /// Exit code of the worst.
-    pub(crate) exit: ExitCode,
+    exit: ExitCode,
     /// What to show on stderr, when something failed.
-    pub(crate) failure: Option<Failure>,
+    failure: Option<Failure>,
 }
 
 /// Runs the app, `repeat` times. `started` is when the program began.
-///
-/// The coordinator is wired here; everything before is checked, everything after only shows.
-pub(crate) fn execute(
-    resolved: Resolved,
-    bundle: Bundle,
-    started: Instant,
-    progress: &Progress,
+fn execute(
+    resolved: &Resolved,
+    bundle: &Bundle,
+    mut started: Instant,
+    progress: &Arc<Progress>,
 ) -> Ended {
-    progress.update(Counts::default());
-    let failure = Failure::new(
-        ExitCode::Runtime,
-        format!("this build cannot run {} yet", bundle.app().name),
-    );
-    let summary = Summary {
-        app: Some(resolved.app),
-        executor: Some(resolved.executor),
-        elapsed_s: started.elapsed().as_secs_f64(),
-        error: Some(failure.message()),
-        ..Summary::default()
+    let handle = RunHandle::default();
+    let interrupted = handle.clone();
+    // Without the handler Ctrl-C ends the program at once; the event log survives that too.
+    let _ = ctrlc::set_handler(move || interrupted.interrupt());
+    let mut ended = Ended {
+        runs: Vec::new(),
+        exit: ExitCode::Ok,
+        failure: None,
     };
-    Ended {
-        runs: vec![summary],
-        exit: failure.exit,
-        failure: Some(failure),
+    for _ in 0..resolved.general.run.repeat.max(1) {
+        let finished = execute::once(resolved, bundle, &handle, progress, started);
+        started = Instant::now();
+        ended.runs.push(finished.summary);
+        if let Some(failure) = finished.failure {
+            ended.exit = failure.exit;
+            ended.failure = Some(failure);
+            break;
+        }
     }
+    ended
 }
 
 /// Shows the end: with `--json` one object on stdout, otherwise a summary on stderr for each run

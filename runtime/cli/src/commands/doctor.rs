@@ -4,6 +4,7 @@ use crate::exit::{ExitCode, Failure};
 use crate::render::{self, Style};
 use rustix::fs::{MemfdFlags, memfd_create, statvfs};
 use serde::Serialize;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use taps_sandbox::AotCache;
@@ -84,9 +85,10 @@ fn text(findings: &[Finding]) -> String {
             State::Note => "note".to_owned(),
             State::Warn => style.warning("warn"),
         };
-        text.push_str(&format!("{state}  {}: {}\n", finding.name, finding.found));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{state}  {}: {}", finding.name, finding.found);
         if !finding.advice.is_empty() {
-            text.push_str(&format!("      {}\n", finding.advice));
+            let _ = writeln!(text, "      {}", finding.advice);
         }
     }
     text

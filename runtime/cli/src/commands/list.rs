@@ -5,6 +5,7 @@ use crate::arguments::Listed;
 use crate::exit::{ExitCode, Failure};
 use crate::render;
 use serde_json::{Map, Value, json};
+use std::fmt::Write;
 use taps_config::{PluginSchema, Schema};
 
 /// Name and summary of each choice, by group.
@@ -71,7 +72,8 @@ fn as_text(groups: &Groups) -> String {
     for (index, (group, entries)) in groups.iter().enumerate() {
         if groups.len() > 1 {
             let gap = if index > 0 { "\n" } else { "" };
-            text.push_str(&format!("{gap}{group}:\n"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{gap}{group}:");
         }
         for (name, summary) in entries {
             let indent = if groups.len() > 1 { "  " } else { "" };

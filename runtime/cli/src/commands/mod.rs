@@ -9,7 +9,7 @@ mod records;
 
 pub(crate) use describe::describe;
 pub(crate) use doctor::doctor;
-pub(crate) use env::env;
+pub(crate) use env::{env, extra as environment_extra};
 pub(crate) use list::list;
 pub(crate) use manual::{completions, man};
 pub(crate) use records::records;

@@ -1,0 +1,329 @@
+//! One run: from a checked configuration to its outcome on disk and on the screen.
+
+use crate::{
+    apps,
+    exit::{ExitCode, Failure},
+    progress::{self, Progress},
+    summary::{PhaseSummary, Summary, TaskSummary},
+};
+use std::{
+    fs,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use taps_bundle::Bundle;
+use taps_config::Resolved;
+use taps_coordinator::{Plan, RunHandle, RunLog, RunOutcome};
+use taps_engine::core::Counts;
+use taps_records::{
+    Environment, FORMAT_VERSION, Level, LogEvent, Logger, RunDir, RunStarted, TaskCounts,
+    write_tasks_jsonl,
+};
+use taps_schema::{DriverError, DriverErrorKind, Report};
+
+mod prepare;
+mod verdict;
+
+/// How a run ended: its summary, and what to show when it failed.
+pub(crate) struct Finished {
+    pub(crate) summary: Summary,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Runs the app once, in a run directory of its own.
+pub(crate) fn once(
+    resolved: &Resolved,
+    bundle: &Bundle,
+    handle: &RunHandle,
+    progress: &Arc<Progress>,
+    started: Instant,
+) -> Finished {
+    let mut summary = Summary {
+        app: Some(resolved.app.clone()),
+        executor: Some(resolved.executor.clone()),
+        ..Summary::default()
+    };
+    let failure = run(resolved, bundle, handle, progress, &mut summary).err();
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    summary.ok = failure.is_none();
+    summary.error = failure.as_ref().map(Failure::message);
+    Finished { summary, failure }
+}
+
+fn run(
+    resolved: &Resolved,
+    bundle: &Bundle,
+    handle: &RunHandle,
+    progress: &Arc<Progress>,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
+    let mut prepared = prepare::Prepared::new(resolved, bundle)?;
+    let dir = prepare::run_directory(resolved)?;
+    summary.run_dir = Some(dir.path().to_owned());
+    let log = open_records(resolved, bundle, &dir, &logger, &prepared, start)?;
+    let plan = prepared.plan(resolved, bundle, &log, start)?;
+    let instances = prepared.instances();
+    let syncing = Syncing::start(&log);
+    logger.log(Level::RUN, "run", "Running app...");
+    let outcome = conduct(plan, handle, progress, &logger)?;
+    drop(syncing);
+    let seconds = outcome.app_elapsed_ns as f64 / 1e9;
+    logger.log(
+        Level::RUN,
+        "run",
+        format_args!("Finished app (elapsed={seconds:.3}s)"),
+    );
+    if let Some(instances) = instances {
+        logger.log(
+            Level::DEBUG,
+            "run",
+            format_args!("Sandboxes: {:?}", instances.statistics()),
+        );
+    }
+    fill(summary, &outcome);
+    let verdict = verdict::of(resolved, &outcome, summary);
+    if let Err(failure) = &verdict
+        && failure.exit == ExitCode::Usage
+        && outcome.counts.submitted == 0
+    {
+        // Refused before any work: nothing half-written stays.
+        drop(log);
+        summary.run_dir = None;
+        let removed = fs::remove_dir_all(dir.path());
+        return removed
+            .map_err(|error| Failure::new(ExitCode::Records, error))
+            .and(verdict);
+    }
+    close_records(&dir, &log, &outcome, summary, &verdict)?;
+    logger.log(
+        Level::RUN,
+        "run",
+        format_args!("Results saved to {}", dir.path().display()),
+    );
+    logger.log(
+        Level::RUN,
+        "run",
+        format_args!(
+            "Finished benchmark (app={}, elapsed={:.3}s, tasks={})",
+            resolved.app,
+            start.elapsed().as_secs_f64(),
+            outcome.counts.submitted
+        ),
+    );
+    logger.flush();
+    verdict
+}
+
+/// Opens the run directory's files and says what is about to run.
+fn open_records(
+    resolved: &Resolved,
+    bundle: &Bundle,
+    dir: &RunDir,
+    logger: &Arc<Logger>,
+    prepared: &prepare::Prepared,
+    start: Instant,
+) -> Result<Arc<RunLog>, Failure> {
+    let records = |error| Failure::new(ExitCode::Records, error);
+    let config = resolved.to_toml();
+    if let Some(path) = dir.log_path() {
+        let level = Level::new(resolved.general.logging.file_level.0);
+        logger
+            .attach_file(path, level)
+            .map_err(|error| records(format!("write {}: {error}", path.display()).into()))?;
+    }
+    let environment = Environment::collect(prepared.environment(bundle));
+    announce(resolved, dir, logger, &environment, &config);
+    dir.write_config(&config)
+        .map_err(|error| records(Box::new(error)))?;
+    dir.write_environment(&environment)
+        .map_err(|error| records(Box::new(error)))?;
+    let events = dir
+        .create_event_log()
+        .map_err(|error| records(Box::new(error)))?;
+    let log = Arc::new(RunLog::new(events, Arc::clone(logger), start));
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    log.append(&LogEvent::RunStarted(Box::new(RunStarted {
+        format: FORMAT_VERSION,
+        app: resolved.app.clone(),
+        app_version: bundle.app().version.clone(),
+        executor: resolved.executor.clone(),
+        slots: prepared.slots(),
+        seed: resolved.general.run.seed,
+        start_unix_ns: (since_1970 - start.elapsed()).as_nanos() as u64,
+        host: environment.hostname().to_owned(),
+        config_toml: config,
+    })));
+    Ok(log)
+}
+
+/// The first lines of a log; their texts are those that TaPS's log parsers look for.
+fn announce(
+    resolved: &Resolved,
+    dir: &RunDir,
+    logger: &Logger,
+    environment: &Environment,
+    config: &str,
+) {
+    let arguments: Vec<_> = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    logger.log(
+        Level::RUN,
+        "run",
+        format_args!("CLI Arguments: {}", arguments.join(" ")),
+    );
+    logger.log(
+        Level::RUN,
+        "run",
+        format_args!("Runtime directory: {}", dir.path().display()),
+    );
+    logger.log(
+        Level::DEBUG,
+        "run",
+        format_args!("Environment:\n{environment}"),
+    );
+    logger.log(
+        Level::DEBUG,
+        "run",
+        format_args!("Configuration:\n{config}"),
+    );
+    logger.log(
+        Level::RUN,
+        "run",
+        format_args!(
+            "Starting benchmark... (app={}, executor={})",
+            resolved.app, resolved.executor
+        ),
+    );
+}
+
+/// Runs the plan, with progress where somebody watches.
+fn conduct(
+    plan: Plan,
+    handle: &RunHandle,
+    progress: &Arc<Progress>,
+    logger: &Logger,
+) -> Result<RunOutcome, Failure> {
+    let mut show = |counts: &Counts| {
+        progress.update(progress::Counts {
+            submitted: counts.submitted,
+            finished: counts.succeeded + counts.failed + counts.cancelled,
+            running: counts.running,
+            failed: counts.failed,
+        });
+    };
+    if progress.is_shown() {
+        let above = Arc::clone(progress);
+        logger.set_writer(move |line| above.above(line));
+    }
+    let shown: Option<&mut dyn FnMut(&Counts)> = if progress.is_shown() {
+        Some(&mut show)
+    } else {
+        None
+    };
+    let outcome = taps_coordinator::run(plan, handle, shown);
+    logger.reset_writer();
+    outcome.map_err(|error| Failure::new(ExitCode::Runtime, error))
+}
+
+fn fill(summary: &mut Summary, outcome: &RunOutcome) {
+    let counts = outcome.counts;
+    summary.app_elapsed_s = outcome.app_elapsed_ns as f64 / 1e9;
+    summary.tasks = TaskSummary {
+        submitted: counts.submitted,
+        succeeded: counts.succeeded,
+        failed: counts.failed + counts.cancelled,
+        retried: counts.retried,
+    };
+    let ended = counts.succeeded + counts.failed + counts.cancelled;
+    summary.tasks_per_s = if summary.app_elapsed_s > 0.0 {
+        ended as f64 / summary.app_elapsed_s
+    } else {
+        0.0
+    };
+    summary.phases = outcome
+        .phases
+        .iter()
+        .map(|(name, ns)| PhaseSummary {
+            name: name.clone(),
+            elapsed_s: *ns as f64 / 1e9,
+        })
+        .collect();
+}
+
+/// Writes the last event and the views of the log.
+fn close_records(
+    dir: &RunDir,
+    log: &RunLog,
+    outcome: &RunOutcome,
+    summary: &Summary,
+    verdict: &Result<(), Failure>,
+) -> Result<(), Failure> {
+    let report = match &outcome.driver {
+        Some(Ok(Ok(report))) => Some(report.clone()),
+        _ => None,
+    };
+    log.append(&LogEvent::RunFinished {
+        ok: verdict.is_ok(),
+        exit_code: verdict
+            .as_ref()
+            .err()
+            .map_or(0, |failure| i32::from(failure.exit.number())),
+        report,
+        error: verdict.as_ref().err().map(Failure::message),
+        counts: TaskCounts {
+            submitted: summary.tasks.submitted,
+            succeeded: summary.tasks.succeeded,
+            failed: summary.tasks.failed,
+            retried: summary.tasks.retried,
+        },
+        time_ns: log.now_ns(),
+    });
+    let records = |error| Failure::new(ExitCode::Records, error);
+    log.close().map_err(|error| records(Box::new(error)))?;
+    match dir.tasks_path() {
+        Some(tasks) => write_tasks_jsonl(&dir.events_path(), tasks)
+            .map(|_| ())
+            .map_err(|error| records(Box::new(error))),
+        None => Ok(()),
+    }
+}
+
+/// Brings the log to the disk once a second, from a thread of its own, until dropped.
+struct Syncing {
+    stop: taps_sandbox::CancelToken,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Syncing {
+    fn start(log: &RunLog) -> Self {
+        let stop = taps_sandbox::CancelToken::new();
+        let control = taps_sandbox::Control::new(stop.clone(), None);
+        // Without the thread only a loss of power loses more.
+        let thread = log.sync_handle().and_then(|sync| {
+            thread::Builder::new()
+                .name("log-sync".into())
+                .spawn(move || {
+                    while control.sleep(Duration::from_secs(1)).is_ok() && sync.sync().is_ok() {}
+                })
+                .ok()
+        });
+        Self { stop, thread }
+    }
+}
+
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // It cannot panic.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What a run needs before it may write anything: components compiled and linked, limits, grants.
+
+use crate::{
+    apps,
+    exit::{ExitCode, Failure},
+};
+use std::{fs, sync::Arc, time::Instant};
+use taps_bundle::Bundle;
+use taps_config::{GrantKind, Instances, Resolved};
+use taps_coordinator::{Plan, RunLog, TaskRoutes};
+use taps_engine::{
+    Executor, Limits,
+    core::{OutcomeSet, RetryPolicy, Settings},
+};
+use taps_executors::{NativeRunner, RunnerFactory, ThreadPool, sandboxed};
+use taps_payload::{SegmentStore, StoreOptions};
+use taps_records::{EnvironmentExtra, Level, RunDir, RunDirOptions};
+use taps_sandbox::{
+    Grant, InstancePolicy, Interrupt, LoadedComponent, PoolSize, RunContext, Sandbox, TaskRuntime,
+};
+
+/// Components and settings of a run.
+pub(super) struct Prepared {
+    /// Its clock interrupts guests; must outlive the run.
+    _sandbox: Sandbox,
+    driver: Option<LoadedComponent>,
+    components: Vec<LoadedComponent>,
+    store: SegmentStore,
+    grants: Vec<Grant>,
+    slots: u32,
+    instances: Option<Arc<TaskRuntime>>,
+}
+
+fn bundle_failure(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::new(ExitCode::Bundle, error)
+}
+
+impl Prepared {
+    /// Compiles and links; nothing is written but the cache of compiled code.
+    pub(super) fn new(resolved: &Resolved, bundle: &Bundle) -> Result<Self, Failure> {
+        let runtime = |error: Box<dyn std::error::Error + Send + Sync>| {
+            Failure::new(ExitCode::Runtime, error)
+        };
+        if !bundle.app().driver {
+            let error = format!(
+                "{} offers tasks but has no driver to run",
+                bundle.app().name
+            );
+            return Err(bundle_failure(error));
+        }
+        let slots = slots(resolved);
+        let pool = PoolSize {
+            workers: slots,
+            per_worker: 2,
+        };
+        let sandbox = Sandbox::new(pool, apps::cache()).map_err(|error| runtime(error.into()))?;
+        // Worker threads cannot be killed, so `free` guests could not be stopped: epoch it is.
+        let interrupt = Interrupt::Epoch;
+        let load = |index| {
+            sandbox
+                .load(bundle, index, interrupt)
+                .map_err(bundle_failure)
+        };
+        let components = (0..bundle.manifest().components.len())
+            .map(load)
+            .collect::<Result<Vec<_>, _>>()?;
+        let options = StoreOptions {
+            limit_bytes: resolved.general.engine.payload.limit_bytes,
+            ..StoreOptions::default()
+        };
+        let store = SegmentStore::new(options).map_err(|error| runtime(error.into()))?;
+        Ok(Self {
+            driver: Some(load(0)?),
+            _sandbox: sandbox,
+            components,
+            store,
+            grants: grants(resolved)?,
+            slots,
+            instances: None,
+        })
+    }
+
+    /// Worker slots of the run.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Where the statistics of sandboxes are, when there are any.
+    pub(super) fn instances(&self) -> Option<Arc<TaskRuntime>> {
+        self.instances.clone()
+    }
+
+    /// What `environment.json` says beyond the machine.
+    pub(super) fn environment(&self, bundle: &Bundle) -> EnvironmentExtra {
+        let mut extra = crate::commands::environment_extra();
+        for entry in &bundle.manifest().components {
+            extra
+                .components
+                .insert(entry.file.clone(), entry.digest.to_string());
+        }
+        let info = self.store.info();
+        extra.runtime.insert(
+            "payload_store".into(),
+            format!("{} ({})", info.kind, info.reason),
+        );
+        if let Some(component) = self.components.first() {
+            extra
+                .runtime
+                .insert("profile".into(), component.profile().name().to_owned());
+        }
+        extra
+    }
+
+    /// Puts everything together.
+    pub(super) fn plan(
+        &mut self,
+        resolved: &Resolved,
+        bundle: &Bundle,
+        log: &Arc<RunLog>,
+        start: Instant,
+    ) -> Result<Plan, Failure> {
+        let engine = &resolved.general.engine;
+        let context = Arc::new(RunContext {
+            start,
+            store: self.store.clone(),
+            sink: Plan::sink(log),
+            grants: self.grants.clone(),
+            environment: resolved.general.run.env_vars.clone().into_iter().collect(),
+            inline_max_bytes: engine.payload.inline_max_bytes,
+        });
+        let factory = self.factory(resolved, bundle, &context)?;
+        let name = if resolved.executor == "native" {
+            "native"
+        } else {
+            "thread-pool"
+        };
+        let host = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        let memory =
+            rustix::system::sysinfo().totalram * u64::from(rustix::system::sysinfo().mem_unit);
+        let executor: Arc<dyn Executor> =
+            Arc::new(ThreadPool::new(name, self.slots, host, memory, factory));
+        let Some(driver) = self.driver.take() else {
+            return Err(Failure::new(
+                ExitCode::Runtime,
+                "the driver was used already",
+            ));
+        };
+        let defaults = Limits::default();
+        Ok(Plan {
+            driver,
+            routes: TaskRoutes::of(bundle),
+            executor,
+            context,
+            log: Arc::clone(log),
+            settings: settings(resolved)?,
+            limits: Limits {
+                timeout_ms: engine
+                    .task_timeout
+                    .map(|limit| limit.as_millis().max(1) as u64),
+                memory_bytes: engine.task_memory_bytes.unwrap_or(defaults.memory_bytes),
+                ..defaults
+            },
+            config: app_config(resolved, &self.grants),
+            seed: resolved.general.run.seed,
+            kernels: engine.kernels,
+        })
+    }
+
+    fn factory(
+        &mut self,
+        resolved: &Resolved,
+        bundle: &Bundle,
+        context: &Arc<RunContext>,
+    ) -> Result<RunnerFactory, Failure> {
+        if resolved.executor == "native" {
+            let linked = taps_apps::package(&bundle.app().name)
+                .filter(|_| *bundle.source() == taps_bundle::Source::Embedded)
+                .and_then(|package| NativeRunner::factory(package, Arc::clone(context)));
+            return linked.ok_or_else(|| {
+                let error = "the executor `native` runs built-in apps only";
+                Failure::new(ExitCode::Usage, error).hint("use `--executor thread-pool`")
+            });
+        }
+        let policy = match resolved.general.engine.instances {
+            Instances::Fresh => InstancePolicy::Fresh,
+            Instances::Prewarmed => InstancePolicy::Prewarmed,
+            Instances::Reuse => InstancePolicy::Reuse,
+        };
+        let components = std::mem::take(&mut self.components);
+        let runtime = TaskRuntime::new(components, bundle.manifest(), Arc::clone(context), policy)
+            .map_err(bundle_failure)?;
+        let runtime = Arc::new(runtime);
+        self.instances = Some(Arc::clone(&runtime));
+        Ok(sandboxed(runtime))
+    }
+}
+
+/// Threads asked for, or one for each CPU.
+fn slots(resolved: &Resolved) -> u32 {
+    let asked = resolved
+        .executor_config
+        .get("max_threads")
+        .and_then(serde_json::Value::as_u64);
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    asked.unwrap_or(cpus).clamp(1, 4096) as u32
+}
+
+fn settings(resolved: &Resolved) -> Result<Settings, Failure> {
+    let engine = &resolved.general.engine;
+    let defaults = RetryPolicy::default();
+    let on =
+        OutcomeSet::from_names(engine.retry_on.iter().map(String::as_str)).map_err(|name| {
+            Failure::new(
+                ExitCode::Usage,
+                format!("engine.retry_on: no outcome `{name}`"),
+            )
+        })?;
+    Ok(Settings {
+        max_outstanding: engine.max_outstanding as usize,
+        default_retry: RetryPolicy {
+            retries: engine.retries,
+            backoff_ms: engine.retry_backoff.as_millis() as u64,
+            on,
+            ..defaults
+        },
+        ..Settings::default()
+    })
+}
+
+/// Paths that the configuration names become grants; directories to write are made.
+fn grants(resolved: &Resolved) -> Result<Vec<Grant>, Failure> {
+    let mut grants: Vec<Grant> = Vec::new();
+    for asked in &resolved.grants {
+        let same_field = grants
+            .iter()
+            .filter(|grant| grant.field == asked.field)
+            .count();
+        let mut guest_path = format!("/{}", asked.field);
+        if same_field > 0 {
+            guest_path = format!("{guest_path}-{same_field}");
+        }
+        let kind = match asked.kind {
+            GrantKind::InputFile => {
+                let name = asked
+                    .host_path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy();
+                guest_path = format!("{guest_path}/{name}");
+                taps_sandbox::GrantKind::File
+            }
+            GrantKind::InputDir => taps_sandbox::GrantKind::Directory,
+            GrantKind::OutputDir => {
+                fs::create_dir_all(&asked.host_path).map_err(|error| {
+                    let path = asked.host_path.display();
+                    Failure::new(
+                        ExitCode::Usage,
+                        format!("app.{}: make {path}: {error}", asked.field),
+                    )
+                })?;
+                taps_sandbox::GrantKind::WritableDirectory
+            }
+        };
+        grants.push(Grant {
+            field: asked.field.clone(),
+            kind,
+            host_path: asked.host_path.clone(),
+            guest_path,
+        });
+    }
+    Ok(grants)
+}
+
+/// The app's configuration as the driver sees it: host paths replaced by virtual ones.
+fn app_config(resolved: &Resolved, grants: &[Grant]) -> String {
+    let mut config = resolved.app_config.clone();
+    for (field, value) in &mut config {
+        let mut paths = grants
+            .iter()
+            .filter(|grant| grant.field == *field)
+            .map(|grant| serde_json::Value::from(grant.guest_path.clone()));
+        match value {
+            serde_json::Value::Array(items) if grants.iter().any(|g| g.field == *field) => {
+                *items = paths.collect();
+            }
+            single => {
+                if let Some(path) = paths.next() {
+                    *single = path;
+                }
+            }
+        }
+    }
+    serde_json::Value::Object(config).to_string()
+}
+
+/// Least weight of a line shown on stderr; none with `--quiet`.
+pub(super) fn stderr_level(resolved: &Resolved) -> Option<Level> {
+    let shown = !resolved.switches.quiet && !resolved.switches.json;
+    shown.then(|| Level::new(resolved.general.logging.level.0))
+}
+
+/// Makes the run directory.
+pub(super) fn run_directory(resolved: &Resolved) -> Result<RunDir, Failure> {
+    let general = &resolved.general;
+    let options = RunDirOptions {
+        format: general.run.dir_format.pattern().to_owned(),
+        name: resolved.app.clone(),
+        executor: resolved.executor.clone(),
+        log_file: general.logging.file_name.clone(),
+        tasks_file: general.engine.task_record_file_name.clone(),
+    };
+    RunDir::create(&options).map_err(|error| Failure::new(ExitCode::Records, error))
+}

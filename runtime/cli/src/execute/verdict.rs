@@ -1,0 +1,86 @@
+//! Whether a run went well, and the exit code when not.
+
+use super::{DriverError, DriverErrorKind, Failure, Report, RunOutcome, Summary};
+use crate::exit::ExitCode;
+use taps_config::Resolved;
+
+/// Judges an outcome; puts checks and values of the report into the summary.
+pub(super) fn of(
+    resolved: &Resolved,
+    outcome: &RunOutcome,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    if outcome.interrupted {
+        return Err(
+            Failure::new(ExitCode::Interrupted, "interrupted; tasks were cancelled")
+                .hint("what finished before is in the run directory"),
+        );
+    }
+    if let Some(failure) = &outcome.executor_failure {
+        return Err(Failure::new(ExitCode::Runtime, failure.to_string()));
+    }
+    match &outcome.driver {
+        Some(Ok(Ok(report))) => judge(report, summary),
+        Some(Ok(Err(error))) => Err(driver_error(resolved, &DriverError::parse(error), outcome)),
+        Some(Err(failure)) => Err(Failure::new(
+            ExitCode::AppFailed,
+            format!("the driver ended with {failure}"),
+        )),
+        None => Err(Failure::new(
+            ExitCode::Records,
+            "the run could not be recorded",
+        )),
+    }
+}
+
+fn judge(report: &str, summary: &mut Summary) -> Result<(), Failure> {
+    let report: Report = serde_json::from_str(report).map_err(|error| {
+        Failure::new(
+            ExitCode::AppFailed,
+            format!("the app's report cannot be read: {error}"),
+        )
+    })?;
+    let failed: Vec<String> = report
+        .checks
+        .iter()
+        .filter(|check| !check.passed)
+        .map(|check| {
+            format!(
+                "{} is {}, expected {}",
+                check.name, check.value, check.bound
+            )
+        })
+        .collect();
+    summary.checks = report.checks;
+    summary.values = report.values.into_iter().collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ExitCode::CheckFailed,
+        format!("check failed: {}", failed.join("; ")),
+    ))
+}
+
+fn driver_error(resolved: &Resolved, error: &DriverError, outcome: &RunOutcome) -> Failure {
+    match (error.kind, &error.field) {
+        (DriverErrorKind::Config, Some(field)) => {
+            let place = resolved.place_of(&format!("app.{field}"));
+            let message = error
+                .message
+                .strip_prefix(&format!("{field}: "))
+                .unwrap_or(&error.message);
+            Failure::new(ExitCode::Usage, format!("{place}: {message}"))
+        }
+        (DriverErrorKind::Config, None) => Failure::new(ExitCode::Usage, error.message.clone()),
+        (DriverErrorKind::App | DriverErrorKind::Task, _) => {
+            let failure = Failure::new(ExitCode::AppFailed, error.message.clone());
+            match outcome.failures.first() {
+                Some((name, number, first)) => failure.hint(format!(
+                    "the first task that failed was {name} ({number}): {first}"
+                )),
+                None => failure,
+            }
+        }
+    }
+}
