@@ -138,7 +138,7 @@ pub(crate) unsafe fn map_over(
             // Linux may have taken the old pages away before it failed. A hole in a guest's
             // memory would be filled by the next mapping of anybody, so it must not stay.
             // SAFETY: as above; the range is the caller's to replace.
-            if !unsafe { try_restore(addr, len) } {
+            if !unsafe { try_restore(addr, len, MapFlags::FIXED) } {
                 // Refused, most likely for want of mappings. Then nothing was taken away, which
                 // this call tells: it fails if a page of the range is not mapped.
                 // SAFETY: as above; the content of the range is the caller's to discard.
@@ -156,11 +156,22 @@ pub(crate) unsafe fn map_over(
 ///
 /// # Safety
 ///
-/// The range is a mapping made by `map_over`, and nothing on the host refers into it.
+/// The range is exactly a mapping made by `map_over`, and nothing on the host refers into it.
 pub(crate) unsafe fn restore(addr: usize, len: usize) {
     // SAFETY: the caller's promise. Guarded by `detaching_leaves_zeros_in_the_whole_window` and
     // `a_trap_with_windows_attached_leaves_nothing_behind`.
-    if !unsafe { try_restore(addr, len) } {
+    if unsafe { try_restore(addr, len, MapFlags::FIXED) } {
+        return;
+    }
+    // A process that has more mappings than `vm.max_map_count` may not even replace one. It may
+    // take one away, which makes room; for the moment in between, another thread's mapping could
+    // be put there, which the second flag finds out.
+    // SAFETY: as above. Guarded by `windows_survive_a_process_without_mappings`.
+    let restored = unsafe {
+        rustix::mm::munmap(pointer(addr), len).is_ok()
+            && try_restore(addr, len, MapFlags::FIXED_NOREPLACE)
+    };
+    if !restored {
         abort("a window could not be taken away from guest memory");
     }
 }
@@ -185,17 +196,27 @@ pub(crate) unsafe fn discard(addr: usize, len: usize) {
 /// # Safety
 ///
 /// As for `restore`.
-unsafe fn try_restore(addr: usize, len: usize) -> bool {
+unsafe fn try_restore(addr: usize, len: usize, place: MapFlags) -> bool {
     // SAFETY: the caller's promise: the range is memory that may be replaced.
     let restored = unsafe {
         rustix::mm::mmap_anonymous(
             pointer(addr),
             len,
             ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+            MapFlags::PRIVATE | MapFlags::NORESERVE | place,
         )
     };
-    restored.is_ok()
+    restored.is_ok_and(|at| at.expose_provenance() == addr)
+}
+
+/// Most mappings that this process may have (`vm.max_map_count`).
+pub(crate) fn most_mappings() -> usize {
+    /// What Linux has unless told otherwise.
+    const USUAL: usize = 65_530;
+    std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(USUAL)
 }
 
 /// Ends the process: the memory of a guest is in a state in which no guest may run.
@@ -308,5 +329,67 @@ impl Drop for HostMap {
         // value. Guarded by `host_maps_leave_no_mapping_behind`.
         let unmapped = unsafe { rustix::mm::munmap(pointer(self.addr), self.len) };
         debug_assert!(unmapped.is_ok(), "unmapping failed: {unmapped:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::MemfdFlags;
+
+    const LEN: u64 = 4 << 20;
+
+    fn file(name: &str) -> File {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = File::from(rustix::fs::memfd_create(name, flags).expect("memfds work"));
+        file.set_len(LEN).expect("ours");
+        file
+    }
+
+    fn mappings(name: &str) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs is mounted");
+        maps.lines().filter(|line| line.contains(name)).count()
+    }
+
+    #[test]
+    fn host_maps_leave_no_mapping_behind() {
+        let file = file("taps-host-map");
+        let page = rustix::param::page_size();
+        for alignment in [page, 2 << 20, 8 << 20] {
+            for access in [Access::Read, Access::Write] {
+                let map = HostMap::new(&file, LEN as usize, alignment, access).expect("room");
+                assert!(map.addr().is_multiple_of(alignment));
+                assert_eq!(mappings("taps-host-map"), 1);
+                drop(map);
+                assert_eq!(mappings("taps-host-map"), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sized_file_has_every_page_and_its_size_for_ever() {
+        let mut file = SizedFile::new(file("taps-sized"), LEN).expect("memory is left");
+        let stat = rustix::fs::fstat(&file).expect("ours");
+        assert_eq!(stat.st_blocks.cast_unsigned() * 512, LEN);
+        for len in [0, LEN - 1, LEN + 1] {
+            file.file.set_len(len).expect_err("the size is sealed");
+        }
+        file.write_at(LEN, &[1]).expect_err("it does not grow");
+        // Both ways of clearing clear exactly what they are told to.
+        for mapped in [false, true] {
+            let len = LEN as usize;
+            file.write_at(0, &vec![7; len]).expect("it fits");
+            if mapped {
+                file.clear_mapped(5, LEN - 5, 2 << 20).expect("room");
+            } else {
+                file.clear(5, LEN - 5).expect("it fits");
+            }
+            let mut content = vec![1; len];
+            file.read_at(0, &mut content).expect("in range");
+            let mut expected = vec![0; len];
+            expected[..5].fill(7);
+            expected[len - 5..].fill(7);
+            assert!(content == expected, "mapped: {mapped}");
+        }
     }
 }

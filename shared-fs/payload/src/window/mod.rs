@@ -29,10 +29,13 @@
 //! - Never read-only and never shared for inputs: the host itself may be led to write there.
 //! - Only exactly the mapped pages are replaced on the way back, so that no mapping has to be
 //!   split and a process at its limit of mappings still succeeds.
+//! - Windows of all sandboxes together take at most half of the mappings that the process may have.
 //! - Outputs are allocated before they are mapped, and unmapped before they are published.
 
 mod host;
 mod set;
+#[cfg(test)]
+mod tests;
 
 pub use host::SegmentMap;
 pub use set::{WindowKey, WindowLimits, WindowSet};
@@ -40,7 +43,13 @@ pub use set::{WindowKey, WindowLimits, WindowSet};
 use crate::mapping::{self, Sharing, SizedFile};
 use crate::{HUGE_PAGE_BYTES, Segment, StoreError, WritableSegment, page_bytes};
 use rustix::io::Errno;
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// Why a window could not be made. The variants are those of `payload-error` in the WIT.
 /// Each message completes "failed to …".
@@ -106,7 +115,7 @@ pub enum WindowLimit {
         limit_bytes: u64,
     },
     /// Mappings of the process (`vm.max_map_count`).
-    #[error("the process has no mappings left (vm.max_map_count)")]
+    #[error("the process has too few mappings left (vm.max_map_count)")]
     Mappings,
 }
 
@@ -185,12 +194,42 @@ fn place(
     })
 }
 
+/// Windows that are mapped, of all sandboxes of this process.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Most of them: a quarter of the mappings that the process may have. Each adds up to two, so
+/// guests cannot use up the mappings that the host needs, however many they are.
+static MOST_MAPPED: LazyLock<usize> = LazyLock::new(|| mapping::most_mappings() / 4);
+
+/// One of the windows that the process can afford.
+#[derive(Debug)]
+struct Permit;
+
+impl Permit {
+    fn take() -> Result<Self, WindowError> {
+        let permit = Self;
+        if MAPPED.fetch_add(1, Ordering::Relaxed) < *MOST_MAPPED {
+            Ok(permit)
+        } else {
+            Err(WindowError::Limit(WindowLimit::Mappings))
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        MAPPED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A window over guest memory. Dropping it makes the whole of it zero memory again.
 #[derive(Debug)]
 struct Window {
     addr: usize,
     len: usize,
     placement: Placement,
+    /// Dropped after the mapping is gone.
+    _permit: Permit,
 }
 
 impl Window {
@@ -204,6 +243,7 @@ impl Window {
         file: &SizedFile,
         sharing: Sharing,
     ) -> Result<Self, WindowError> {
+        let permit = Permit::take()?;
         if placement.mapped != 0 {
             // SAFETY: the caller's promise about the memory.
             unsafe { mapping::map_over(addr + placement.offset, placement.mapped, file, sharing) }
@@ -213,6 +253,7 @@ impl Window {
             addr,
             len,
             placement,
+            _permit: permit,
         })
     }
 }

@@ -16,7 +16,7 @@ pub struct WindowLimits {
 impl Default for WindowLimits {
     fn default() -> Self {
         Self {
-            count: 1024,
+            count: 256,
             bytes: 4 << 30,
         }
     }
