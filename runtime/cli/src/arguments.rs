@@ -132,8 +132,11 @@ pub(crate) fn documented(schema: &Schema) -> clap::Command {
             .executors
             .iter()
             .map(|executor| executor.name.clone());
-        let run = run
-            .mut_arg("args", |args| args.hide(true))
+        // Not `run` itself: its catch-all argument is only there for clap to let pass.
+        let run = clap::Command::new("run")
+            .about(run.get_about().cloned().unwrap_or_default())
+            .long_about(run.get_long_about().cloned().unwrap_or_default())
+            .disable_help_flag(true)
             .arg(Arg::new("app").value_name("APP").value_parser(names(apps)))
             .arg(
                 Arg::new("config")
@@ -191,4 +194,23 @@ fn with_section(run: clap::Command, section: &Section) -> clap::Command {
         }
         run.arg(arg)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_command_line_is_sound() {
+        documented(&Schema::new(Vec::new())).debug_assert();
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_exit_code() {
+        let help = Arguments::command().render_help().to_string();
+        for code in ExitCode::ALL {
+            assert!(help.contains(code.meaning()), "{code:?}");
+        }
+    }
 }
