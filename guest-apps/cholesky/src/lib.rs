@@ -2,9 +2,9 @@
 //!
 //! | phase | tasks |
 //! |---|---|
-//! | `generate` | the lower tiles of A, each made in its task ([`matrix`]) |
-//! | `factorise` | T(T+1)(T+2)/6 tasks for T tiles per side, ordered by data alone ([`factor`]) |
-//! | `check` | the residual, from a matrix made anew ([`check`]) |
+//! | `generate` | the lower tiles of A, each made in its task (`matrix`) |
+//! | `factorise` | T(T+1)(T+2)/6 tasks for T tiles per side, ordered by data alone (`factor`) |
+//! | `check` | the residual, from a matrix made anew (`check`) |
 //!
 //! The driver sees no tile, except to print matrices of up to 8 rows.
 

@@ -29,7 +29,7 @@ pub fn gemm<B: Backend, T: Element>(
     Ok(product::<B, T>(alpha, a, b, beta, c, &mut meter)?)
 }
 
-/// [`gemm`] of 64-bit numbers.
+/// [`gemm()`] of 64-bit numbers.
 pub fn gemm_f64<B: Backend>(
     alpha: f64,
     a: MatRef<'_, f64>,
@@ -41,7 +41,7 @@ pub fn gemm_f64<B: Backend>(
     gemm::<B, f64>(alpha, a, b, beta, c, check)
 }
 
-/// [`gemm`] of 32-bit numbers.
+/// [`gemm()`] of 32-bit numbers.
 pub fn gemm_f32<B: Backend>(
     alpha: f32,
     a: MatRef<'_, f32>,
@@ -53,7 +53,7 @@ pub fn gemm_f32<B: Backend>(
     gemm::<B, f32>(alpha, a, b, beta, c, check)
 }
 
-/// [`gemm`] on shapes that fit, for the other kernels too.
+/// [`gemm()`] on shapes that fit, for the other kernels too.
 pub(crate) fn product<B: Backend, T: Element>(
     alpha: T,
     a: MatRef<'_, T>,

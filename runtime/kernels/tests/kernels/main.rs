@@ -13,5 +13,6 @@
 mod agreement;
 mod bits;
 mod cancel;
+mod digest;
 mod reference;
 mod views;
