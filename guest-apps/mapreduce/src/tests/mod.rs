@@ -1,0 +1,6 @@
+//! Tests without a sandbox.
+
+mod app;
+mod counting;
+mod files;
+mod words;
