@@ -339,8 +339,8 @@ paths! {
 pub fn parse_field<T: ConfigValue>(config: &Map<String, Value>, field: &ConfigField) -> Result<T> {
     let given = config.get(&field.name);
     let value = match (given, &field.default) {
+        (Some(Value::Null), _) if T::OPTIONAL => None,
         (Some(Value::Null) | None, Some(default)) => Some(default),
-        (Some(Value::Null), None) if T::OPTIONAL => None,
         (given, _) => given,
     };
     let Some(value) = value else {
