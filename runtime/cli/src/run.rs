@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::render::{self, Style};
 use crate::summary::{self, Summary};
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use taps_bundle::Bundle;
@@ -59,7 +60,7 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
     let mut schema = apps::schema().map_err(failed)?;
     let mut loaded = None;
     if let Some(path) = seen.app.as_deref().filter(|app| is_app_path(app)) {
-        let bundle = apps::load(&start_dir.join(path)).map_err(failed)?;
+        let bundle = apps::load(Path::new(path)).map_err(failed)?;
         schema = schema.with_bundle(path, bundle.app().clone());
         loaded = Some(bundle);
     }

@@ -140,7 +140,7 @@ fn engine() -> Section {
         min: Some(0.001),
         max: Some(31_536_000.0),
     };
-    let fields = vec![
+    let mut fields = vec![
         field(
             "task_record_file_name",
             FieldKind::String,
@@ -185,6 +185,18 @@ fn engine() -> Section {
         )
         .rule(Rule::Size)
         .alias("task-memory"),
+    ];
+    fields.extend(sandbox());
+    Section {
+        name: "engine",
+        title: "Engine",
+        fields,
+    }
+}
+
+/// The fields of `[engine]` on how tasks run.
+fn sandbox() -> Vec<GeneralField> {
+    vec![
         field(
             "kernels",
             words(&["host", "guest"]),
@@ -215,12 +227,7 @@ fn engine() -> Section {
              can, by killing its worker (faster tight loops).",
         )
         .alias("interrupt"),
-    ];
-    Section {
-        name: "engine",
-        title: "Engine",
-        fields,
-    }
+    ]
 }
 
 fn payload() -> Section {

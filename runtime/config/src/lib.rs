@@ -4,7 +4,7 @@
 //! [`preview`] looks at the arguments without a schema: which app, which executor, is help
 //! wanted. With the chosen app's description in a [`Schema`], [`resolve`] checks every value and
 //! gives a [`Resolved`] configuration, or *all* problems at once. [`Resolved::to_toml`] writes
-//! a file that resolves to itself, byte for byte. [`help`] renders the same tables of fields
+//! a file that resolves to itself, byte for byte. [`run_help`] renders the same tables of fields
 //! that validation uses.
 //!
 //! This crate reads config files and looks at paths that are granted; it never writes, never

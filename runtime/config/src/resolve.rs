@@ -1,13 +1,13 @@
 //! From arguments and files to a checked configuration.
 
-use crate::arguments::{Arguments, is_app_path};
+use crate::arguments::{Arguments, Switches, is_app_path};
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
 use crate::fields::{Rule, general_sections};
 use crate::general::General;
 use crate::known::{Known, flag, join, split};
 use crate::layers::{self, Choice, Raw, Setting, Slot, quoted, same_word};
 use crate::merge::merge_tables;
-use crate::resolved::{Grant, GrantKind, Resolved};
+use crate::resolved::{Resolved, grants};
 use crate::schema::{PluginSchema, Schema};
 use crate::value::{self, Input};
 use crate::{file, paths, suggest};
@@ -72,8 +72,27 @@ pub fn resolve(
         sort(&mut errors, &files);
         return Err(ConfigErrors(errors));
     };
-    let name = |plugin: Option<&PluginSchema>| plugin.map(|plugin| plugin.name.clone());
-    let (filter, transformer) = (name(filter), name(transformer));
+    let mut resolved = assemble(
+        &values,
+        app,
+        executor,
+        filter.map(|filter| filter.name.clone()),
+        transformer.map(|transformer| transformer.name.clone()),
+    );
+    resolved.switches = switches;
+    resolved.notices = notices;
+    resolved.places = places.collect();
+    Ok(resolved)
+}
+
+/// The result, of values that are all valid.
+fn assemble(
+    values: &Values,
+    app: ChosenApp<'_>,
+    executor: &PluginSchema,
+    filter: Option<String>,
+    transformer: Option<String>,
+) -> Resolved {
     let section = |name: &str| -> Map<String, Value> {
         let fields = values.get(name).into_iter().flatten();
         fields.cloned().collect()
@@ -83,7 +102,7 @@ pub fn resolve(
         .iter()
         .map(|general| (general.name, section(general.name)))
         .collect();
-    Ok(Resolved {
+    Resolved {
         grants: grants(app.description, &app_config),
         app: app.description.name.clone(),
         app_config,
@@ -92,11 +111,11 @@ pub fn resolve(
         filter_config: section(Slot::Filter.section()),
         transformer_config: section(Slot::Transformer.section()),
         general: General::from_sections(&by_name),
-        switches,
-        notices,
-        places: places.collect(),
+        switches: Switches::default(),
+        notices: Vec::new(),
+        places: BTreeMap::new(),
         document: document(
-            &values,
+            values,
             &app.stored_name,
             &executor.name,
             filter.as_deref(),
@@ -106,7 +125,7 @@ pub fn resolve(
         app_written: app.written,
         filter,
         transformer,
-    })
+    }
 }
 
 /// Files first, in order and by line, then arguments in the order found.
@@ -146,30 +165,6 @@ fn document(
         section("logging", None),
         section("run", None),
     ]
-}
-
-/// The paths that the app's fields name.
-fn grants(app: &AppDescription, config: &Map<String, Value>) -> Vec<Grant> {
-    let mut grants = Vec::new();
-    for field in &app.config {
-        let (kind, values) = match (&field.kind, config.get(&field.name)) {
-            (FieldKind::List { item }, Some(Value::Array(values))) => (&**item, &values[..]),
-            (kind, Some(value)) => (kind, std::slice::from_ref(value)),
-            (_, None) => continue,
-        };
-        let kind = match kind {
-            FieldKind::InputFile => GrantKind::InputFile,
-            FieldKind::InputDir => GrantKind::InputDir,
-            FieldKind::OutputDir => GrantKind::OutputDir,
-            _ => continue,
-        };
-        grants.extend(values.iter().filter_map(Value::as_str).map(|path| Grant {
-            field: field.name.clone(),
-            kind,
-            host_path: PathBuf::from(path),
-        }));
-    }
-    grants
 }
 
 /// The app that was chosen.

@@ -7,6 +7,7 @@ use crate::{known, toml_text};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use taps_schema::{AppDescription, FieldKind};
 
 /// A complete, valid configuration.
 #[derive(Clone, Debug)]
@@ -90,4 +91,28 @@ impl Resolved {
             .iter()
             .map(|(name, fields)| (name.as_str(), fields.as_slice()))
     }
+}
+
+/// The paths that the app's fields name.
+pub(crate) fn grants(app: &AppDescription, config: &Map<String, Value>) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    for field in &app.config {
+        let (kind, values) = match (&field.kind, config.get(&field.name)) {
+            (FieldKind::List { item }, Some(Value::Array(values))) => (&**item, &values[..]),
+            (kind, Some(value)) => (kind, std::slice::from_ref(value)),
+            (_, None) => continue,
+        };
+        let kind = match kind {
+            FieldKind::InputFile => GrantKind::InputFile,
+            FieldKind::InputDir => GrantKind::InputDir,
+            FieldKind::OutputDir => GrantKind::OutputDir,
+            _ => continue,
+        };
+        grants.extend(values.iter().filter_map(Value::as_str).map(|path| Grant {
+            field: field.name.clone(),
+            kind,
+            host_path: PathBuf::from(path),
+        }));
+    }
+    grants
 }

@@ -49,7 +49,7 @@ fn text(bundle: &Bundle) -> String {
     }
     text.push_str("\nComponents:\n");
     for component in &bundle.manifest().components {
-        let _ = writeln!(text, "  {}  sha256:{}", component.file, component.digest);
+        let _ = writeln!(text, "  {}  {}", component.file, component.digest);
     }
     text
 }
