@@ -230,9 +230,10 @@ fn long_number(bytes: &[u8], at: usize) -> Result<Option<(u64, usize)>> {
             return Ok(Some((value, at + index + 1)));
         }
     }
-    match bytes.len() - at < LARGEST_NUMBER {
-        true => Ok(None),
-        false => Err(corrupt("a number too long")),
+    if bytes.len() - at < LARGEST_NUMBER {
+        Ok(None)
+    } else {
+        Err(corrupt("a number too long"))
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn draw(seed: u64, number: u64) -> u64 {
 /// Letters of the `number`-th word.
 fn length(seed: u64, number: u64) -> usize {
     let half = draw(seed, 2 * number) >> 32;
-    (SHORTEST + (half * LENGTHS >> 32)) as usize
+    (SHORTEST + ((half * LENGTHS) >> 32)) as usize
 }
 
 /// The letters of the longest word that the `number`-th one could be.

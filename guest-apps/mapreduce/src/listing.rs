@@ -49,9 +49,10 @@ fn list(root: &Path) -> Result<Vec<PathBuf>> {
             let path = entry.map_err(failed)?.path();
             let failed = |error| unreadable(root, &path, error);
             let link = path.symlink_metadata().map_err(failed)?;
-            let target = match link.is_symlink() {
-                true => path.metadata().map_err(failed)?,
-                false => link.clone(),
+            let target = if link.is_symlink() {
+                path.metadata().map_err(failed)?
+            } else {
+                link.clone()
             };
             if target.is_file() {
                 files.push(path);

@@ -77,9 +77,10 @@ impl WordTable {
         Word {
             key: entry.key,
             length,
-            tail: match length > KEY_BYTES {
-                true => &self.tails[tail..tail + length - KEY_BYTES],
-                false => &[],
+            tail: if length > KEY_BYTES {
+                &self.tails[tail..tail + length - KEY_BYTES]
+            } else {
+                &[]
             },
         }
     }

@@ -58,10 +58,9 @@ fn space_at(text: &[u8], at: usize) -> usize {
 fn word_end(text: &[u8], mut at: usize) -> usize {
     while at < text.len() {
         match CLASSES[text[at] as usize] {
-            Class::Word => {}
             Class::Space => break,
             Class::Lead if space_at(text, at) > 0 => break,
-            Class::Lead => {}
+            Class::Lead | Class::Word => {}
         }
         at += 1;
     }

@@ -53,9 +53,10 @@ proptest! {
     fn damage_is_survived(words in words(), place in any::<prop::sample::Index>(), byte: u8, cut: bool) {
         let mut bytes = bytes_of(&count(&words));
         let place = place.index(bytes.len());
-        match cut {
-            true => bytes.truncate(place),
-            false => bytes[place] = byte,
+        if cut {
+            bytes.truncate(place);
+        } else {
+            bytes[place] = byte;
         }
         let Ok(mut reader) = CountsReader::open(payload(bytes.clone()), 64) else {
             return Ok(());

@@ -1,5 +1,7 @@
 //! Tests without a sandbox.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod app;
 mod counting;
 mod files;
