@@ -1,7 +1,6 @@
 //! One run: from a checked configuration to its outcome on disk and on the screen.
 
 use crate::{
-    apps,
     exit::{ExitCode, Failure},
     progress::{self, Progress},
     summary::{PhaseSummary, Summary, TaskSummary},
@@ -126,23 +125,18 @@ fn open_records(
     prepared: &prepare::Prepared,
     start: Instant,
 ) -> Result<Arc<RunLog>, Failure> {
-    let records = |error| Failure::new(ExitCode::Records, error);
     let config = resolved.to_toml();
     if let Some(path) = dir.log_path() {
         let level = Level::new(resolved.general.logging.file_level.0);
         logger
             .attach_file(path, level)
-            .map_err(|error| records(format!("write {}: {error}", path.display()).into()))?;
+            .map_err(|error| records(format!("write {}: {error}", path.display())))?;
     }
     let environment = Environment::collect(prepared.environment(bundle));
     announce(resolved, dir, logger, &environment, &config);
-    dir.write_config(&config)
-        .map_err(|error| records(Box::new(error)))?;
-    dir.write_environment(&environment)
-        .map_err(|error| records(Box::new(error)))?;
-    let events = dir
-        .create_event_log()
-        .map_err(|error| records(Box::new(error)))?;
+    dir.write_config(&config).map_err(records)?;
+    dir.write_environment(&environment).map_err(records)?;
+    let events = dir.create_event_log().map_err(records)?;
     let log = Arc::new(RunLog::new(events, Arc::clone(logger), start));
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -159,6 +153,11 @@ fn open_records(
         config_toml: config,
     })));
     Ok(log)
+}
+
+/// The records of a run cannot be written.
+fn records(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::new(ExitCode::Records, error)
 }
 
 /// The first lines of a log; their texts are those that TaPS's log parsers look for.
@@ -285,12 +284,11 @@ fn close_records(
         },
         time_ns: log.now_ns(),
     });
-    let records = |error| Failure::new(ExitCode::Records, error);
-    log.close().map_err(|error| records(Box::new(error)))?;
+    log.close().map_err(records)?;
     match dir.tasks_path() {
         Some(tasks) => write_tasks_jsonl(&dir.events_path(), tasks)
             .map(|_| ())
-            .map_err(|error| records(Box::new(error))),
+            .map_err(records),
         None => Ok(()),
     }
 }

@@ -16,7 +16,8 @@ use taps_engine::{
 use taps_payload::{FileRef, Location};
 use taps_records::{Delivery, LogEvent};
 use taps_sandbox::{
-    DriverHost, DriverPayload, DriverStatus, InputFileError, PayloadOrigin, QueueId, Refusal,
+    DriverHost, DriverPayload, DriverStatus, GrantKind, InputFileError, PayloadOrigin, QueueId,
+    Refusal,
 };
 
 impl State {
@@ -288,8 +289,9 @@ impl Coordinator {
             .components()
             .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         let granted = self.context.grants.iter().find_map(|grant| {
-            let below = path.strip_prefix(grant.guest_path()).ok()?;
-            Some((grant, below))
+            let below = path.strip_prefix(&grant.guest_path).ok()?;
+            let whole = below.as_os_str().is_empty();
+            (whole == (grant.kind == GrantKind::File)).then_some((grant, below))
         });
         let Some((grant, below)) = granted.filter(|_| plain) else {
             return Err(not_granted());
@@ -298,10 +300,12 @@ impl Coordinator {
             .host_path
             .canonicalize()
             .map_err(|error| unreadable(&error))?;
-        let found = root
-            .join(below)
-            .canonicalize()
-            .map_err(|error| unreadable(&error))?;
+        let wanted = if grant.kind == GrantKind::File {
+            root.clone()
+        } else {
+            root.join(below)
+        };
+        let found = wanted.canonicalize().map_err(|error| unreadable(&error))?;
         if !found.starts_with(&root) {
             return Err(not_granted());
         }

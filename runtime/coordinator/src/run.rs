@@ -84,6 +84,7 @@ pub fn run(
         .executor
         .start(Arc::clone(&coordinator) as Arc<dyn EventSink>)?;
     let began_ns = coordinator.context.now_ns();
+    coordinator.state.lock().delivered_ns = began_ns;
     coordinator.driving.start(future);
     let driver = attend(&coordinator, handle, &mut progress);
     let app_elapsed_ns = coordinator.context.now_ns() - began_ns;

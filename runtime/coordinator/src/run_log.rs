@@ -8,7 +8,9 @@ use std::{
     },
     time::Instant,
 };
-use taps_records::{EventLog, GuestLevel, Level, LogError, LogEvent, Logger, Source, Stream};
+use taps_records::{
+    EventLog, GuestLevel, Level, LogError, LogEvent, LogSync, Logger, Source, Stream,
+};
 use taps_sandbox::{GuestSink, LogLevel, Speaker};
 
 /// Appends events, and remembers the first failure: a run that cannot be recorded must end.
@@ -59,7 +61,13 @@ impl RunLog {
         }
     }
 
-    fn now_ns(&self) -> u64 {
+    /// Brings what was appended to the disk, from another thread.
+    pub fn sync_handle(&self) -> Option<LogSync> {
+        self.log.lock().as_ref().map(EventLog::sync_handle)
+    }
+
+    /// Nanoseconds since the run began.
+    pub fn now_ns(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
     }
 }

@@ -13,8 +13,10 @@ pub struct RunContext {
     pub store: SegmentStore,
     /// Where guests' words go.
     pub sink: Box<dyn GuestSink>,
-    /// Directories that the run grants, for all fields of the configuration.
+    /// Paths that the run grants, for all fields of the configuration.
     pub grants: Vec<Grant>,
+    /// Environment variables that guests see.
+    pub environment: Vec<(String, String)>,
     /// Results up to this size travel inline.
     pub inline_max_bytes: u64,
 }
@@ -27,6 +29,7 @@ impl RunContext {
             store: SegmentStore::new(taps_payload::StoreOptions::default())?,
             sink: Box::new(Deaf),
             grants: Vec::new(),
+            environment: Vec::new(),
             inline_max_bytes: 0,
         })
     }

@@ -28,7 +28,10 @@ mod trusted;
 mod wasi;
 #[expect(unsafe_code, reason = "maps payloads over guest memory")]
 mod windows;
-#[expect(dead_code, reason = "the whole contract, also the parts that only guests make")]
+#[expect(
+    dead_code,
+    reason = "the whole contract, also the parts that only guests make"
+)]
 mod wire;
 
 pub use cache::{AotCache, CacheError};
@@ -42,6 +45,6 @@ pub use error::SandboxError;
 pub use profile::{Interrupt, PoolSize, Profile, pagemap_scan_available};
 pub use sandbox::{LoadedComponent, Sandbox};
 pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker, thread_cpu_ns};
-pub use wasi::{Grant, OUTPUT_LIMIT_BYTES};
+pub use wasi::{Grant, GrantKind, OUTPUT_LIMIT_BYTES};
 
 use state::State;

@@ -61,7 +61,7 @@ impl State {
         grants: &[Grant],
     ) -> wasmtime::Result<Self> {
         let (stdout, stderr) = (Capture::default(), Capture::default());
-        let wasi = wasi::context(role.seed(), run.start, grants, &stdout, &stderr)?;
+        let wasi = wasi::context(role.seed(), run, grants, &stdout, &stderr)?;
         Ok(Self {
             windows: WindowSet::new(WindowLimits {
                 bytes: window_bytes,

@@ -16,11 +16,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use taps_bundle::Manifest;
 use taps_engine::{
     Attempt, AttemptReport, Failure, Instantiation, OutcomeKind, Output, Timeline, WorkerId,
 };
 use taps_payload::{Location, Transfer, Way};
-use taps_schema::AppDescription;
 use wasmtime::{
     Store,
     component::{Resource, TypedFunc},
@@ -72,10 +72,10 @@ pub struct InstanceStatistics {
 }
 
 impl TaskRuntime {
-    /// Links the components, so that a missing import shows before any task runs.
+    /// Links the components of a bundle, so that a missing import shows before any task runs.
     pub fn new(
         components: Vec<LoadedComponent>,
-        descriptions: &[AppDescription],
+        manifest: &Manifest,
         run: Arc<RunContext>,
         policy: InstancePolicy,
     ) -> Result<Self, SandboxError> {
@@ -89,10 +89,15 @@ impl TaskRuntime {
                 .cloned()
                 .collect()
         };
-        let grants = descriptions
-            .iter()
-            .map(|app| app.tasks.iter().map(|task| granted(&task.grants)).collect())
-            .collect();
+        let mut grants = vec![Vec::new(); components.len()];
+        for (task, route) in manifest.app.tasks.iter().zip(&manifest.routes) {
+            let of_component: &mut Vec<Vec<crate::Grant>> = &mut grants[route.component as usize];
+            let index = route.task as usize;
+            if of_component.len() <= index {
+                of_component.resize_with(index + 1, Vec::new);
+            }
+            of_component[index] = granted(&task.grants);
+        }
         Ok(Self {
             components,
             run,

@@ -1,9 +1,10 @@
 //! What a std guest finds behind its WASI imports: a named, deterministic baseline.
 //!
-//! No environment, no arguments, no network, standard input closed, output captured up to a bound,
+//! No environment but what the run sets, no arguments, no network, standard input closed, output captured up to a bound,
 //! a wall clock that stands at 1970, a monotonic clock that counts from the start of the run, and
 //! random numbers from the seed of the task. Directories appear only where granted.
 
+use crate::RunContext;
 use parking_lot::Mutex;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::{
@@ -20,22 +21,28 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
-/// A directory of the host that a guest may reach.
+/// A path of the host that a guest may reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Name of the configuration field, which is also the virtual path: `/NAME`.
+    /// Field of the configuration that named it.
     pub field: String,
-    /// Directory on the host.
+    /// What may be done with it.
+    pub kind: GrantKind,
+    /// Path on the host.
     pub host_path: PathBuf,
-    /// Whether the guest may write.
-    pub writable: bool,
+    /// Path as a guest sees it.
+    pub guest_path: String,
 }
 
-impl Grant {
-    /// Path under which a guest sees the directory.
-    pub fn guest_path(&self) -> String {
-        format!("/{}", self.field)
-    }
+/// What a guest may do with a granted path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantKind {
+    /// Make a payload of this one file; it does not appear in the guest's file system.
+    File,
+    /// Read a directory tree.
+    Directory,
+    /// Read and write a directory tree.
+    WritableDirectory,
 }
 
 /// Bytes of output kept per stream of a task; the rest is counted.
@@ -156,7 +163,7 @@ impl HostMonotonicClock for RunClock {
 /// Builds the baseline for one sandbox.
 pub(crate) fn context(
     seed: u64,
-    run_start: Instant,
+    run: &RunContext,
     grants: &[Grant],
     stdout: &Capture,
     stderr: &Capture,
@@ -167,19 +174,20 @@ pub(crate) fn context(
         .stdout(stdout.clone())
         .stderr(stderr.clone())
         .wall_clock(NoWallClock)
-        .monotonic_clock(RunClock(run_start))
+        .monotonic_clock(RunClock(run.start))
         .secure_random(ChaCha8Rng::seed_from_u64(seed))
         .insecure_random(ChaCha8Rng::seed_from_u64(!seed))
         .insecure_random_seed(u128::from(seed))
         .allow_tcp(false)
-        .allow_udp(false);
+        .allow_udp(false)
+        .envs(&run.environment);
     for grant in grants {
-        let permissions = if grant.writable {
-            FsPerms::ReadWrite
-        } else {
-            FsPerms::ReadOnly
+        let permissions = match grant.kind {
+            GrantKind::File => continue,
+            GrantKind::Directory => FsPerms::ReadOnly,
+            GrantKind::WritableDirectory => FsPerms::ReadWrite,
         };
-        builder.preopened_dir(&grant.host_path, grant.guest_path(), permissions)?;
+        builder.preopened_dir(&grant.host_path, &grant.guest_path, permissions)?;
     }
     Ok(builder.build())
 }

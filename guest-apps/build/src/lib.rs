@@ -1,0 +1,89 @@
+//! Builds guest crates of this workspace as components, from the build script of a crate that
+//! embeds them: a nested cargo, in a target directory of its own beside the host's.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The target of all guests.
+const TARGET: &str = "wasm32-wasip2";
+
+/// Folders, from the root of the workspace, on which every guest depends.
+const SHARED: [&str; 6] = [
+    "Cargo.toml",
+    "wit",
+    "runtime/schema/src",
+    "runtime/kernels/src",
+    "guest-apps/sdk/src",
+    "guest-apps/macros/src",
+];
+
+/// Builds guests: pairs of a crate's folder, from the root of the workspace, and its package. Gives the
+/// paths of the components, in the same order. For build scripts only.
+///
+/// # Panics
+/// When a guest does not build; cargo shows the reason as that of the calling build script.
+pub fn components(guests: &[(&str, &str)]) -> Vec<PathBuf> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let workspace = here
+        .ancestors()
+        .find(|folder| folder.join("wit").is_dir())
+        .expect("below the root of the workspace");
+    let folders = guests
+        .iter()
+        .flat_map(|(folder, _)| ["src", "Cargo.toml"].map(|name| format!("{folder}/{name}")));
+    for source in SHARED.map(str::to_owned).into_iter().chain(folders) {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(source).display()
+        );
+    }
+    let target = target_directory(&out);
+    build(workspace, &target, guests);
+    let built = target.join(TARGET).join("guest");
+    guests
+        .iter()
+        .map(|(_, package)| built.join(format!("{}.wasm", package.replace('-', "_"))))
+        .collect()
+}
+
+/// `<target>/guest-apps`, shared by all profiles of the host build: guests have a profile of their own.
+fn target_directory(out: &Path) -> PathBuf {
+    // <target>/<profile>/build/<package>/out
+    let profile = out.ancestors().nth(3).expect("cargo's layout");
+    profile.parent().expect("cargo's layout").join("guest-apps")
+}
+
+fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)]) {
+    let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
+    cargo
+        .current_dir(workspace)
+        .args([
+            "build",
+            "--lib",
+            "--profile",
+            "guest",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ])
+        .arg(target)
+        // Settings of the host build must not leak into the guests: flags, wrappers such as clippy's.
+        .env("RUSTFLAGS", "-C target-feature=+simd128")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("CARGO_BUILD_TARGET");
+    for (_, package) in guests {
+        cargo.args(["--package", package]);
+    }
+    let status = cargo.status().expect("run cargo for the guests");
+    assert!(
+        status.success(),
+        "building the guests failed; if the target is missing: rustup target add {TARGET}"
+    );
+}
