@@ -2,7 +2,7 @@
 //! apps inside.
 
 use sha2::{Digest, Sha256};
-use std::{env, fs, path::PathBuf};
+use std::{env, fmt::Write, fs, path::PathBuf};
 
 /// The built-in apps: folder and package.
 const APPS: [(&str, &str); 3] = [
@@ -19,9 +19,12 @@ fn main() {
         let component = out.join(format!("{package}.wasm"));
         fs::write(&component, &bytes).expect("copy a component");
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
-        table += &format!(
-            "    Embedded {{ package: {package:?}, digest: {digest:?}, component: include_bytes!({component:?}) }},\n"
-        );
+        writeln!(
+            table,
+            "    Embedded {{ package: {package:?}, digest: {digest:?}, component: include_bytes!(\"{}\") }},",
+            component.display()
+        )
+        .expect("a string takes text");
     }
     fs::write(out.join("embedded.rs"), table + "];\n").expect("write the table of apps");
 }

@@ -1,6 +1,11 @@
 //! Builds guest crates of this workspace as components, from the build script of a crate that
 //! embeds them: a nested cargo, in a target directory of its own beside the host's.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "cargo reads a build script's standard output"
+)]
+
 use std::{
     env,
     path::{Path, PathBuf},

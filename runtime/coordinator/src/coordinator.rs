@@ -8,9 +8,9 @@ use crate::{
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
-use taps_engine::{EventSink, Executor, ExecutorEvent, core::Event};
+use taps_engine::{AttemptId, EventSink, Executor, ExecutorEvent, core::Event};
 use taps_records::LogEvent;
 use taps_sandbox::RunContext;
 
@@ -21,6 +21,10 @@ pub(crate) struct Coordinator {
     pub(crate) signal: Arc<MainSignal>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) context: Arc<RunContext>,
+    /// Attempts decided on whose submission to the executor has not returned yet.
+    submitting: AtomicUsize,
+    /// Cancelled while there were such: the executor may not have known the attempt yet.
+    late_cancels: LateCancels,
     /// When the main thread will wake by itself, in nanoseconds of the run; `u64::MAX` for never.
     armed_ns: AtomicU64,
 }
@@ -34,6 +38,8 @@ impl Coordinator {
             signal,
             executor: Arc::clone(&plan.executor),
             context: Arc::clone(&plan.context),
+            submitting: AtomicUsize::new(0),
+            late_cancels: LateCancels::default(),
             armed_ns: AtomicU64::new(u64::MAX),
         })
     }
@@ -45,6 +51,10 @@ impl Coordinator {
         let (result, timer) = {
             let mut state = self.state.lock();
             let result = change(&mut state, now_ns, &mut orders);
+            if !orders.dispatch.is_empty() {
+                // Before the lock is released: whoever cancels one of these sees it.
+                self.submitting.fetch_add(1, Ordering::SeqCst);
+            }
             (result, timer(&state))
         };
         if timer < self.armed_ns.load(Ordering::Acquire) {
@@ -57,9 +67,29 @@ impl Coordinator {
     fn give(&self, orders: Orders) {
         if !orders.dispatch.is_empty() {
             self.executor.submit(orders.dispatch);
+            let others = self.submitting.fetch_sub(1, Ordering::SeqCst) > 1;
+            if self.late_cancels.any.load(Ordering::SeqCst) {
+                self.cancel_again(others);
+            }
         }
         if !orders.cancel.is_empty() {
             self.executor.cancel(&orders.cancel);
+            if self.submitting.load(Ordering::SeqCst) > 0 {
+                self.late_cancels.add(&orders.cancel);
+                // The last submission may have returned before the note.
+                if self.submitting.load(Ordering::SeqCst) == 0 {
+                    self.cancel_again(false);
+                }
+            }
+        }
+    }
+
+    /// Two threads may reach the executor in another order than they held the lock: a cancel can
+    /// come before the attempt that it is for. Cancelling twice does no harm.
+    fn cancel_again(&self, keep: bool) {
+        let attempts = self.late_cancels.take(keep);
+        if !attempts.is_empty() {
+            self.executor.cancel(&attempts);
         }
     }
 
@@ -76,6 +106,30 @@ impl Coordinator {
         });
         self.armed_ns.store(next, Ordering::Release);
         (next != u64::MAX).then_some(next)
+    }
+}
+
+/// Cancels to be repeated once no submission is under way.
+#[derive(Default)]
+struct LateCancels {
+    any: AtomicBool,
+    attempts: Mutex<Vec<AttemptId>>,
+}
+
+impl LateCancels {
+    fn add(&self, attempts: &[AttemptId]) {
+        let mut all = self.attempts.lock();
+        all.extend_from_slice(attempts);
+        self.any.store(true, Ordering::SeqCst);
+    }
+
+    fn take(&self, keep: bool) -> Vec<AttemptId> {
+        let mut all = self.attempts.lock();
+        if keep {
+            return all.clone();
+        }
+        self.any.store(false, Ordering::SeqCst);
+        std::mem::take(&mut *all)
     }
 }
 

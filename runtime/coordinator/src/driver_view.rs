@@ -49,13 +49,15 @@ fn recorded(status: DriverStatus) -> taps_records::TaskStatus {
     }
 }
 
+/// Whatever the driver waits for here is brought by a thread that polls it afterwards, so the quiet
+/// waker stands in for the one that is passed.
 impl DriverHost for Coordinator {
-    fn poll_capacity(&self, waker: &Waker) -> Poll<()> {
+    fn poll_capacity(&self, _: &Waker) -> Poll<()> {
         let mut state = self.state.lock();
         if state.ending || state.core.can_submit() {
             return Poll::Ready(());
         }
-        state.wait_for(Wait::Capacity, waker);
+        state.wait_for(Wait::Capacity, self.driving.quiet_waker());
         Poll::Pending
     }
 
@@ -103,14 +105,14 @@ impl DriverHost for Coordinator {
         &self,
         task: TaskId,
         output: u32,
-        waker: &Waker,
+        _: &Waker,
     ) -> Poll<Result<DriverPayload, Failure>> {
         self.change(|state, now_ns, orders| {
             let failed = match state.core.status(task) {
                 Some(TaskStatus::Succeeded { .. }) => None,
                 Some(TaskStatus::Failed(failure)) => Some(failure.clone()),
                 Some(TaskStatus::Pending) | None => {
-                    state.wait_for(Wait::Task(task), waker);
+                    state.wait_for(Wait::Task(task), self.driving.quiet_waker());
                     return Poll::Pending;
                 }
             };
@@ -178,14 +180,14 @@ impl DriverHost for Coordinator {
         queue: QueueId,
         max: u32,
         until_ns: Option<u64>,
-        waker: &Waker,
+        _: &Waker,
     ) -> Poll<Vec<(u64, DriverStatus)>> {
         self.change(|state, now_ns, _| {
             let taken = state.queues.take(queue, max);
             if taken.is_empty() {
                 let late = until_ns.is_some_and(|until| until <= now_ns);
                 if !late && !state.queues.would_end(queue) && !state.ending {
-                    state.wait_for(Wait::Queue(queue, until_ns), waker);
+                    state.wait_for(Wait::Queue(queue, until_ns), self.driving.quiet_waker());
                     return Poll::Pending;
                 }
                 let nothing = if late {
@@ -214,13 +216,13 @@ impl DriverHost for Coordinator {
         })
     }
 
-    fn poll_sleep(&self, until_ns: u64, waker: &Waker) -> Poll<()> {
+    fn poll_sleep(&self, until_ns: u64, _: &Waker) -> Poll<()> {
         self.change(|state, now_ns, _| {
             if until_ns <= now_ns || state.ending {
                 state.deliver(now_ns, Delivery::Slept);
                 return Poll::Ready(());
             }
-            state.wait_for(Wait::Sleep(until_ns), waker);
+            state.wait_for(Wait::Sleep(until_ns), self.driving.quiet_waker());
             Poll::Pending
         })
     }

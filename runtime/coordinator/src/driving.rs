@@ -70,6 +70,7 @@ pub(crate) enum Thread {
 pub(crate) struct Driving {
     state: Arc<DriverState>,
     waker: Waker,
+    quiet: Waker,
     future: Mutex<Option<DriverFuture>>,
     end: Mutex<Option<DriverEnd>>,
 }
@@ -81,12 +82,9 @@ struct DriverState {
     signal: Arc<MainSignal>,
 }
 
-impl Wake for DriverState {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
+impl DriverState {
+    /// Notes that the driver wants to be polled; says whether it was waiting.
+    fn ready(&self) -> bool {
         let woken = self
             .now
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| match now {
@@ -94,9 +92,35 @@ impl Wake for DriverState {
                 RUNNING => Some(AGAIN),
                 _ => None,
             });
-        // Nobody may come by to poll it.
-        if woken == Ok(IDLE) && self.main_drives.load(Ordering::Acquire) {
+        woken == Ok(IDLE)
+    }
+}
+
+/// The waker of the fiber: also called by those who will not poll, such as timers of the guest's
+/// own clock, so the main thread has to come by.
+impl Wake for DriverState {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.ready() {
             self.signal.raise();
+        }
+    }
+}
+
+/// The waker of the coordinator, whose caller polls right afterwards.
+struct Quiet(Arc<DriverState>);
+
+impl Wake for Quiet {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.0.ready() && self.0.main_drives.load(Ordering::Acquire) {
+            self.0.signal.raise();
         }
     }
 }
@@ -109,12 +133,19 @@ impl Driving {
             signal,
         });
         let waker = Waker::from(Arc::clone(&state));
+        let quiet = Waker::from(Arc::new(Quiet(Arc::clone(&state))));
         Self {
             state,
             waker,
+            quiet,
             future: Mutex::default(),
             end: Mutex::default(),
         }
+    }
+
+    /// Wakes the driver, for those who call [`Driving::drive`] next.
+    pub(crate) fn quiet_waker(&self) -> &Waker {
+        &self.quiet
     }
 
     /// Puts the driver in; it is polled first by the next call of [`Driving::drive`].

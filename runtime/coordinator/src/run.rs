@@ -80,9 +80,12 @@ pub fn run(
         token: handle.0.driver.clone(),
     };
     let future = taps_sandbox::driver(&plan.driver, &plan.context, host, start)?;
-    coordinator
-        .executor
-        .start(Arc::clone(&coordinator) as Arc<dyn EventSink>)?;
+    let sink = Arc::clone(&coordinator) as Arc<dyn EventSink>;
+    if let Err(error) = coordinator.executor.start(sink) {
+        // Some workers may have started.
+        coordinator.executor.shutdown();
+        return Err(error.into());
+    }
     let began_ns = coordinator.context.now_ns();
     coordinator.state.lock().delivered_ns = began_ns;
     coordinator.driving.start(future);
@@ -115,6 +118,7 @@ fn attend(
             return Some(end);
         }
         if handle.is_interrupted() || coordinator.log_failed() {
+            handle.0.driver.cancel();
             coordinator.driving.abandon();
             return coordinator.driving.take_end();
         }
@@ -147,7 +151,7 @@ fn wind_up(coordinator: &Coordinator, handle: &RunHandle, wanted: bool) {
     let mut outstanding = outstanding;
     let mut deadline = (!wanted).then(|| Instant::now() + GRACE);
     while outstanding > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        if deadline.is_none() && handle.is_interrupted() {
+        if deadline.is_none() && (handle.is_interrupted() || coordinator.log_failed()) {
             coordinator.change(|state, now_ns, orders| {
                 state.apply(now_ns, Event::CancelAll, orders);
             });

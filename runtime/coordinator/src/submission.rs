@@ -109,7 +109,7 @@ impl Submitted {
         (options.priority, options.cores, options.memory_bytes).hash(&mut hasher);
         Self {
             parents,
-            label: None,
+            label: options.label.clone(),
             arguments_hash: hasher.finish(),
             options,
         }

@@ -9,10 +9,11 @@ use std::{
     collections::hash_map::DefaultHasher,
     fs,
     hash::{Hash, Hasher},
-    io,
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::SystemTime,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
 };
 use taps_bundle::Digest;
 use wasmtime::{Engine, component::Component};
@@ -74,7 +75,7 @@ impl AotCache {
         let found = fs::symlink_metadata(directory).map_err(failed)?;
         let private = found.is_dir()
             && found.uid() == rustix::process::geteuid().as_raw()
-            && found.permissions().mode() & 0o077 == 0;
+            && found.permissions().mode().trailing_zeros() >= 6;
         if private {
             Ok(Self {
                 directory: directory.to_owned(),
@@ -101,32 +102,38 @@ impl AotCache {
         wasm: &[u8],
     ) -> wasmtime::Result<Component> {
         let path = self.directory.join(key(engine, profile, digest));
-        if let Some(component) = self.read(engine, &path) {
+        if let Some(component) = read(engine, &path) {
             return Ok(component);
         }
         let code = engine.precompile_component(wasm)?;
         if self.write(&path, &code).is_ok()
-            && let Some(component) = self.read(engine, &path)
+            && let Some(component) = read(engine, &path)
         {
             return Ok(component);
         }
         Component::new(engine, wasm)
     }
 
-    fn read(&self, engine: &Engine, path: &Path) -> Option<Component> {
-        let found = fs::symlink_metadata(path).ok()?;
-        if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
-            return None;
-        }
-        // A failure to mark the use only makes eviction less exact.
-        let _ = fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
-        crate::trusted::deserialize(engine, path).ok()
-    }
-
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         self.evict(code.len() as u64)?;
-        let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-        fs::write(&temporary, code)
+        // A name of its own for every writer: what is loaded must never be written again.
+        static WRITERS: AtomicU64 = AtomicU64::new(0);
+        let temporary = path.with_extension(format!(
+            "tmp-{}-{}-{}",
+            std::process::id(),
+            WRITERS.fetch_add(1, Ordering::Relaxed),
+            since_1970().as_nanos()
+        ));
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+            .and_then(|mut file| {
+                file.write_all(code)?;
+                // On the disk before it has its name: a crash must not leave half of it there.
+                file.sync_data()
+            });
+        written
             .and_then(|()| fs::rename(&temporary, path))
             .inspect_err(|_| {
                 let _ = fs::remove_file(&temporary);
@@ -138,8 +145,12 @@ impl AotCache {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
-            files.push((metadata.modified()?, metadata.len(), entry.path()));
+            // Others evict too: what is gone needs no room.
+            if let Ok(metadata) = entry.metadata()
+                && !metadata.is_dir()
+            {
+                files.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
         }
         files.sort();
         let mut total: u64 = coming + files.iter().map(|(_, len, _)| len).sum::<u64>();
@@ -147,11 +158,29 @@ impl AotCache {
             if total <= CAPACITY_BYTES {
                 break;
             }
-            fs::remove_file(path)?;
-            total -= len;
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => total -= len,
+            }
         }
         Ok(())
     }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+fn read(engine: &Engine, path: &Path) -> Option<Component> {
+    let found = fs::symlink_metadata(path).ok()?;
+    if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
+        return None;
+    }
+    // A failure to mark the use only makes eviction less exact.
+    let _ = fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    crate::trusted::deserialize(engine, path).ok()
 }
 
 /// File name: component, wasmtime version, engine settings, profile, target and CPU features

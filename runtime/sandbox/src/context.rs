@@ -26,7 +26,11 @@ impl RunContext {
     pub(crate) fn for_description() -> Result<Self, taps_payload::StoreError> {
         Ok(Self {
             start: Instant::now(),
-            store: SegmentStore::new(taps_payload::StoreOptions::default())?,
+            store: SegmentStore::new(taps_payload::StoreOptions {
+                limit_bytes: Some(0),
+                huge_pages: false,
+                recycle_bytes: 0,
+            })?,
             sink: Box::new(Deaf),
             grants: Vec::new(),
             environment: Vec::new(),

@@ -2,12 +2,12 @@
 
 use crate::{
     CancelToken, Control, DriverHost, Interrupt, Interrupted, LoadedComponent, RunContext,
-    SandboxError, Speaker, State, Stream, classify, host, state::Role,
+    SandboxError, Speaker, State, Stream, classify, host, sandbox::new_store, state::Role,
 };
 use std::{future::Future, pin::Pin, sync::Arc};
 use taps_engine::{Failure, Limits};
 use taps_schema::Kernels;
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::UpdateDeadline;
 
 /// What a driver needs to start.
 pub struct DriverStart {
@@ -63,10 +63,8 @@ pub fn driver(
         name: component.name().to_owned(),
         source,
     })?;
-    let mut store = Store::new(component.engine(), state);
-    store.limiter(|state| &mut state.memory);
+    let mut store = new_store(component.engine(), state, component.profile());
     if component.profile().interrupt == Interrupt::Epoch {
-        store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| match store.data().control.check() {
             Ok(()) => Ok(UpdateDeadline::Yield(1)),
             Err(why) => Err(host::interrupt(&mut store, why)),

@@ -16,6 +16,11 @@ mod control;
 mod driver;
 mod driver_host;
 mod error;
+#[expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "host functions have the signatures that the linker takes"
+)]
 mod host;
 #[expect(unsafe_code, reason = "lends guest memory to host functions, in place")]
 mod memory;

@@ -241,7 +241,8 @@ impl LoadedComponent {
 
 /// A store under limits, whose guest is interrupted as its control says. Set before instantiation:
 /// a start function runs guest code.
-pub(crate) fn new_store(engine: &Engine, state: State, profile: Profile) -> Store<State> {
+pub(crate) fn new_store(engine: &Engine, mut state: State, profile: Profile) -> Store<State> {
+    state.maps = profile.memory == MemoryProfile::Windows;
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     if profile.interrupt == Interrupt::Epoch {

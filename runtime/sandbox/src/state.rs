@@ -17,6 +17,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 /// away first; never take the data out of a store with windows in it.
 pub(crate) struct State {
     pub(crate) windows: WindowSet,
+    /// Whether payloads may be mapped: the memory of the sandbox has no copy-on-write image.
+    pub(crate) maps: bool,
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimit,
@@ -63,10 +65,12 @@ impl State {
         let (stdout, stderr) = (Capture::default(), Capture::default());
         let wasi = wasi::context(role.seed(), run, grants, &stdout, &stderr)?;
         Ok(Self {
+            // Their bytes are limited by `memory`, whose limits change with the attempt.
             windows: WindowSet::new(WindowLimits {
-                bytes: window_bytes,
+                bytes: u64::MAX,
                 ..WindowLimits::default()
             }),
+            maps: false,
             wasi,
             table: ResourceTable::new(),
             memory: MemoryLimit::new(memory_bytes, window_bytes),
@@ -81,19 +85,21 @@ impl State {
         })
     }
 
-    /// Makes a sandbox that was instantiated ahead of time serve this attempt.
-    pub(crate) fn assign(&mut self, attempt: &Attempt, control: Control) {
+    /// Makes a sandbox that exists already serve this attempt. Fails when it is too large for it.
+    pub(crate) fn assign(&mut self, attempt: &Attempt, control: Control) -> bool {
         self.role = Role::Task {
             id: attempt.id,
             seed: attempt.seed,
             kernels: attempt.kernels,
         };
-        self.memory
-            .assign(attempt.limits.memory_bytes, attempt.limits.window_bytes);
+        // As in a sandbox made for it: the same seed gives the same numbers.
+        wasi::reseed(&mut self.wasi, attempt.seed);
         self.control = control;
         self.inputs.clear();
         self.interrupted = None;
         self.payload_failure = None;
+        self.memory
+            .assign(attempt.limits.memory_bytes, attempt.limits.window_bytes)
     }
 }
 
@@ -157,13 +163,21 @@ impl MemoryLimit {
         }
     }
 
-    fn assign(&mut self, heap: u64, windows: u64) {
-        let used = self.used;
+    /// New limits, for the same memory: what was announced for windows stays announced. Fails when
+    /// the memory is beyond them already.
+    fn assign(&mut self, heap: u64, windows: u64) -> bool {
         *self = Self {
-            used,
-            peak: used,
+            announced: self.announced,
+            used: self.used,
+            peak: self.used,
             ..Self::new(heap, windows)
         };
+        self.used <= self.heap.saturating_add(self.announced.min(windows))
+    }
+
+    /// Most bytes that may be under windows at one time.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        self.windows
     }
 
     /// Allows `bytes` more of memory, for windows; fails beyond their limit.

@@ -107,6 +107,12 @@ impl TaskRuntime {
         })
     }
 
+    /// What a task may reach; none when the bundle has no such task.
+    fn grants_of(&self, attempt: &Attempt) -> Option<&[crate::Grant]> {
+        let tasks = self.grants.get(attempt.component as usize)?;
+        tasks.get(attempt.task as usize).map(Vec::as_slice)
+    }
+
     /// Shared by all sandboxes of the run.
     pub fn run(&self) -> &Arc<RunContext> {
         &self.run
@@ -228,28 +234,24 @@ impl TaskWorker {
         control: Control,
     ) -> Result<(Live, Instantiation), Failure> {
         let component = attempt.component as usize;
-        let statistics = &self.runtime.statistics;
-        let Some(grants) = self
-            .runtime
-            .grants
-            .get(component)
-            .and_then(|tasks| tasks.get(attempt.task as usize))
-            .cloned()
-        else {
+        let runtime = Arc::clone(&self.runtime);
+        let statistics = &runtime.statistics;
+        let Some(grants) = runtime.grants_of(attempt) else {
             return Err(Failure::new(
                 OutcomeKind::EngineError,
                 "the bundle has no such task",
             ));
         };
         self.last_component = component;
-        // A sandbox made ahead of time has no grants and the seed 0.
+        // A sandbox made ahead of time, or used before, has no grants.
         let spare = if grants.is_empty() {
             self.spare[component].take()
         } else {
             None
         };
-        if let Some(mut live) = spare {
-            live.store.data_mut().assign(attempt, control);
+        if let Some(mut live) = spare
+            && live.assign(attempt, &control)
+        {
             let instantiation = if self.runtime.policy == InstancePolicy::Reuse {
                 statistics.reused.fetch_add(1, Ordering::Relaxed);
                 Instantiation::Reused
@@ -266,7 +268,7 @@ impl TaskWorker {
             kernels: attempt.kernels,
         };
         let limits = (attempt.limits.memory_bytes, attempt.limits.window_bytes);
-        let live = self.instantiate(component, role, control, limits, &grants)?;
+        let live = self.instantiate(component, role, control, limits, grants)?;
         Ok((live, Instantiation::Fresh))
     }
 
@@ -303,7 +305,10 @@ impl TaskWorker {
         }
         if succeeded {
             live.store.data_mut().windows.clear();
-            self.spare[attempt.component as usize] = Some(live);
+            // Directories stay open in a sandbox: one with grants must not reach a task without.
+            if self.runtime.grants_of(attempt).is_some_and(<[_]>::is_empty) {
+                self.spare[attempt.component as usize] = Some(live);
+            }
         } else {
             self.runtime
                 .statistics
@@ -314,6 +319,12 @@ impl TaskWorker {
 }
 
 impl Live {
+    /// Makes a sandbox that exists already serve this attempt. Fails when it is too large for the
+    /// attempt's limit: then one made under that limit says so.
+    fn assign(&mut self, attempt: &Attempt, control: &Control) -> bool {
+        self.store.data_mut().assign(attempt, control.clone())
+    }
+
     fn call(&mut self, attempt: &Attempt, timeline: &mut Timeline) -> Ran {
         let run = Arc::clone(&self.store.data().run);
         let result = self.call_guest(attempt, timeline, &run);
@@ -380,7 +391,12 @@ impl Live {
                     copies: 0,
                 });
                 let media_type = Arc::clone(&argument.media_type);
-                let handle = PayloadHandle::argument(argument.location.clone(), media_type, index);
+                let handle = PayloadHandle::argument(
+                    argument.location.clone(),
+                    media_type,
+                    attempt.id,
+                    index,
+                );
                 arguments.push(TaskArgument::Payload(state.table.push(handle)?));
             }
         }
@@ -392,12 +408,25 @@ impl Live {
         let mut published = Vec::with_capacity(outputs.len());
         let mut transfers = Vec::with_capacity(outputs.len());
         for output in outputs {
-            let (location, transfer) = match output {
-                TaskOutput::Inline(bytes) => publish_bytes(bytes, run)?,
-                TaskOutput::Buffer(handle) => self.publish_buffer(handle, run)?,
+            let done = match output {
+                TaskOutput::Inline(bytes) => publish_bytes(bytes, run),
+                TaskOutput::Buffer(handle) => self.publish_buffer(handle, run),
             };
-            published.push(Output { location });
-            transfers.push(transfer);
+            match done {
+                Ok((location, transfer)) => {
+                    published.push(Output { location });
+                    transfers.push(transfer);
+                }
+                Err(failure) => {
+                    // Nobody will hear of the outputs before this one.
+                    for Output { location } in published {
+                        if let Location::Segment(segment) = location {
+                            run.store.free(segment.id);
+                        }
+                    }
+                    return Err(failure);
+                }
+            }
         }
         Ok((published, transfers))
     }

@@ -160,6 +160,20 @@ impl HostMonotonicClock for RunClock {
     }
 }
 
+/// Random numbers of a task.
+fn random(builder: &mut WasiCtxBuilder, seed: u64) -> &mut WasiCtxBuilder {
+    builder
+        .secure_random(ChaCha8Rng::seed_from_u64(seed))
+        .insecure_random(ChaCha8Rng::seed_from_u64(!seed))
+        .insecure_random_seed(u128::from(seed))
+}
+
+/// Starts the random numbers of a sandbox anew, for its next task.
+pub(crate) fn reseed(wasi: &mut WasiCtx, seed: u64) {
+    let mut fresh = random(&mut WasiCtxBuilder::new(), seed).build();
+    std::mem::swap(wasi.random(), fresh.random());
+}
+
 /// Builds the baseline for one sandbox.
 pub(crate) fn context(
     seed: u64,
@@ -169,15 +183,12 @@ pub(crate) fn context(
     stderr: &Capture,
 ) -> wasmtime::Result<WasiCtx> {
     let mut builder = WasiCtxBuilder::new();
-    builder
+    random(&mut builder, seed)
         .allow_blocking_current_thread(true)
         .stdout(stdout.clone())
         .stderr(stderr.clone())
         .wall_clock(NoWallClock)
         .monotonic_clock(RunClock(run.start))
-        .secure_random(ChaCha8Rng::seed_from_u64(seed))
-        .insecure_random(ChaCha8Rng::seed_from_u64(!seed))
-        .insecure_random_seed(u128::from(seed))
         .allow_tcp(false)
         .allow_udp(false)
         .envs(&run.environment);

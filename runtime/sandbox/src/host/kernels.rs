@@ -54,10 +54,6 @@ fn controlled(
 
 macro_rules! gemm {
     ($name:ident, $number:ty) => {
-        #[expect(
-            clippy::type_complexity,
-            reason = "the parameters of the WIT function, in order"
-        )]
         fn $name(
             mut store: Store<'_>,
             (alpha, a_shape, a, b_shape, b, beta, c_shape, c): (

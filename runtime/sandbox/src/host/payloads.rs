@@ -8,6 +8,7 @@ use crate::{
     wire::PayloadError,
 };
 use std::sync::Arc;
+use taps_engine::AttemptId;
 use taps_payload::{
     FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
     WritableSegment,
@@ -27,7 +28,7 @@ pub(crate) struct PayloadHandle {
     bytes: Option<Bytes>,
     attached: Attached,
     /// Which argument of the attempt this is, for the record.
-    argument: Option<usize>,
+    argument: Option<(AttemptId, usize)>,
     /// Told when the handle is dropped, where a driver holds it.
     owner: Option<(PayloadOrigin, Arc<dyn DriverHost>)>,
 }
@@ -47,13 +48,18 @@ enum Attached {
 }
 
 impl PayloadHandle {
-    pub(crate) fn argument(location: Location, media_type: Arc<str>, index: usize) -> Self {
+    pub(crate) fn argument(
+        location: Location,
+        media_type: Arc<str>,
+        attempt: AttemptId,
+        index: usize,
+    ) -> Self {
         Self {
             location,
             media_type,
             bytes: None,
             attached: Attached::No,
-            argument: Some(index),
+            argument: Some((attempt, index)),
             owner: None,
         }
     }
@@ -142,23 +148,34 @@ impl State {
         buffer: &mut [u8],
         copies: u8,
     ) -> wasmtime::Result<Result<usize, PayloadError>> {
-        if let Err(error) = self.control.check() {
-            self.interrupted = Some(error);
-            return Err(error.into());
-        }
-        let read = match self.open(handle)? {
-            Ok(bytes) => bytes.read_at(offset, buffer),
-            Err(error) => return Ok(Err(error)),
-        };
-        let read = match read {
-            Ok(read) => read,
-            Err(reason) => {
-                self.payload_failure = Some(reason);
-                return Ok(Err(PayloadError::Io));
+        let control = self.control.clone();
+        let mut done = 0;
+        loop {
+            if let Err(error) = control.check() {
+                self.interrupted = Some(error);
+                return Err(error.into());
             }
-        };
-        self.note_transfer(handle, Way::Read, read as u64, copies)?;
-        Ok(Ok(read))
+            let end = buffer.len().min(done + PIECE_BYTES);
+            let piece = &mut buffer[done..end];
+            let wanted = piece.len();
+            let read = match self.open(handle)? {
+                Ok(bytes) => bytes.read_at(offset + done as u64, piece),
+                Err(error) => return Ok(Err(error)),
+            };
+            let read = match read {
+                Ok(read) => read,
+                Err(reason) => {
+                    self.payload_failure = Some(reason);
+                    return Ok(Err(PayloadError::Io));
+                }
+            };
+            done += read;
+            if read < wanted || done == buffer.len() {
+                break;
+            }
+        }
+        self.note_transfer(handle, Way::Read, done as u64, copies)?;
+        Ok(Ok(done))
     }
 
     fn note_transfer(
@@ -169,10 +186,10 @@ impl State {
         copies: u8,
     ) -> wasmtime::Result<()> {
         let payload = self.table.get(handle)?;
-        if let Some(transfer) = payload
-            .argument
-            .and_then(|index| self.inputs.get_mut(index))
-        {
+        // A reused sandbox may still hold a payload of an earlier attempt.
+        let current = self.role.attempt();
+        let argument = payload.argument.filter(|(id, _)| current == Some(*id));
+        if let Some(transfer) = argument.and_then(|(_, index)| self.inputs.get_mut(index)) {
             *transfer = Transfer {
                 bytes: transfer.bytes,
                 bytes_moved: transfer.bytes_moved + moved,
@@ -183,6 +200,9 @@ impl State {
         Ok(())
     }
 }
+
+/// Bytes read or written between two looks at the attempt's control: a few milliseconds' worth.
+const PIECE_BYTES: usize = 8 << 20;
 
 impl Bytes {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, String> {
@@ -250,15 +270,16 @@ fn attach(
     if size > range.len as u64 {
         return Ok((Err(PayloadError::WindowTooSmall),));
     }
+    let maps = state.maps;
     let segment = match state.open(&handle)? {
-        Ok(Bytes::Segment(segment)) => Some(Arc::clone(segment)),
+        Ok(Bytes::Segment(segment)) if maps => Some(Arc::clone(segment)),
         Ok(_) => None,
         Err(error) => return Ok((Err(error),)),
     };
     let Some(segment) = segment else {
         return attach_by_reading(&mut store, &handle, &window, size);
     };
-    match windows::attach_input(&mut state.windows, range, &segment) {
+    match windows::attach_input(state, range, &segment) {
         Ok((key, offset)) => {
             state.table.get_mut(&handle)?.attached = Attached::Window(key);
             state.note_transfer(&handle, Way::Mapped, size, 0)?;
@@ -268,7 +289,8 @@ fn attach(
     }
 }
 
-/// Files and small inline payloads are read where a segment would be mapped.
+/// Files and small inline payloads are read where a segment would be mapped; in a profile without
+/// windows, everything is.
 fn attach_by_reading(
     store: &mut Store<'_>,
     handle: &Resource<PayloadHandle>,
@@ -276,13 +298,10 @@ fn attach_by_reading(
     size: u64,
 ) -> Answer<u64> {
     let outcome = lend_mut(store, window, |state, bytes| {
-        let mut done = 0;
-        while (done as u64) < size {
-            match state.read_payload(handle, done as u64, &mut bytes[done..size as usize], 1)? {
-                Ok(0) => return Ok(Err(PayloadError::Io)),
-                Ok(read) => done += read,
-                Err(error) => return Ok(Err(error)),
-            }
+        match state.read_payload(handle, 0, &mut bytes[..size as usize], 1)? {
+            Ok(read) if read as u64 == size => {}
+            Ok(_) => return Ok(Err(PayloadError::Io)),
+            Err(error) => return Ok(Err(error)),
         }
         state.table.get_mut(handle)?.attached = Attached::Read;
         Ok::<_, wasmtime::Error>(Ok(0))
@@ -311,7 +330,8 @@ fn drop_payload(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
         .table
         .delete(Resource::<PayloadHandle>::new_own(index))?;
     if let Attached::Window(key) = payload.attached {
-        state.windows.detach(key)?;
+        // Gone already where a reused sandbox kept the handle from an earlier attempt.
+        let _ = state.windows.detach(key);
     }
     Ok(())
 }
@@ -321,11 +341,19 @@ type Created = (Resource<OutputHandle>, u64);
 fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> Answer<Created> {
     let range = Range::of(&window, &store);
     let state = store.data_mut();
+    if !state.maps {
+        let reason = "the component's memory profile has no windows";
+        state.payload_failure = Some(reason.to_owned());
+        return Ok((Err(PayloadError::WindowLimit),));
+    }
+    if let Err(error) = windows::check(state, range, size) {
+        return Ok((Err(state.window_error(&error)),));
+    }
     let segment = match state.run.store.create(size) {
         Ok(segment) => segment,
         Err(error) => return Ok((Err(state.store_error(&error)),)),
     };
-    match windows::attach_output(&mut state.windows, range, segment) {
+    match windows::attach_output(state, range, segment) {
         Ok((key, offset)) => {
             let handle = state.table.push(OutputHandle::Window(key))?;
             Ok((Ok((handle, offset)),))
@@ -336,17 +364,22 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
 
 fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resource<OutputHandle>> {
     let written = lend_mut(&mut store, &bytes, |state, bytes| {
-        let mut segment = state
-            .run
-            .store
-            .create(bytes.len() as u64)
-            .map_err(|error| state.store_error(&error))?;
-        segment.write_at(0, bytes).map_err(|error| {
-            state.payload_failure = Some(error.to_string());
-            PayloadError::Io
-        })?;
-        Ok(segment)
-    });
+        let mut segment = match state.run.store.create(bytes.len() as u64) {
+            Ok(segment) => segment,
+            Err(error) => return Ok(Err(state.store_error(&error))),
+        };
+        for (piece, at) in bytes.chunks(PIECE_BYTES).zip((0..).step_by(PIECE_BYTES)) {
+            if let Err(error) = state.control.check() {
+                state.interrupted = Some(error);
+                return Err(wasmtime::Error::from(error));
+            }
+            if let Err(error) = segment.write_at(at, piece) {
+                state.payload_failure = Some(error.to_string());
+                return Ok(Err(PayloadError::Io));
+            }
+        }
+        Ok(Ok(segment))
+    })?;
     let answer = match written {
         Ok(segment) => Ok(store
             .data_mut()
@@ -363,7 +396,8 @@ fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
         .table
         .delete(Resource::<OutputHandle>::new_own(index))?
     {
-        state.windows.detach(key)?;
+        // Gone already where a reused sandbox kept the handle from an earlier attempt.
+        let _ = state.windows.detach(key);
     }
     Ok(())
 }

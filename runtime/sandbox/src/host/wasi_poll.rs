@@ -36,9 +36,8 @@ fn wait<T>(control: &Control, future: impl Future<Output = T>) -> Result<T, Inte
         let mut future = pin!(future);
         loop {
             control.check()?;
-            match tokio::time::timeout(LOOK, future.as_mut()).await {
-                Ok(value) => return Ok(value),
-                Err(_) => continue,
+            if let Ok(value) = tokio::time::timeout(LOOK, future.as_mut()).await {
+                return Ok(value);
             }
         }
     })

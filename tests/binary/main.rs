@@ -1,0 +1,14 @@
+//! The program as a user runs it: exit code, output, and what a run leaves on disk.
+
+mod apps;
+mod arguments;
+mod bad_apps;
+mod bad_input;
+mod cli;
+mod durability;
+mod harness;
+mod mapreduce;
+mod outcomes;
+mod records;
+mod sandbox;
+mod summary;
