@@ -98,7 +98,7 @@ impl Operand {
     }
 
     /// An operand that the host only reads.
-    fn read<T>(matrix: Matrix<'_, T>) -> Self {
+    fn read<T: Copy>(matrix: Matrix<'_, T>) -> Self {
         let data = matrix.data.as_ptr().cast_mut().cast();
         Self::new(matrix.layout, data, size_of_val(matrix.data))
     }
