@@ -102,8 +102,9 @@ fn apply(
             Action::Dispatch {
                 worker: Some(worker),
                 attempt,
+                ..
             } => out.push_back((worker, attempt)),
-            Action::Completed { task } => {
+            Action::Completed { task, .. } => {
                 *completed += 1;
                 ended = Some(task);
             }

@@ -5,6 +5,7 @@ use crate::{
     Attempt, AttemptId, AttemptReport, Failure, Generation, Output, OutputId, TaskId, WorkerId,
     WorkerInfo,
 };
+use std::sync::Arc;
 use taps_payload::Location;
 
 /// What happened.
@@ -52,6 +53,8 @@ pub enum Action {
         worker: Option<WorkerId>,
         /// The attempt.
         attempt: Attempt,
+        /// Which production of the outputs it is for.
+        generation: Generation,
     },
     /// Ask the executor to end the attempt early. Its report is still awaited.
     CancelAttempt(AttemptId),
@@ -76,6 +79,8 @@ pub enum Action {
     Completed {
         /// Which.
         task: TaskId,
+        /// Why it has no outputs. Told here, because a task that nobody holds is forgotten.
+        failed: Option<Arc<FailedTask>>,
     },
     /// A task that had completed ran again because an output was lost, and is terminal again:
     /// [`Core::status`](super::Core::status) may have changed.
@@ -88,6 +93,15 @@ pub enum Action {
         /// Where they are.
         location: Location,
     },
+}
+
+/// A task that ended without outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedTask {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why.
+    pub failure: Arc<Failure>,
 }
 
 // One or two for each task, moved through lists.

@@ -145,7 +145,12 @@ impl Core {
             kernels: task.kernels,
             fault: None,
         };
-        actions.push(Action::Dispatch { worker, attempt });
+        let generation = task.generation;
+        actions.push(Action::Dispatch {
+            worker,
+            attempt,
+            generation,
+        });
         self.set_held(key, true);
     }
 

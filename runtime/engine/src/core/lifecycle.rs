@@ -11,7 +11,7 @@
 //! ```
 
 use super::Core;
-use super::action::{Action, TaskState};
+use super::action::{Action, FailedTask, TaskState};
 use super::references::{free, free_outputs};
 use super::table::{Child, Key, Presence, TaskArgument};
 use crate::{Failure, OutcomeKind, Output};
@@ -300,7 +300,13 @@ impl Core {
             TaskState::Cancelled => self.counts.cancelled += 1,
             _ => self.counts.failed += 1,
         }
-        actions.push(Action::Completed { task: id });
+        let failed = task.failure.as_ref().map(|failure| {
+            Arc::new(FailedTask {
+                name: Arc::clone(&task.name),
+                failure: Arc::clone(failure),
+            })
+        });
+        actions.push(Action::Completed { task: id, failed });
     }
 
     /// What a parent's end means for its descendants. All of them share one failure, which names

@@ -34,7 +34,7 @@ mod spec;
 mod submit;
 mod table;
 
-pub use action::{Action, Counts, Event, TaskState, TaskStatus};
+pub use action::{Action, Counts, Event, FailedTask, TaskState, TaskStatus};
 pub use dispatch::forward_key;
 pub(crate) use seed::splitmix64;
 pub use seed::task_seed;

@@ -84,7 +84,9 @@ impl World {
     pub(super) fn apply(&mut self, core: &Core, actions: Vec<Action>, resent: bool) {
         for action in actions {
             match action {
-                Action::Dispatch { worker, attempt } => self.dispatch(core, worker, attempt),
+                Action::Dispatch {
+                    worker, attempt, ..
+                } => self.dispatch(core, worker, attempt),
                 Action::CancelAttempt(id) => {
                     self.note(2, id.task.0, id.number);
                     let mut flights = self.flights.iter_mut();
@@ -101,7 +103,7 @@ impl World {
                 Action::Retrying { failed, .. } => {
                     self.note(4, failed.task.0, failed.number);
                 }
-                Action::Completed { task } => {
+                Action::Completed { task, .. } => {
                     self.note(5, task.0, 0);
                     assert!(self.completed.insert(task), "task {task} completed twice");
                 }

@@ -59,7 +59,21 @@ fn without_cancelling_the_late_report_is_absorbed_and_keeps_its_worker() {
     bench.take();
     bench.handle(Event::Cancel(id));
     bench.handle(Event::Release(id));
-    assert_eq!(bench.take(), [Action::Completed { task: id }]);
+    // Nobody can ask the core any more: the reason travels with the news.
+    let actions = bench.take();
+    let [
+        Action::Completed {
+            task,
+            failed: Some(failed),
+        },
+    ] = &actions[..]
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(
+        (*task, failed.failure.outcome),
+        (id, OutcomeKind::Cancelled)
+    );
     assert_eq!(bench.state(next), TaskState::Ready, "the worker is busy");
     bench.finish(attempt(id, 0), &[2]);
     assert_eq!(bench.core.counts().absorbed, 1);

@@ -82,11 +82,17 @@ fn a_final_failure_ends_what_was_forwarded() {
     bench.take();
     bench.fail(attempt(a, 0), OutcomeKind::TaskError);
     assert_eq!(
-        bench.take(),
+        bench.take_plain(),
         [
-            Action::Completed { task: a },
+            Action::Completed {
+                task: a,
+                failed: None
+            },
             Action::CancelAttempt(attempt(b, 0)),
-            Action::Completed { task: b }
+            Action::Completed {
+                task: b,
+                failed: None
+            }
         ]
     );
     bench.fail(attempt(b, 0), OutcomeKind::UpstreamFailed);

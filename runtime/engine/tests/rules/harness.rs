@@ -82,10 +82,23 @@ impl Bench {
         all.remove(0).1
     }
 
+    /// Takes the actions, without why tasks failed.
+    pub(crate) fn take_plain(&mut self) -> Vec<Action> {
+        let mut actions = self.take();
+        for action in &mut actions {
+            if let Action::Completed { failed, .. } = action {
+                *failed = None;
+            }
+        }
+        actions
+    }
+
     /// Takes the actions and gives the dispatches among them.
     pub(crate) fn all_dispatched(&mut self) -> Vec<(Option<WorkerId>, Attempt)> {
         let dispatches = self.take().into_iter().filter_map(|action| match action {
-            Action::Dispatch { worker, attempt } => Some((worker, attempt)),
+            Action::Dispatch {
+                worker, attempt, ..
+            } => Some((worker, attempt)),
             _ => None,
         });
         dispatches.collect()
@@ -100,7 +113,7 @@ impl Bench {
     /// Tasks completed, in order; takes the actions.
     pub(crate) fn completed(&mut self) -> Vec<u64> {
         let completed = self.take().into_iter().filter_map(|action| match action {
-            Action::Completed { task } => Some(task.0),
+            Action::Completed { task, .. } => Some(task.0),
             _ => None,
         });
         completed.collect()

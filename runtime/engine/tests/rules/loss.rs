@@ -122,10 +122,13 @@ fn without_lineage_a_lost_output_fails_its_task() {
     bench.take();
     lose(&mut bench, id, 0);
     assert_eq!(
-        bench.take(),
+        bench.take_plain(),
         [
             Action::Recomputed { task: id },
-            Action::Completed { task: next }
+            Action::Completed {
+                task: next,
+                failed: None
+            }
         ]
     );
     assert_eq!(bench.failure(id).outcome, OutcomeKind::PayloadError);

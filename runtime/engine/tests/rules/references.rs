@@ -33,7 +33,16 @@ fn a_task_whose_future_was_dropped_runs_and_leaves_nothing() {
     let free = Action::Free {
         location: segment(1),
     };
-    assert_eq!(bench.take(), [Action::Completed { task: id }, free]);
+    assert_eq!(
+        bench.take(),
+        [
+            Action::Completed {
+                task: id,
+                failed: None
+            },
+            free
+        ]
+    );
 }
 
 #[test]
