@@ -73,13 +73,15 @@ impl Coordinator {
             }
         }
         if !orders.cancel.is_empty() {
-            self.executor.cancel(&orders.cancel);
-            if self.submitting.load(Ordering::SeqCst) > 0 {
+            // Looked at before the cancel: none under way means that all have arrived.
+            let racing = self.submitting.load(Ordering::SeqCst) > 0;
+            if racing {
                 self.late_cancels.add(&orders.cancel);
-                // The last submission may have returned before the note.
-                if self.submitting.load(Ordering::SeqCst) == 0 {
-                    self.cancel_again(false);
-                }
+            }
+            self.executor.cancel(&orders.cancel);
+            // The last submission may have returned before the note was there.
+            if racing && self.submitting.load(Ordering::SeqCst) == 0 {
+                self.cancel_again(false);
             }
         }
     }

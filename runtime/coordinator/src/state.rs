@@ -8,7 +8,7 @@ use crate::{
 use std::{collections::HashMap, sync::Arc, task::Waker};
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Failure, Instantiation, Limits, TaskId, Timeline, WorkerId,
-    core::{Action, Core, Event, TaskStatus},
+    core::{Action, Core, Event, FailedTask, TaskStatus},
 };
 use taps_payload::{Location, SegmentStore};
 use taps_records::LogEvent;
@@ -153,11 +153,15 @@ impl State {
             .collect();
         for action in actions.drain(..) {
             match action {
-                Action::Dispatch { worker, attempt } => {
+                Action::Dispatch {
+                    worker,
+                    attempt,
+                    generation,
+                } => {
                     self.log.append(&LogEvent::AttemptStarted {
                         id: attempt.id,
                         worker,
-                        generation: 0,
+                        generation: generation.0,
                         time_ns: now_ns,
                     });
                     orders.dispatch.push((worker, attempt));
@@ -171,7 +175,9 @@ impl State {
                     let report = lost_report(attempt, worker, failure, now_ns);
                     self.log_report(report, now_ns, retried.contains(&attempt));
                 }
-                Action::Completed { task } => self.completed(task, now_ns, reported == Some(task)),
+                Action::Completed { task, failed } => {
+                    self.completed(task, failed.as_deref(), now_ns, reported == Some(task));
+                }
                 Action::Free {
                     location: Location::Segment(segment),
                 } => {
@@ -183,28 +189,28 @@ impl State {
         self.wake_if_satisfied();
     }
 
-    fn completed(&mut self, task: TaskId, now_ns: u64, reported: bool) {
-        let failure = match self.core.status(task) {
-            Some(TaskStatus::Failed(failure)) => Some(failure.clone()),
-            _ => None,
-        };
-        let status = match failure {
+    fn completed(
+        &mut self,
+        task: TaskId,
+        failed: Option<&FailedTask>,
+        now_ns: u64,
+        reported: bool,
+    ) {
+        let status = match failed {
             Some(_) => DriverStatus::Failed,
             None => DriverStatus::Succeeded,
         };
-        if let Some(failure) = &failure
+        if let Some(failed) = failed
             && self.failures.len() < FAILURES_SHOWN
         {
-            let name = self
-                .core
-                .name(task)
-                .map_or_else(String::new, |name| name.to_string());
-            self.failures.push((name, task.0, failure.clone()));
+            let failure = (*failed.failure).clone();
+            self.failures
+                .push((failed.name.to_string(), task.0, failure));
         }
         if !reported {
             self.log.append(&LogEvent::TaskFinished {
                 task,
-                failure,
+                failure: failed.map(|failed| (*failed.failure).clone()),
                 time_ns: now_ns,
             });
         }

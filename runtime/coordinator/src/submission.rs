@@ -98,6 +98,7 @@ impl Submitted {
                 },
             }
         }
+        let label = options.label.clone();
         let options = SubmitOptions {
             retries: options.retries.unwrap_or_default(),
             timeout_ms: options.timeout_ms,
@@ -109,7 +110,7 @@ impl Submitted {
         (options.priority, options.cores, options.memory_bytes).hash(&mut hasher);
         Self {
             parents,
-            label: options.label.clone(),
+            label,
             arguments_hash: hasher.finish(),
             options,
         }
