@@ -11,7 +11,7 @@ pub struct SegmentId(pub u64);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Location {
     /// In the message itself.
-    Inline(Arc<[u8]>),
+    Inline(#[serde(with = "whole")] Arc<[u8]>),
     /// In a segment of the run's payload store.
     Segment(SegmentRef),
     /// In a file that is read, never mapped.
@@ -98,4 +98,73 @@ pub enum Way {
     Reference,
     /// Never looked at.
     Untouched,
+}
+
+/// Bytes as one piece; serde's own way for slices takes them one by one.
+mod whole {
+    use serde::{
+        Deserializer, Serializer,
+        de::{SeqAccess, Visitor},
+    };
+    use std::{fmt, sync::Arc};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Arc<[u8]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<[u8]>, D::Error> {
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+
+    struct Bytes;
+
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = Arc<[u8]>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(bytes.into())
+        }
+
+        fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Self::Value, E> {
+            Ok(bytes.into())
+        }
+
+        /// Formats without bytes, such as JSON, have lists of numbers.
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut bytes = Vec::new();
+            while let Some(byte) = items.next_element()? {
+                bytes.push(byte);
+            }
+            Ok(bytes.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_bytes_travel_whole_in_every_format() {
+        for bytes in [&[][..], &[1, 2, 255], &[7; 70_000]] {
+            let location = Location::Inline(bytes.into());
+            let packed = postcard::to_allocvec(&location).expect("it is plain data");
+            assert!(packed.ends_with(bytes), "the bytes stand there as they are");
+            assert!(packed.len() <= bytes.len() + 4);
+            let back: Location = postcard::from_bytes(&packed).expect("it was just written");
+            assert_eq!(back, location);
+            let text = serde_json::to_string(&location).expect("it is plain data");
+            let back: Location = serde_json::from_str(&text).expect("it was just written");
+            assert_eq!(back, location);
+        }
+    }
 }
