@@ -17,6 +17,7 @@ use exit::{ExitCode, Failure};
 use std::ffi::OsString;
 
 fn main() -> std::process::ExitCode {
+    raise_descriptor_limit();
     let args: Vec<OsString> = std::env::args_os().collect();
     // The flags of `run` depend on the app, so clap never sees them; it only documents them.
     let code = if args.get(1).is_some_and(|first| first == "run") {
@@ -28,6 +29,16 @@ fn main() -> std::process::ExitCode {
         }
     };
     code.into()
+}
+
+/// Each large payload holds a descriptor while it lives, and the usual soft limit of 1024 is there
+/// for programs that use `select`.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it the payload store says when descriptors run out.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
