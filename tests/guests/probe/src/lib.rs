@@ -1,5 +1,7 @@
 //! A test app whose tasks fail in every way that a guest can.
 
+mod driving;
+
 use taps::{Array, Engine, Report, Status};
 
 /// What the tasks do.
@@ -31,6 +33,8 @@ enum Action {
     Chatter,
     /// Say what the sandbox shows: environment, clock, files.
     Look,
+    /// Panic in every fourth task, and say in the others how many ran in the same sandbox.
+    Mixed,
     /// Overwrite an input and return it: later readers must not see that.
     Scribble,
     /// Fail as the parent of the task that gives the result.
@@ -45,6 +49,14 @@ enum Action {
     Greedy,
     /// Cancel tasks that sleep.
     Cancel,
+    /// Keep `bytes` tasks outstanding, through a completion queue.
+    Churn,
+    /// Wait for a sleeping task with a time limit, then cancel it.
+    Waits,
+    /// Sleep in the driver, by the host's function and by the standard library.
+    Naps,
+    /// Drop the futures of tasks that fail.
+    Drops,
 }
 
 /// Tasks that fail in every way that a guest can.
@@ -133,10 +145,10 @@ fn std_sleep(value: u32) -> u32 {
     value
 }
 
-/// Multiplies large matrices: one call of the host takes minutes.
+/// Multiplies large matrices: a call of the host takes a second or so.
 #[taps::task]
 fn kernel(value: u32) -> taps::Result<f64> {
-    let side = 6000;
+    let side = 2000;
     let a = Array::<f64>::from_fn(&[side, side], |index| index as f64 + f64::from(value));
     let mut c = Array::<f64>::zeros(&[side, side]);
     for _ in 0..1000 {
@@ -173,7 +185,7 @@ fn chatter(value: u32) -> u32 {
 /// Says what the sandbox shows.
 #[taps::task]
 fn look(_value: u32) -> String {
-    let environment = std::env::vars().count();
+    let environment = std::env::vars().collect::<Vec<_>>();
     let arguments = std::env::args().count();
     let files = std::fs::read_dir("/").map_or(0, Iterator::count);
     let host_file = std::fs::read("/etc/passwd").is_ok();
@@ -181,9 +193,67 @@ fn look(_value: u32) -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs() / (365 * 86_400));
     let network = std::net::TcpStream::connect("127.0.0.1:80").is_ok();
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 1);
     format!(
-        "env={environment} args={arguments} files={files} passwd={host_file} years={year} network={network}"
+        "env={environment:?} args={arguments} files={files} passwd={host_file} years={year} network={network} random={random}"
     )
+}
+
+/// Panics in every fourth task, and says in the others how many ran in the same sandbox before.
+#[taps::task]
+fn mixed(value: u32) -> u32 {
+    static BEFORE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    assert!(value % 4 != 3, "task {value} was told to panic");
+    BEFORE.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Reads a file, a directory or a link, or says why it cannot.
+#[taps::task]
+fn read_path(path: &[u8]) -> String {
+    let path = &*String::from_utf8_lossy(path);
+    let listed = || {
+        let mut names: Vec<_> = std::fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<std::io::Result<_>>()?;
+        names.sort_unstable();
+        Ok::<_, std::io::Error>(format!("holds: {}", names.join(" ")))
+    };
+    let read = std::fs::read_to_string(path).map(|text| format!("reads: {text}"));
+    match read.or_else(|_| listed()) {
+        Ok(text) => text,
+        Err(error) => format!("refused: {error}"),
+    }
+}
+
+/// Writes, renames, links and removes below a directory; says what was possible.
+#[taps::task]
+fn write_path(path: &[u8]) -> String {
+    let path = &*String::from_utf8_lossy(path);
+    let file = format!("{path}/made-by-the-guest");
+    let moved = format!("{path}/moved-by-the-guest");
+    let folder = format!("{path}/folder-of-the-guest");
+    let tries = [
+        ("write", std::fs::write(&file, "written").is_ok()),
+        ("rename", std::fs::rename(&file, &moved).is_ok()),
+        ("folder", std::fs::create_dir(&folder).is_ok()),
+        (
+            "remove",
+            std::fs::remove_file(format!("{path}/victim")).is_ok(),
+        ),
+        (
+            "truncate",
+            std::fs::OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(format!("{path}/kept"))
+                .is_ok(),
+        ),
+    ];
+    let done: Vec<_> = tries
+        .iter()
+        .filter_map(|(name, done)| done.then_some(*name))
+        .collect();
+    format!("possible: {}.", done.join(" "))
 }
 
 /// Makes a payload of that many bytes.
@@ -237,6 +307,10 @@ fn run(config: Probe, engine: &Engine) -> taps::Result<Report> {
             engine.submit_with(ok::call(1), &options)?;
         }
         Action::Cancel => return cancels(&config, engine),
+        Action::Churn => return driving::churn(&config, engine),
+        Action::Waits => return driving::waits(engine),
+        Action::Naps => return driving::naps(),
+        Action::Drops => return driving::drops(&config, engine),
         _ => {}
     }
     let mut outcomes = Vec::new();
@@ -290,6 +364,7 @@ fn outcome(engine: &Engine, action: Action, value: u32) -> taps::Result<Submitte
         Action::Flaky => Submitted::Number(engine.submit(flaky::call(value))?),
         Action::Chatter => Submitted::Number(engine.submit(chatter::call(value))?),
         Action::Look => Submitted::Text(engine.submit(look::call(value))?),
+        Action::Mixed => Submitted::Number(engine.submit(mixed::call(value))?),
         _ => Submitted::Number(engine.submit(ok::call(value))?),
     })
 }

@@ -1,0 +1,78 @@
+//! Drivers that wait in every way that a driver can.
+
+use crate::{Probe, error, ok, sleep};
+use std::time::{Duration, Instant};
+use taps::{Bound, Completions, Engine, Report, Status, TaskOptions, Wait};
+
+/// As short as waits can be told apart from none.
+const MOMENT: Duration = Duration::from_millis(40);
+
+/// Keeps some tasks outstanding, and adds up what they give.
+pub(crate) fn churn(config: &Probe, engine: &Engine) -> taps::Result<Report> {
+    let mut queue = Completions::new();
+    let mut submitted = 0;
+    let mut sum = 0;
+    while submitted < config.count && u64::from(submitted) < config.bytes.max(1) {
+        queue.add(engine.submit(ok::call(submitted))?);
+        submitted += 1;
+    }
+    while let Some((future, _)) = queue.next_within(None) {
+        sum += u64::from(future.result()?);
+        if submitted < config.count {
+            queue.add(engine.submit(ok::call(submitted))?);
+            submitted += 1;
+        }
+    }
+    let count = u64::from(config.count);
+    let expected = count * (count - 1) / 2;
+    Ok(Report::new().check("sum", sum, Bound::Equals(expected.into())))
+}
+
+/// Waits for a task that sleeps until its time is up, then cancels it.
+pub(crate) fn waits(engine: &Engine) -> taps::Result<Report> {
+    let future = engine.submit(sleep::call(1))?;
+    let before = taps::clock();
+    engine.wait(std::slice::from_ref(&future), Wait::All, Some(MOMENT));
+    let waited = taps::clock() - before >= MOMENT;
+    let pending = future.status() == Status::Pending;
+    future.cancel();
+    let mut queue = Completions::new();
+    queue.add(future);
+    let ended = queue.next_within(None);
+    let failed = ended.is_some_and(|(_, status)| status == Status::Failed);
+    let empty = queue.next_within(Some(MOMENT)).is_none();
+    Ok(said(&[
+        ("waited", waited),
+        ("pending", pending),
+        ("failed", failed),
+        ("empty", empty),
+    ]))
+}
+
+/// Sleeps without a task to wait for.
+pub(crate) fn naps() -> taps::Result<Report> {
+    let before = taps::clock();
+    taps::sleep(MOMENT);
+    let slept = taps::clock() - before >= MOMENT;
+    let before = Instant::now();
+    std::thread::sleep(MOMENT);
+    let std_slept = before.elapsed() >= MOMENT;
+    Ok(said(&[("slept", slept), ("std-slept", std_slept)]))
+}
+
+/// Drops the futures of tasks that fail, and of those that need them.
+pub(crate) fn drops(config: &Probe, engine: &Engine) -> taps::Result<Report> {
+    let options = TaskOptions::new().label("dropped");
+    for value in 0..config.count {
+        let parent = engine.submit_with(error::call(value), &options)?;
+        drop(engine.submit(ok::call(&parent))?);
+    }
+    let last = engine.submit(ok::call(config.count))?.result()?;
+    Ok(Report::new().check("last", last, Bound::Equals(config.count.into())))
+}
+
+fn said(facts: &[(&str, bool)]) -> Report {
+    facts.iter().fold(Report::new(), |report, (name, fact)| {
+        report.check(name, u64::from(*fact), Bound::Equals(1.into()))
+    })
+}
