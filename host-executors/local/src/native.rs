@@ -109,6 +109,25 @@ impl NativeRunner {
         })
     }
 
+    fn publish_all(&self, outputs: Vec<NativeOutput>) -> Result<Vec<(Output, Transfer)>, Failure> {
+        let mut published: Vec<(Output, Transfer)> = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            match self.publish(output) {
+                Ok(done) => published.push(done),
+                Err(failure) => {
+                    // Nobody will hear of the outputs before this one.
+                    for (output, _) in published {
+                        if let Location::Segment(segment) = output.location {
+                            self.run.store.free(segment.id);
+                        }
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(published)
+    }
+
     fn publish(&self, output: NativeOutput) -> Result<(Output, Transfer), Failure> {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(OutcomeKind::PayloadError, error.to_string())
@@ -165,12 +184,7 @@ impl AttemptRunner for NativeRunner {
         let task_start = self.run.now_ns();
         let called = self.call(attempt, &control);
         let task_end = self.run.now_ns();
-        let published = called.and_then(|outputs| {
-            outputs
-                .into_iter()
-                .map(|output| self.publish(output))
-                .collect::<Result<Vec<_>, _>>()
-        });
+        let published = called.and_then(|outputs| self.publish_all(outputs));
         let (result, outputs) = match published {
             Ok(published) => {
                 let (outputs, transfers) = published.into_iter().unzip();
