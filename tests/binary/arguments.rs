@@ -3,14 +3,22 @@
 use crate::harness::Place;
 use serde_json::{Value, json};
 
-const BAG: [&str; 4] = ["synthetic", "--app.structure=bag", "--app.task-count=4", "--app.bag-max-running=2"];
+const BAG: [&str; 4] = [
+    "synthetic",
+    "--app.structure=bag",
+    "--app.task-count=4",
+    "--app.bag-max-running=2",
+];
 
 /// The configuration that these arguments give.
 #[track_caller]
 fn resolved(place: &Place, args: &[&str]) -> Value {
     let ended = place.run(&[args, &["--dry-run", "--json"]].concat());
     let json = ended.expect(0).json();
-    assert_eq!((&json["ok"], &json["dry_run"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&json["ok"], &json["dry_run"]),
+        (&json!(true), &json!(true))
+    );
     json["config"].clone()
 }
 
@@ -66,11 +74,17 @@ fn the_app_is_an_argument_or_a_flag() {
     let place = Place::new();
     let argument = resolved(&place, &BAG);
     assert_eq!(resolved(&place, &[&["--app"], &BAG[..]].concat()), argument);
-    assert_eq!(resolved(&place, &[&BAG[1..], &["--app=synthetic"]].concat()), argument);
+    assert_eq!(
+        resolved(&place, &[&BAG[1..], &["--app=synthetic"]].concat()),
+        argument
+    );
     let both = [&BAG[..], &["--app", "synthetic"]].concat();
     assert_eq!(resolved(&place, &both), argument);
     let two = [&BAG[..], &["--app", "cholesky"]].concat();
-    place.run(&two).expect(2).says("the app is named twice, `synthetic` and `cholesky`");
+    place
+        .run(&two)
+        .expect(2)
+        .says("the app is named twice, `synthetic` and `cholesky`");
 }
 
 #[test]
@@ -81,16 +95,28 @@ fn later_files_win_and_flags_win_over_files() {
         "[app]\nname = \"synthetic\"\nstructure = \"bag\"\ntask_count = 1\nbag_max_running = 1\n\
          [engine]\nretries = 1\n[run.env_vars]\nA = \"1\"\nB = \"1\"\n",
     );
-    place.write("second.toml", "[app]\ntask_count = 2\n[run.env_vars]\nB = \"2\"\nC = \"2\"\n");
+    place.write(
+        "second.toml",
+        "[app]\ntask_count = 2\n[run.env_vars]\nB = \"2\"\nC = \"2\"\n",
+    );
     let files = resolved(&place, &["-c", "first.toml", "second.toml"]);
     assert_eq!(files["app"]["task_count"], 2);
     assert_eq!(files["engine"]["retries"], 1);
-    assert_eq!(files["run"]["env_vars"], json!({"A": "1", "B": "2", "C": "2"}));
+    assert_eq!(
+        files["run"]["env_vars"],
+        json!({"A": "1", "B": "2", "C": "2"})
+    );
     let repeated = resolved(&place, &["-c", "first.toml", "--config", "second.toml"]);
     assert_eq!(repeated, files);
     let reversed = resolved(&place, &["-c", "second.toml", "first.toml"]);
     assert_eq!(reversed["app"]["task_count"], 1);
-    let flags = ["--app.task-count=3", "-c", "first.toml", "second.toml", "--run.env-vars={\"D\": \"4\"}"];
+    let flags = [
+        "--app.task-count=3",
+        "-c",
+        "first.toml",
+        "second.toml",
+        "--run.env-vars={\"D\": \"4\"}",
+    ];
     let flags = resolved(&place, &flags);
     assert_eq!(flags["app"]["task_count"], 3);
     assert_eq!(flags["run"]["env_vars"], json!({"D": "4"}));
@@ -99,7 +125,10 @@ fn later_files_win_and_flags_win_over_files() {
 #[test]
 fn a_plugin_named_later_leaves_the_fields_of_the_earlier_one() {
     let place = Place::new();
-    place.write("base.toml", "[engine.executor]\nname = \"thread-pool\"\nmax_threads = 7\n");
+    place.write(
+        "base.toml",
+        "[engine.executor]\nname = \"thread-pool\"\nmax_threads = 7\n",
+    );
     let args = [&BAG[..], &["-c", "base.toml", "--executor=native"]].concat();
     let config = resolved(&place, &args);
     assert_eq!(config["engine.executor"]["name"], "native");
@@ -107,17 +136,29 @@ fn a_plugin_named_later_leaves_the_fields_of_the_earlier_one() {
 
 #[test]
 fn none_unsets() {
-    let config = bag(&["--engine.task-timeout=none", "--logging.file-name=none", "--engine.filter=none"]);
+    let config = bag(&[
+        "--engine.task-timeout=none",
+        "--logging.file-name=none",
+        "--engine.filter=none",
+    ]);
     assert!(config["engine"]["task_timeout"].is_null());
     assert!(config["logging"]["file_name"].is_null() || config["logging"]["file_name"] == "none");
     let place = Place::new();
-    place.run(&[&BAG[..], &["--retries=none"]].concat()).expect(2).says("`none` is not allowed here");
+    place
+        .run(&[&BAG[..], &["--retries=none"]].concat())
+        .expect(2)
+        .says("`none` is not allowed here");
 }
 
 #[test]
 fn none_writes_no_file() {
     let place = Place::new();
-    let args = ["--logging.file-name=none", "--engine.task-record-file-name=none", "--run-dir=run", "-q"];
+    let args = [
+        "--logging.file-name=none",
+        "--engine.task-record-file-name=none",
+        "--run-dir=run",
+        "-q",
+    ];
     place.run(&[&BAG[..], &args].concat()).expect(0);
     let names = crate::harness::names(&place.path().join("run"));
     assert_eq!(names, ["config.toml", "environment.json", "events.log"]);

@@ -9,7 +9,6 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -104,7 +103,13 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
         return Vec::new();
     };
     let mut names: Vec<String> = entries
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
         .collect();
     names.sort();
     names
@@ -117,7 +122,6 @@ pub(crate) struct Running {
     start: Instant,
     stdout: thread::JoinHandle<String>,
     stderr: thread::JoinHandle<String>,
-    lines: mpsc::Receiver<String>,
 }
 
 impl Running {
@@ -125,58 +129,22 @@ impl Running {
     pub(crate) fn new(mut command: Command, directory: &Path) -> Self {
         let start = Instant::now();
         let mut child = command.spawn().expect("start the program");
-        let mut out = child.stdout.take().expect("stdout is piped");
-        let mut err = child.stderr.take().expect("stderr is piped");
-        let (sender, lines) = mpsc::channel();
-        let stdout = thread::spawn(move || {
-            let mut text = Vec::new();
-            out.read_to_end(&mut text).expect("read stdout");
-            String::from_utf8(text).expect("stdout is UTF-8")
-        });
-        let stderr = thread::spawn(move || {
-            let mut text = Vec::new();
-            let mut told = 0;
-            let mut buffer = [0; 4096];
-            loop {
-                let count = err.read(&mut buffer).expect("read stderr");
-                if count == 0 {
-                    return String::from_utf8(text).expect("stderr is UTF-8");
-                }
-                text.extend_from_slice(&buffer[..count]);
-                while let Some(length) = text[told..].iter().position(|byte| *byte == b'\n') {
-                    let line = &text[told..told + length];
-                    // Nobody may be waiting.
-                    let _ = sender.send(String::from_utf8_lossy(line).into_owned());
-                    told += length + 1;
-                }
-            }
-        });
+        let out = child.stdout.take().expect("stdout is piped");
+        let err = child.stderr.take().expect("stderr is piped");
+        let stdout = thread::spawn(move || whole(out));
+        let stderr = thread::spawn(move || whole(err));
         Self {
             child,
             directory: directory.to_owned(),
             start,
             stdout,
             stderr,
-            lines,
         }
     }
 
     /// Process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Waits for a line on stderr that has this text.
-    pub(crate) fn wait_for(&self, text: &str) -> String {
-        let end = Instant::now() + LONGEST;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("no line with `{text}`"));
-            if line.contains(text) {
-                return line;
-            }
-        }
     }
 
     /// Sends a signal.
@@ -210,6 +178,12 @@ impl Running {
     }
 }
 
+fn whole(mut stream: impl Read) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("UTF-8");
+    text
+}
+
 /// How the program ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -228,14 +202,19 @@ impl Ended {
     #[track_caller]
     pub(crate) fn expect(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{}", self.text());
-        assert!(!self.text().contains("panicked at"), "{}", self.text());
+        let panicked = |line: &str| line.starts_with("thread '") && line.contains("panicked");
+        assert!(!self.stderr.lines().any(panicked), "{}", self.text());
         self
     }
 
     /// Fails unless stderr has this text.
     #[track_caller]
     pub(crate) fn says(&self, text: &str) -> &Self {
-        assert!(self.stderr.contains(text), "no `{text}` in\n{}", self.text());
+        assert!(
+            self.stderr.contains(text),
+            "no `{text}` in\n{}",
+            self.text()
+        );
         self
     }
 
@@ -245,7 +224,10 @@ impl Ended {
             (Some(code), _) => format!("exit code {code}"),
             (None, signal) => format!("signal {signal:?}"),
         };
-        let text = format!("{end}\n----- stdout\n{}----- stderr\n{}", self.stdout, self.stderr);
+        let text = format!(
+            "{end}\n----- stdout\n{}----- stderr\n{}",
+            self.stdout, self.stderr
+        );
         let directory = self.directory.to_str().expect("UTF-8");
         let build = Path::new(env!("CARGO_BIN_EXE_taps-wasm")).parent();
         let build = build.and_then(Path::parent).and_then(Path::to_str);

@@ -1,0 +1,428 @@
+//! Every way in which a task or a driver can fail: the outcome, its record, and a host that lives.
+
+use crate::harness::{Ended, Place, Running, probe, run_dir, tasks};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::time::Duration;
+
+/// No run here may take longer, whatever its guests do: far above what it needs, far below what the
+/// guests would like.
+const SOON: Duration = Duration::from_secs(15);
+
+/// A run of the probe that has ended.
+struct Probed {
+    ended: Ended,
+    json: Value,
+    tasks: Vec<Value>,
+    _place: Place,
+}
+
+/// Runs the probe; gives what is left of it.
+#[track_caller]
+fn probed(action: &str, args: &[&str]) -> Probed {
+    let place = Place::new();
+    let (ended, json) = place.json(&[&[probe(), "--app.action", action], args].concat());
+    assert!(
+        ended.elapsed < SOON,
+        "{:?}: {}",
+        ended.elapsed,
+        ended.text()
+    );
+    let tasks = match json["run_dir"].is_string() {
+        true => tasks(&run_dir(&json)),
+        false => Vec::new(),
+    };
+    Probed {
+        ended,
+        json,
+        tasks,
+        _place: place,
+    }
+}
+
+/// Outcome, type and message of a record.
+fn said(task: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let exception = &task["exception"];
+    let (kind, message) = (text(&exception["type"]), text(&exception["message"]));
+    format!(
+        "{} {}: {kind}: {message}",
+        text(&task["name"]),
+        text(&task["outcome"])
+    )
+}
+
+/// A failed attempt keeps its host, worker, number and times.
+#[track_caller]
+fn is_whole(task: &Value) {
+    let execution = &task["execution"];
+    assert!(
+        execution["hostname"]
+            .as_str()
+            .is_some_and(|name| !name.is_empty()),
+        "{task}"
+    );
+    for field in ["worker", "attempt", "peak_memory_bytes", "cpu_time"] {
+        assert!(task[field].is_number(), "{field}: {task}");
+    }
+    assert_eq!(task["success"], task["outcome"] == "ok", "{task}");
+    assert_eq!(
+        task["exception"].is_null(),
+        task["outcome"] == "ok",
+        "{task}"
+    );
+    let times = [
+        &task["submit_time"],
+        &execution["execution_start_time"],
+        &execution["task_start_time"],
+        &execution["task_end_time"],
+        &execution["execution_end_time"],
+        &task["received_time"],
+    ];
+    let times = times.map(|time| time.as_f64().unwrap_or_else(|| panic!("a time: {task}")));
+    assert!(times.is_sorted(), "{task}");
+    let clocks = [
+        "monotonic_submit_ns",
+        "monotonic_dispatch_ns",
+        "monotonic_execution_start_ns",
+        "monotonic_task_start_ns",
+        "monotonic_task_end_ns",
+        "monotonic_execution_end_ns",
+        "monotonic_received_ns",
+    ];
+    let clocks = clocks.map(|clock| {
+        task[clock]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{clock}: {task}"))
+    });
+    assert!(clocks.is_sorted(), "{task}");
+}
+
+/// The only task of a run failed in this way; the run went on, and its driver was told.
+#[track_caller]
+fn fails(action: &str, args: &[&str], expected: &str) -> Probed {
+    let run = probed(action, args);
+    run.ended.expect(0);
+    assert_eq!(run.tasks.len(), 1);
+    let said = said(&run.tasks[0]);
+    assert!(said.starts_with(expected), "{said}");
+    is_whole(&run.tasks[0]);
+    let counts = &run.json["tasks"];
+    assert_eq!(
+        (&counts["submitted"], &counts["failed"]),
+        (&1.into(), &1.into())
+    );
+    let outcome = run.tasks[0]["outcome"].as_str().expect("an outcome");
+    let told = run.json["values"]["task 0"]
+        .as_str()
+        .expect("what the driver saw");
+    assert!(
+        told.contains(outcome) || told.contains("was told to fail"),
+        "{told}"
+    );
+    run
+}
+
+#[test]
+fn success() {
+    let run = probed("ok", &["--app.count=3"]);
+    run.ended.expect(0);
+    for task in &run.tasks {
+        assert_eq!(task["outcome"], "ok");
+        is_whole(task);
+    }
+    assert_eq!(run.json["values"]["task 2"], "2");
+}
+
+#[test]
+fn an_error_of_the_task() {
+    fails(
+        "error",
+        &[],
+        "error task-error: ProbeError: task 0 was told to fail",
+    );
+}
+
+#[test]
+fn a_panic_shows_its_message() {
+    let run = fails(
+        "panic",
+        &[],
+        "panic trap: unreachable: task 0 was told to panic (panicked at ",
+    );
+    let trace = run.tasks[0]["exception"]["traceback"]
+        .as_str()
+        .expect("a traceback");
+    assert!(trace.contains("wasm"), "{trace}");
+}
+
+#[test]
+fn an_exit_of_the_guest_is_not_one_of_the_host() {
+    fails(
+        "exit",
+        &[],
+        "exit trap: exit: the guest exited with status 1",
+    );
+}
+
+#[test]
+fn memory_beyond_the_limit() {
+    let run = fails(
+        "memory",
+        &["--engine.task-memory=64 MB"],
+        "memory out-of-memory: out-of-memory: ",
+    );
+    let peak = run.tasks[0]["peak_memory_bytes"].as_u64().expect("bytes");
+    assert!((32_000_000..=64_000_000).contains(&peak), "{peak}");
+}
+
+#[test]
+fn endless_recursion() {
+    let run = probed("recurse", &[]);
+    run.ended.expect(0);
+    let said = said(&run.tasks[0]);
+    let expected = [
+        "recurse trap: out-of-bounds: ",
+        "recurse trap: stack-overflow: ",
+    ];
+    assert!(
+        expected.iter().any(|start| said.starts_with(start)),
+        "{said}"
+    );
+    is_whole(&run.tasks[0]);
+}
+
+/// The time limit, in seconds, and when a task must be over at the latest.
+#[track_caller]
+fn times_out(action: &str, name: &str, limit_s: f64) {
+    let limit = format!("--task-timeout={limit_s}");
+    let run = fails(action, &[&limit], &format!("{name} timeout: timeout: "));
+    let execution = &run.tasks[0]["execution"];
+    let time = |field: &str| execution[field].as_f64().expect("a time");
+    let took_s = time("execution_end_time") - time("execution_start_time");
+    assert!((limit_s * 0.99..5.0).contains(&took_s), "{took_s} s");
+}
+
+#[test]
+fn computing_for_ever() {
+    times_out("spin", "spin", 0.2);
+}
+
+#[test]
+fn sleeping_for_an_hour() {
+    times_out("sleep", "sleep", 0.2);
+}
+
+#[test]
+fn sleeping_for_an_hour_by_the_standard_library() {
+    times_out("std-sleep", "std_sleep", 0.2);
+}
+
+#[test]
+fn a_long_kernel_of_the_host() {
+    times_out("kernel", "kernel", 0.5);
+}
+
+#[test]
+fn the_others_go_on_when_one_fails() {
+    let run = probed("mixed", &["--app.count=40"]);
+    run.ended.expect(0);
+    let counts = &run.json["tasks"];
+    assert_eq!(
+        (&counts["succeeded"], &counts["failed"]),
+        (&30.into(), &10.into())
+    );
+    assert_eq!(run.tasks.len(), 40);
+    run.tasks.iter().for_each(is_whole);
+}
+
+#[test]
+fn a_retry_recovers_and_both_attempts_are_recorded() {
+    let run = probed("flaky", &["--retries=1"]);
+    run.ended.expect(0);
+    assert_eq!(run.json["values"]["task 0"], "0");
+    let counts = &run.json["tasks"];
+    assert_eq!(
+        (&counts["submitted"], &counts["succeeded"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(
+        (&counts["failed"], &counts["retried"]),
+        (&0.into(), &1.into())
+    );
+    let attempts: Vec<_> = run
+        .tasks
+        .iter()
+        .map(|task| (&task["attempt"], &task["final"], said(task)))
+        .collect();
+    assert_eq!(
+        attempts,
+        [
+            (
+                &0.into(),
+                &false.into(),
+                "flaky task-error: FlakyError: the first attempt fails".into()
+            ),
+            (&1.into(), &true.into(), "flaky ok: -: -".into()),
+        ]
+    );
+    assert_eq!(run.tasks[0]["task_id"], run.tasks[1]["task_id"]);
+    run.tasks.iter().for_each(is_whole);
+}
+
+#[test]
+fn retries_are_counted_and_end() {
+    let run = probed("error", &["--retries=3"]);
+    run.ended.expect(0);
+    assert_eq!(run.tasks.len(), 4);
+    assert_eq!(run.json["tasks"]["retried"], 3);
+    assert_eq!(run.json["tasks"]["failed"], 1);
+    let last: Vec<_> = run
+        .tasks
+        .iter()
+        .filter(|task| task["final"] == true)
+        .collect();
+    assert_eq!((last.len(), &last[0]["attempts"]), (1, &4.into()));
+}
+
+#[test]
+fn only_the_named_outcomes_are_tried_again() {
+    let run = probed("error", &["--retries=3", "--retry-on=timeout"]);
+    assert_eq!(
+        (run.tasks.len(), &run.json["tasks"]["retried"]),
+        (1, &0.into())
+    );
+}
+
+#[test]
+fn a_retry_waits_its_pause() {
+    let run = probed("error", &["--retries=2", "--retry-backoff-ms=50"]);
+    run.ended.expect(0);
+    let ns = |task: &Value, field: &str| task[field].as_u64().expect("ns");
+    let pauses: Vec<_> = run
+        .tasks
+        .windows(2)
+        .map(|pair| {
+            ns(&pair[1], "monotonic_execution_start_ns") - ns(&pair[0], "monotonic_received_ns")
+        })
+        .collect();
+    assert!(
+        pauses[0] >= 49_000_000 && pauses[1] >= 99_000_000,
+        "{pauses:?}"
+    );
+}
+
+#[test]
+fn a_failed_parent_fails_its_descendants() {
+    let run = probed("upstream", &[]);
+    run.ended.expect(0);
+    let mut outcomes: Vec<_> = run
+        .tasks
+        .iter()
+        .map(|task| (task["task_id"].clone(), task["outcome"].clone()))
+        .collect();
+    outcomes.sort_by_key(|(id, _)| id.to_string());
+    let outcomes: Vec<_> = outcomes
+        .iter()
+        .map(|(_, outcome)| outcome.as_str())
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            Some("task-error"),
+            Some("upstream-failed"),
+            Some("upstream-failed")
+        ]
+    );
+    let never_ran = run
+        .tasks
+        .iter()
+        .filter(|task| task["outcome"] == "upstream-failed");
+    for task in never_ran {
+        assert!(
+            task["execution"].is_null() && task["worker"].is_null(),
+            "{task}"
+        );
+        assert_eq!(
+            (&task["attempts"], &task["success"]),
+            (&0.into(), &false.into())
+        );
+    }
+    let told = run.json["values"]["grandchild"].as_str().expect("a value");
+    assert!(told.contains("task 7 was told to fail"), "{told}");
+}
+
+#[test]
+fn a_driver_can_cancel_its_tasks() {
+    let run = probed("cancel", &["--app.count=6", "--executor.max-threads=2"]);
+    run.ended.expect(0);
+    let outcomes: Vec<_> = run
+        .tasks
+        .iter()
+        .map(|task| task["outcome"].as_str())
+        .collect();
+    assert_eq!(outcomes, vec![Some("cancelled"); 6]);
+}
+
+#[test]
+fn a_panic_of_the_driver() {
+    let run = probed("driver-panic", &[]);
+    run.ended.expect(1).says("error: the driver ended with ");
+    run.ended.says("the driver was told to panic");
+    assert_eq!(run.json["ok"], false);
+}
+
+#[test]
+fn a_failed_check() {
+    let run = probed("bad-check", &[]);
+    run.ended
+        .expect(3)
+        .says("error: check failed: two is 2, expected at most 1e0");
+}
+
+#[test]
+fn a_demand_that_no_worker_can_meet() {
+    let run = probed("greedy", &[]);
+    run.ended
+        .expect(1)
+        .says("`cores`: 100000 asked, no host of this run has more than");
+    assert_eq!(run.json["tasks"]["submitted"], 0);
+}
+
+#[test]
+fn a_spinning_driver_is_interrupted() {
+    let place = Place::new();
+    let running = place.start(["run", probe(), "--app.action", "driver-spin", "--json"]);
+    interrupted_when_running(&place, running);
+}
+
+#[test]
+fn a_spinning_task_is_interrupted() {
+    let place = Place::new();
+    let running = place.start([
+        "run",
+        probe(),
+        "--app.action",
+        "spin",
+        "--app.count=5",
+        "--json",
+    ]);
+    interrupted_when_running(&place, running);
+}
+
+/// Interrupts a run that would never end.
+fn interrupted_when_running(place: &Place, running: Running) {
+    while place.names().is_empty() || !place.only_run().join("events.log").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    running.signal(Signal::INT);
+    let ended = running.end();
+    ended
+        .expect(130)
+        .says("error: interrupted; tasks were cancelled");
+    assert!(ended.elapsed < SOON, "{:?}", ended.elapsed);
+    for task in tasks(&run_dir(&ended.json())) {
+        assert_eq!(task["outcome"], "cancelled");
+    }
+}
