@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 use taps_bundle::{Bundle, Digest, Source, check_component_header};
-use taps_config::{Schema, is_app_path};
+use taps_config::{Schema, is_app_path, nearest};
 use taps_sandbox::{AotCache, PoolSize, Sandbox};
 
 /// The apps inside of this program.
@@ -44,7 +44,10 @@ pub(crate) fn find(app: &str) -> Result<Bundle, Failure> {
         .iter()
         .map(|bundle| bundle.app().name.as_str())
         .collect();
-    let error = format!("no app named `{app}`; available: {}", names.join(", "));
+    let meant = nearest(app, names.iter().copied())
+        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+    let available = names.join(", ");
+    let error = format!("no app named `{app}`{meant}; available: {available}");
     Err(Failure::new(ExitCode::Usage, error).hint("write `./NAME` for a bundle in this directory"))
 }
 

@@ -61,9 +61,14 @@ fn run(
     let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
     let dir = prepare::run_directory(resolved)?;
+    let opened = open_records(resolved, bundle, &dir, &logger, &prepared, start)
+        .and_then(|log| Ok((prepared.plan(resolved, bundle, &log, start)?, log)));
+    let (plan, log) = opened.inspect_err(|_| {
+        // Nothing ran, so nothing half-written stays; the failure matters more than what cannot
+        // be removed.
+        let _ = fs::remove_dir_all(dir.path());
+    })?;
     summary.run_dir = Some(dir.path().to_owned());
-    let log = open_records(resolved, bundle, &dir, &logger, &prepared, start)?;
-    let plan = prepared.plan(resolved, bundle, &log, start)?;
     let instances = prepared.instances();
     let syncing = Syncing::start(&log);
     logger.log(Level::RUN, "run", "Running app...");

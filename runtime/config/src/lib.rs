@@ -39,3 +39,4 @@ pub use help::{describe_kind, run_help};
 pub use resolve::resolve;
 pub use resolved::{Grant, GrantKind, Resolved};
 pub use schema::{PluginSchema, Schema};
+pub use suggest::nearest;

@@ -418,7 +418,9 @@ impl<'a> Resolver<'a> {
         match &setting.place {
             Place::File { .. } => Problem::UnknownKey { nearest },
             _ => Problem::UnknownFlag {
-                nearest: nearest.map(|key| format!("--{}", key.replace('_', "-"))),
+                nearest: nearest
+                    .or_else(|| nearest_short_flag(&setting.key))
+                    .map(|key| format!("--{}", key.replace('_', "-"))),
             },
         }
     }
@@ -583,4 +585,15 @@ fn article(noun: &str) -> &'static str {
     } else {
         "a"
     }
+}
+
+/// The nearest of the flags without a dot.
+fn nearest_short_flag(key: &[String]) -> Option<String> {
+    const SWITCHES: [&str; 6] = ["config", "dry-run", "json", "quiet", "no-progress", "help"];
+    let [word] = key else { return None };
+    let fields = general_sections()
+        .iter()
+        .flat_map(|section| &section.fields);
+    let aliases = fields.filter_map(|general| general.alias);
+    suggest::nearest(word, aliases.chain(SWITCHES))
 }

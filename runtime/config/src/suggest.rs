@@ -1,7 +1,7 @@
 //! The nearest valid name.
 
 /// The candidate most like `name`, if any is near enough to be meant.
-pub(crate) fn nearest<'a>(
+pub fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {

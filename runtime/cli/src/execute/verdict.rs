@@ -66,11 +66,8 @@ fn driver_error(resolved: &Resolved, error: &DriverError, outcome: &RunOutcome) 
     match (error.kind, &error.field) {
         (DriverErrorKind::Config, Some(field)) => {
             let place = resolved.place_of(&format!("app.{field}"));
-            let message = error
-                .message
-                .strip_prefix(&format!("{field}: "))
-                .unwrap_or(&error.message);
-            Failure::new(ExitCode::Usage, format!("{place}: {message}"))
+            let problem = problem(resolved, field, &error.message);
+            Failure::new(ExitCode::Usage, format!("{place}: {problem}"))
         }
         (DriverErrorKind::Config, None) => Failure::new(ExitCode::Usage, error.message.clone()),
         (DriverErrorKind::App | DriverErrorKind::Task, _) => {
@@ -83,4 +80,22 @@ fn driver_error(resolved: &Resolved, error: &DriverError, outcome: &RunOutcome) 
             }
         }
     }
+}
+
+/// What an app says of a field, in the words of every other problem of a configuration: the place is
+/// named by whoever shows it, and paths are those of the host.
+fn problem(resolved: &Resolved, field: &str, message: &str) -> String {
+    let said = message
+        .strip_prefix(field)
+        .and_then(|rest| rest.strip_prefix(" = ")?.split_once(": expected "));
+    let Some((value, expected)) = said else {
+        return message.to_owned();
+    };
+    let mut grants = resolved.grants.iter();
+    let granted = grants.find(|grant| grant.field == field && value == format!("/{field}"));
+    let value = granted.map_or_else(
+        || value.to_owned(),
+        |grant| grant.host_path.display().to_string(),
+    );
+    format!("expected {expected}, got `{value}`")
 }
