@@ -151,10 +151,10 @@ fn counts_are_written(executor: &str) {
 #[test]
 fn many_counts_are_written() {
     let place = Place::new();
-    let text: String = (0..60_000)
-        .map(|number| format!("word{number:06} "))
+    let words: Vec<String> = (0..60_000)
+        .map(|number| format!("word{number:06}"))
         .collect();
-    place.write("texts/a.txt", text);
+    place.write("texts/a.txt", words.join(" "));
     run(
         &place,
         &["mapreduce", "--app.data-dir=texts", "--app.output-dir=out"],

@@ -28,10 +28,7 @@ fn probed(action: &str, args: &[&str]) -> Probed {
         ended.elapsed,
         ended.text()
     );
-    let tasks = match json["run_dir"].is_string() {
-        true => tasks(&run_dir(&json)),
-        false => Vec::new(),
-    };
+    let tasks = tasks(&run_dir(&json));
     Probed {
         ended,
         json,

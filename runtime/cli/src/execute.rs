@@ -153,7 +153,7 @@ fn open_records(
         executor: resolved.executor.clone(),
         slots: prepared.slots(),
         seed: resolved.general.run.seed,
-        start_unix_ns: (since_1970 - start.elapsed()).as_nanos() as u64,
+        start_unix_ns: since_1970.saturating_sub(start.elapsed()).as_nanos() as u64,
         host: environment.hostname().to_owned(),
         config_toml: config,
     })));

@@ -134,14 +134,14 @@ fn spin(value: u32) -> u32 {
 /// Sleeps for an hour, by the host's function.
 #[taps::task]
 fn sleep(value: u32) -> u32 {
-    taps::sleep(std::time::Duration::from_secs(3600));
+    taps::sleep(std::time::Duration::from_hours(1));
     value
 }
 
 /// Sleeps for an hour, by the standard library.
 #[taps::task]
 fn std_sleep(value: u32) -> u32 {
-    std::thread::sleep(std::time::Duration::from_secs(3600));
+    std::thread::sleep(std::time::Duration::from_hours(1));
     value
 }
 
@@ -160,7 +160,7 @@ fn kernel(value: u32) -> taps::Result<f64> {
 /// Exits the process.
 #[taps::task]
 fn exit(value: u32) -> u32 {
-    std::process::exit(value as i32 + 1)
+    std::process::exit(value.cast_signed() + 1)
 }
 
 /// Fails at the first attempt.
@@ -174,6 +174,7 @@ fn flaky(value: u32) -> taps::Result<u32> {
 
 /// Writes far more to the standard streams than is kept.
 #[taps::task]
+#[expect(clippy::print_stdout, reason = "what the host does with it is tested")]
 fn chatter(value: u32) -> u32 {
     for line in 0..100_000 {
         println!("line {line} of task {value}");
@@ -309,7 +310,7 @@ fn run(config: Probe, engine: &Engine) -> taps::Result<Report> {
         Action::Cancel => return cancels(&config, engine),
         Action::Churn => return driving::churn(&config, engine),
         Action::Waits => return driving::waits(engine),
-        Action::Naps => return driving::naps(),
+        Action::Naps => return Ok(driving::naps()),
         Action::Drops => return driving::drops(&config, engine),
         _ => {}
     }
