@@ -5,6 +5,7 @@ pub(crate) mod engine;
 pub(crate) mod kernels;
 pub(crate) mod payloads;
 pub(crate) mod program;
+pub(crate) mod wasi_files;
 pub(crate) mod wasi_poll;
 
 use crate::{Interrupted, State};
@@ -24,6 +25,7 @@ pub(crate) fn task_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     linker.allow_shadowing(true);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
     wasi_poll::add_sync(&mut linker)?;
+    wasi_files::add_sync(&mut linker)?;
     add_common(&mut linker)?;
     context::add_sync(&mut linker)?;
     engine::add_refusing(&mut linker)?;
@@ -36,6 +38,7 @@ pub(crate) fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> 
     linker.allow_shadowing(true);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasi_poll::add_async(&mut linker)?;
+    wasi_files::add_async(&mut linker)?;
     add_common(&mut linker)?;
     context::add_async(&mut linker)?;
     engine::add(&mut linker)?;

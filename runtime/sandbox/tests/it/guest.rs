@@ -1,0 +1,108 @@
+//! Components from a few lines of text.
+
+use std::fmt::Write;
+
+/// Pages of the guest's memory: 20 MiB.
+pub(crate) const PAGES: u32 = 320;
+
+/// Where tests put windows.
+pub(crate) const WINDOW: u32 = 0x10_0000;
+
+/// A component under construction.
+#[derive(Clone)]
+pub(crate) struct Guest {
+    memory: String,
+    tasks: Vec<(String, String)>,
+    describe: String,
+    windows: bool,
+}
+
+impl Guest {
+    /// A component with these tasks: name, and the body of a function with the parameters `$args` and
+    /// `$count` and some locals, which gives the address of its result.
+    pub(crate) fn new(tasks: &[(&str, &str)]) -> Self {
+        let owned = |(name, body): &(&str, &str)| ((*name).to_owned(), (*body).to_owned());
+        Self {
+            memory: PAGES.to_string(),
+            tasks: tasks.iter().map(owned).collect(),
+            describe: "unreachable".to_owned(),
+            windows: true,
+        }
+    }
+
+    /// Size of its memory, in pages: least and, if wanted, most.
+    pub(crate) fn memory(mut self, pages: &str) -> Self {
+        pages.clone_into(&mut self.memory);
+        self
+    }
+
+    /// Body of its `describe`.
+    pub(crate) fn describe(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.describe);
+        self
+    }
+
+    /// Without the imports that map windows.
+    pub(crate) fn without_windows(mut self) -> Self {
+        self.windows = false;
+        self
+    }
+
+    /// Names of its tasks, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tasks.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The text of the component.
+    pub(crate) fn text(&self) -> String {
+        let mut functions = String::new();
+        let mut table = String::new();
+        for (name, body) in &self.tasks {
+            let _ = writeln!(
+                functions,
+                "(func $task:{name} (param $args i32) (param $count i32) (result i32)
+                   (local $a i32) (local $b i32) (local $c i32) (local $x i64)
+                   {body})"
+            );
+            let _ = write!(table, " $task:{name}");
+        }
+        let windows = |text| if self.windows { text } else { "" };
+        include_str!("app.wat")
+            .replace(";;MEMORY", &self.memory)
+            .replace(";;TABLE", &table)
+            .replace(";;TASKS", &functions)
+            .replace(";;DESCRIBE", &self.describe)
+            .replace(";;WINDOWS", windows(IMPORTS))
+            .replace(";;LOWER", windows(LOWER))
+            .replace(";;CORE-IMPORTS", windows(CORE_IMPORTS))
+            .replace(";;CORE-EXPORTS", windows(CORE_EXPORTS))
+    }
+
+    /// The component.
+    pub(crate) fn wasm(&self) -> Vec<u8> {
+        wat::parse_str(self.text()).expect("the test's text is a component")
+    }
+}
+
+const IMPORTS: &str = r#"
+    (export "[method]payload.attach" (func (param "self" (borrow $payload)) (param "window" (list u8))
+      (result (result u64 (error $error)))))
+    (export "[method]payload.detach" (func (param "self" (borrow $payload))
+      (result (result (error $error)))))
+    (export "[static]output-buffer.create" (func (param "window" (list u8)) (param "size" u64)
+      (result (result (tuple (own $output-buffer) u64) (error $error)))))"#;
+
+const LOWER: &str = r#"
+  (core func $attach (canon lower (func $payloads "[method]payload.attach") (memory $bytes)))
+  (core func $detach (canon lower (func $payloads "[method]payload.detach") (memory $bytes)))
+  (core func $create (canon lower (func $payloads "[static]output-buffer.create") (memory $bytes)))"#;
+
+const CORE_IMPORTS: &str = r#"
+    (import "host" "attach" (func $attach (param i32 i32 i32 i32)))
+    (import "host" "detach" (func $detach (param i32 i32)))
+    (import "host" "create" (func $create (param i32 i32 i64 i32)))"#;
+
+const CORE_EXPORTS: &str = r#"
+      (export "attach" (func $attach))
+      (export "detach" (func $detach))
+      (export "create" (func $create))"#;

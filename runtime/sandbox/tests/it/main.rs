@@ -1,0 +1,15 @@
+//! Guests written by hand against the sandbox: what they can do, what they cannot, and what the host
+//! says of it.
+
+mod attacks;
+mod bench;
+mod caching;
+mod describing;
+mod files;
+mod guest;
+mod interrupts;
+mod kernels;
+mod limits;
+mod outcomes;
+mod policies;
+mod windows;
