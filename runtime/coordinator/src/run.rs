@@ -17,7 +17,7 @@ use taps_engine::{
     EventSink, StartError,
     core::{Counts, Event},
 };
-use taps_sandbox::{CancelToken, DriverEnd, DriverHost, DriverStart, SandboxError};
+use taps_sandbox::{CancelToken, DriverEnd, DriverHost, DriverStart, SandboxError, was_cancelled};
 
 /// Interrupts a run from another thread, for example on Ctrl-C.
 #[derive(Clone, Default)]
@@ -114,13 +114,18 @@ fn attend(
 ) -> Option<DriverEnd> {
     loop {
         coordinator.driving.drive(Thread::Main);
-        if let Some(end) = coordinator.driving.take_end() {
-            return Some(end);
-        }
-        if handle.is_interrupted() || coordinator.log_failed() {
+        let must_end = handle.is_interrupted() || coordinator.log_failed();
+        if must_end {
             handle.0.driver.cancel();
             coordinator.driving.abandon();
-            return coordinator.driving.take_end();
+        }
+        let end = coordinator.driving.take_end();
+        if must_end {
+            // That it was told to end is not the driver's own word.
+            return end.filter(|end| !end.as_ref().is_err_and(was_cancelled));
+        }
+        if end.is_some() {
+            return end;
         }
         let timer = coordinator
             .arm()
