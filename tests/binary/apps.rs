@@ -229,7 +229,6 @@ fn guest_kernels_give_the_same_bits_without_a_sandbox() {
 }
 
 #[test]
-#[ignore = "kernels of the host refuse more than 128 MiB of tiles in one call"]
 fn large_tiles() {
     run(&[
         "cholesky",

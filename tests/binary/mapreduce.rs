@@ -32,7 +32,6 @@ fn generated_text_is_counted_to_the_word() {
 }
 
 #[test]
-#[ignore = "native tasks cannot read payloads in pieces yet"]
 fn native_counts_the_same() {
     generated_text(&[&EXECUTIONS[..], &NATIVE].concat());
     let Some(data) = data() else { return };

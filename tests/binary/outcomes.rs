@@ -423,3 +423,96 @@ fn interrupted_when_running(place: &Place, running: Running) {
         assert_eq!(task["outcome"], "cancelled");
     }
 }
+
+const SLEEPERS: [&str; 4] = [
+    "synthetic",
+    "--app.structure=sequential",
+    "--app.task-count=3",
+    "--app.task-sleep=600",
+];
+
+#[test]
+fn an_app_whose_task_times_out_fails() {
+    for executor in ["thread-pool", "native"] {
+        let place = Place::new();
+        let args = ["--task-timeout=0.2", "--executor", executor];
+        let (ended, json) = place.json(&[&SLEEPERS[..], &args].concat());
+        ended.expect(1).says("error: task failed: ");
+        assert!(ended.elapsed < SOON, "{:?}", ended.elapsed);
+        let mut tasks = tasks(&run_dir(&json));
+        tasks.sort_by_key(|task| task["task_id"].to_string());
+        let outcomes: Vec<_> = tasks.iter().map(|task| task["outcome"].as_str()).collect();
+        let upstream = Some("upstream-failed");
+        assert_eq!(
+            outcomes,
+            [Some("timeout"), upstream, upstream],
+            "{executor}"
+        );
+        is_whole(&tasks[0]);
+        assert_eq!(json["tasks"]["failed"], 3, "{executor}");
+    }
+}
+
+#[test]
+fn a_native_run_is_interrupted_too() {
+    let place = Place::new();
+    let args = [&["run"], &SLEEPERS[..], &["--executor=native", "--json"]].concat();
+    let running = place.start(args);
+    interrupted_when_running(&place, running);
+}
+
+#[test]
+fn more_tasks_than_may_be_outstanding_are_held_back() {
+    let place = Place::new();
+    let args = [
+        "synthetic",
+        "--app.structure=sequential",
+        "--app.task-count=300",
+    ];
+    let (ended, json) = place.json(&[&args[..], &["--max-outstanding=7"]].concat());
+    ended.expect(0);
+    let mut moments = Vec::new();
+    for task in tasks(&run_dir(&json)) {
+        moments.push((task["monotonic_submit_ns"].as_u64(), 1));
+        moments.push((task["monotonic_received_ns"].as_u64(), -1));
+    }
+    // An end before a submission of the same moment.
+    moments.sort_unstable();
+    let outstanding = moments.iter().scan(0, |sum, (_, change)| {
+        *sum += change;
+        Some(*sum)
+    });
+    let most = outstanding.max();
+    assert_eq!(most, Some(7));
+}
+
+#[test]
+fn a_full_payload_store_is_an_outcome() {
+    let limit = "--engine.payload.limit=8 MB";
+    let run = probed("scribble", &["--app.bytes=30000000", limit]);
+    run.ended.expect(1).says("its limit is reached");
+    let outcomes: Vec<_> = run
+        .tasks
+        .iter()
+        .map(|task| task["outcome"].as_str())
+        .collect();
+    assert_eq!(outcomes, [Some("payload-error"), Some("upstream-failed")]);
+    is_whole(&run.tasks[0]);
+}
+
+#[test]
+fn a_full_payload_store_refuses_what_the_driver_makes() {
+    let place = Place::new();
+    let args = ["synthetic", "--app.structure=reduce", "--app.task-count=8"];
+    let sizes = [
+        "--app.task-data-bytes=3000000",
+        "--engine.payload.limit=8 MB",
+    ];
+    let ended = place.run(&[&args[..], &sizes].concat());
+    ended.expect(1).says("its limit is reached");
+    assert!(
+        !ended.stderr.contains("cancelled: cancelled"),
+        "{}",
+        ended.text()
+    );
+}

@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -62,6 +62,32 @@ fn target_directory(out: &Path) -> PathBuf {
     profile.parent().expect("cargo's layout").join("guest-apps")
 }
 
+/// Flags of guests: 128-bit SIMD, and no path of this machine in what is shipped, so that a component
+/// has the same digest wherever it is built.
+fn flags(workspace: &Path) -> Vec<String> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
+        let home = env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cargo"))
+    });
+    let mut flags = vec!["-Ctarget-feature=+simd128".to_owned()];
+    let mut hide = |path: &Path, name: &str| {
+        flags.push(format!("--remap-path-prefix={}={name}", path.display()));
+    };
+    hide(workspace, "taps-wasm");
+    if let Some(home) = cargo_home {
+        hide(&home, "cargo");
+        // Below it, the registry's folder has a name of its own on each machine.
+        for registry in fs::read_dir(home.join("registry/src"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            hide(&registry.path(), "crates");
+        }
+    }
+    flags
+}
+
 fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)]) {
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
@@ -77,8 +103,8 @@ fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)]) {
         ])
         .arg(target)
         // Settings of the host build must not leak into the guests: flags, wrappers such as clippy's.
-        .env("RUSTFLAGS", "-C target-feature=+simd128")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\u{1f}"))
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("CARGO_TARGET_DIR")

@@ -301,8 +301,8 @@ impl HostPayload for InMemory {
         Some(&self.0)
     }
 
-    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(copy_from(&self.0, offset, buffer))
     }
 }
 
@@ -318,9 +318,17 @@ impl HostPayload for Mapped {
         Some(&self.0)
     }
 
-    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(copy_from(&self.0, offset, buffer))
     }
+}
+
+/// Fills the buffer from bytes in memory; says how many there were.
+fn copy_from(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
+    let rest = usize::try_from(offset).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
+    let len = rest.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&rest[..len]);
+    len
 }
 
 /// A file, read in pieces.

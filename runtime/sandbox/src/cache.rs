@@ -18,6 +18,9 @@ use std::{
 use taps_bundle::Digest;
 use wasmtime::{Engine, component::Component};
 
+/// Files written by this process.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
 /// Bytes of compiled code kept before the files used longest ago are removed.
 const CAPACITY_BYTES: u64 = 1 << 30;
 
@@ -117,11 +120,10 @@ impl AotCache {
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         self.evict(code.len() as u64)?;
         // A name of its own for every writer: what is loaded must never be written again.
-        static WRITERS: AtomicU64 = AtomicU64::new(0);
         let temporary = path.with_extension(format!(
             "tmp-{}-{}-{}",
             std::process::id(),
-            WRITERS.fetch_add(1, Ordering::Relaxed),
+            WRITTEN.fetch_add(1, Ordering::Relaxed),
             since_1970().as_nanos()
         ));
         let written = fs::OpenOptions::new()

@@ -22,6 +22,9 @@ use wasmtime::{
 const DESCRIBE_MEMORY_BYTES: u64 = 256 << 20;
 const DESCRIBE_TIME: Duration = Duration::from_secs(10);
 
+/// Most futures and payloads that a guest can hold at once.
+const MAX_HANDLES: usize = 16 << 20;
+
 /// The sandboxes of a process: engines by profile, made when first needed, and their clock.
 pub struct Sandbox {
     pool: PoolSize,
@@ -243,8 +246,13 @@ impl LoadedComponent {
 /// a start function runs guest code.
 pub(crate) fn new_store(engine: &Engine, mut state: State, profile: Profile) -> Store<State> {
     state.maps = profile.memory == MemoryProfile::Windows;
+    let most = state.memory.most();
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
+    // wasmtime's own limit for one call, 128 MiB, is too low for windows: they are passed as lists, though
+    // nothing is copied.
+    store.set_hostcall_fuel(most);
+    store.set_max_component_handles(MAX_HANDLES);
     if profile.interrupt == Interrupt::Epoch {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| match store.data().control.check() {

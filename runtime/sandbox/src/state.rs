@@ -180,6 +180,11 @@ impl MemoryLimit {
         self.windows
     }
 
+    /// Most bytes that the guest can have in all, and so the most that it can pass in one host call.
+    pub(crate) fn most(&self) -> usize {
+        self.heap.saturating_add(self.windows) as usize
+    }
+
     /// Allows `bytes` more of memory, for windows; fails beyond their limit.
     pub(crate) fn announce(&mut self, bytes: u64) -> bool {
         match self.announced.checked_add(bytes) {

@@ -155,10 +155,13 @@ mod tests {
 
     #[test]
     fn inline_bytes_travel_whole_in_every_format() {
-        for bytes in [&[][..], &[1, 2, 255], &[7; 70_000]] {
-            let location = Location::Inline(bytes.into());
+        for bytes in [Vec::new(), vec![1, 2, 255], vec![7; 70_000]] {
+            let location = Location::Inline(bytes.as_slice().into());
             let packed = postcard::to_allocvec(&location).expect("it is plain data");
-            assert!(packed.ends_with(bytes), "the bytes stand there as they are");
+            assert!(
+                packed.ends_with(&bytes),
+                "the bytes stand there as they are"
+            );
             assert!(packed.len() <= bytes.len() + 4);
             let back: Location = postcard::from_bytes(&packed).expect("it was just written");
             assert_eq!(back, location);

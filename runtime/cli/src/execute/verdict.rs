@@ -3,6 +3,7 @@
 use super::{DriverError, DriverErrorKind, Failure, Report, RunOutcome, Summary};
 use crate::exit::ExitCode;
 use taps_config::Resolved;
+use taps_engine::OutcomeKind;
 
 /// Judges an outcome; puts checks and values of the report into the summary.
 pub(super) fn of(
@@ -72,7 +73,9 @@ fn driver_error(resolved: &Resolved, error: &DriverError, outcome: &RunOutcome) 
         (DriverErrorKind::Config, None) => Failure::new(ExitCode::Usage, error.message.clone()),
         (DriverErrorKind::App | DriverErrorKind::Task, _) => {
             let failure = Failure::new(ExitCode::AppFailed, error.message.clone());
-            match outcome.failures.first() {
+            // Those cancelled because of the failure are not its cause.
+            let mut causes = outcome.failures.iter();
+            match causes.find(|(_, _, failure)| failure.outcome != OutcomeKind::Cancelled) {
                 Some((name, number, first)) => failure.hint(format!(
                     "the first task that failed was {name} ({number}): {first}"
                 )),

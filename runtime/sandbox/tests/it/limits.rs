@@ -21,6 +21,18 @@ const TASKS: &[(&str, &str)] = &[
          (call $number (i64.load8_u (i32.add (local.get $a)
            (i32.add (i32.wrap_i64 (i64.load (i32.const 72))) (i32.const 0x2ffffff)))))",
     ),
+    // Attaches the argument in a window of 256 MiB, and makes an output in another.
+    (
+        "large_windows",
+        "(call $reserve (i64.const 0x20000000) (i32.const 64))
+         (if (i32.load8_u (i32.const 64)) (then (return (call $payload-error))))
+         (local.set $a (i32.shl (memory.grow (i32.const 8192)) (i32.const 16)))
+         (call $attach (call $payload (local.get $args) (i32.const 0)) (local.get $a)
+           (i32.const 0x10000000) (i32.const 64))
+         (if (i32.load8_u (i32.const 64)) (then (return (call $payload-error))))
+         (call $create (i32.add (local.get $a) (i32.const 0x10000000)) (i32.const 0x10000000) (i64.const 100) (i32.const 64))
+         (call $number (call $answer (i32.const 8)))",
+    ),
     ("unannounced", "(drop (memory.grow (i32.const 1024))) (call $ok)"),
     (
         "more_than_announced",
@@ -59,6 +71,25 @@ fn a_large_input_does_not_count_as_heap() {
         (report.inputs[0].bytes, report.inputs[0].copies),
         (48 << 20, 0)
     );
+}
+
+/// Windows are passed as lists, and wasmtime limits what one call may pass.
+#[test]
+fn windows_may_be_large() {
+    for policy in [
+        InstancePolicy::Fresh,
+        InstancePolicy::Prewarmed,
+        InstancePolicy::Reuse,
+    ] {
+        let mut bench = Bench::with(&Guest::new(TASKS), Setup::policy(policy));
+        // A reused sandbox is made under the smaller limits of its first task.
+        let mut small = bench.attempt("fine", Vec::new());
+        small.limits.window_bytes = 0;
+        assert!(bench.run(&small).result.is_ok());
+        bench.worker.prewarm();
+        let payload = bench.segment(&[42; 100]);
+        assert_eq!(bench.number("large_windows", &[payload]), -1, "{policy:?}");
+    }
 }
 
 #[test]

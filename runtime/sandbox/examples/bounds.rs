@@ -1,0 +1,187 @@
+//! Bounds for the benchmarks: `bare` is a plain wasmtime loop over the component that `worker` runs
+//! through this crate, `tokio` a closed loop of tasks with a wake-up each. Prints one number.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figure")]
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use taps_bundle::Bundle;
+use taps_engine::{Attempt, AttemptId, Limits, TaskId, WorkerId};
+use taps_payload::{SegmentStore, StoreOptions};
+use taps_sandbox::{
+    CancelToken, GuestSink, InstancePolicy, Interrupt, LogLevel, PoolSize, RunContext, Sandbox,
+    Speaker, Stream, TaskRuntime, thread_cpu_ns,
+};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+    component::{Component, Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+type Error = Box<dyn std::error::Error>;
+
+const TASKS: u32 = 100_000;
+
+fn main() -> Result<(), Error> {
+    let figure = match std::env::args().nth(1).as_deref() {
+        Some("bare") => bare()?,
+        Some("worker") => worker()?,
+        Some("tokio") => tokio_rate()?,
+        _ => return Err("usage: bounds bare|worker|tokio".into()),
+    };
+    println!("{figure}");
+    Ok(())
+}
+
+/// The built-in app `synthetic`, whose task `warmup` does nothing.
+fn guest() -> Result<Bundle, Error> {
+    let bundles = taps_apps::bundles()?;
+    bundles
+        .into_iter()
+        .find(|bundle| bundle.app().name == "synthetic")
+        .ok_or("no synthetic".into())
+}
+
+/// µs of CPU per life of a sandbox: store with WASI, instantiate, drop. Without a call: a lower bound.
+fn bare() -> Result<f64, Error> {
+    struct Data {
+        wasi: WasiCtx,
+        table: ResourceTable,
+    }
+    impl WasiView for Data {
+        fn ctx(&mut self) -> WasiCtxView<'_> {
+            WasiCtxView {
+                ctx: &mut self.wasi,
+                table: &mut self.table,
+            }
+        }
+    }
+    let mut pool = PoolingAllocationConfig::new();
+    pool.linear_memory_keep_resident(16 << 20)
+        .table_keep_resident(1 << 16)
+        .total_component_instances(10)
+        .total_core_instances(100)
+        .total_memories(20)
+        .total_tables(100)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .memory_init_cow(false)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    let engine = Engine::new(&config)?;
+    let bundle = guest()?;
+    let component = Component::new(&engine, bundle.component(0).ok_or("no component")?)?;
+    let mut linker = Linker::<Data>::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+    linker.define_unknown_imports_as_traps(&component)?;
+    let pre = linker.instantiate_pre(&component)?;
+    let life = || -> Result<(), Error> {
+        let data = Data {
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+        };
+        let mut store = Store::new(&engine, data);
+        pre.instantiate(&mut store)?;
+        Ok(())
+    };
+    measured(life)
+}
+
+/// µs of CPU per attempt through this crate.
+fn worker() -> Result<f64, Error> {
+    let bundle = guest()?;
+    let sandbox = Sandbox::new(
+        PoolSize {
+            workers: 1,
+            per_worker: 1,
+        },
+        None,
+    )?;
+    let component = sandbox.load(&bundle, 0, Interrupt::Epoch)?;
+    let run = Arc::new(RunContext {
+        start: Instant::now(),
+        store: SegmentStore::new(StoreOptions::default())?,
+        sink: Box::new(Deaf),
+        grants: Vec::new(),
+        environment: Vec::new(),
+        inline_max_bytes: 65_536,
+    });
+    let runtime = Arc::new(TaskRuntime::new(
+        vec![component],
+        bundle.manifest(),
+        run,
+        InstancePolicy::Fresh,
+    )?);
+    let mut worker = runtime.worker(WorkerId(0));
+    let task = bundle
+        .app()
+        .tasks
+        .iter()
+        .position(|task| task.name == "warmup")
+        .ok_or("no task")?;
+    let attempt = Attempt {
+        id: AttemptId {
+            task: TaskId(0),
+            number: 0,
+        },
+        component: 0,
+        task: task as u32,
+        name: "warmup".into(),
+        arguments: Vec::new(),
+        limits: Limits::default(),
+        seed: 1,
+        kernels: taps_schema::Kernels::Host,
+        fault: None,
+    };
+    measured(|| {
+        let report = worker.run(&attempt, &CancelToken::new());
+        report
+            .result
+            .map(drop)
+            .map_err(|failure| failure.to_string().into())
+    })
+}
+
+fn measured(mut life: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
+    for _ in 0..1000 {
+        life()?;
+    }
+    let begin = thread_cpu_ns();
+    for _ in 0..TASKS {
+        life()?;
+    }
+    Ok((thread_cpu_ns() - begin) as f64 / 1000.0 / f64::from(TASKS))
+}
+
+/// Tasks per second of two loops that each hand a task to another thread and wait for it.
+fn tokio_rate() -> Result<f64, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()?;
+    let begin = Instant::now();
+    runtime.block_on(async {
+        let loops = [(), ()].map(|()| {
+            tokio::spawn(async {
+                for _ in 0..TASKS / 2 {
+                    // An empty task cannot panic; the result carries nothing.
+                    let _ = tokio::spawn(async {}).await;
+                }
+            })
+        });
+        for each in loops {
+            let _ = each.await;
+        }
+    });
+    Ok(f64::from(TASKS) / begin.elapsed().max(Duration::from_nanos(1)).as_secs_f64())
+}
+
+struct Deaf;
+
+impl GuestSink for Deaf {
+    fn log(&self, _: Speaker, _: LogLevel, _: &str) {}
+
+    fn output(&self, _: Speaker, _: Stream, _: &str, _: u64) {}
+}
