@@ -2,7 +2,13 @@
 //! apps inside.
 
 use sha2::{Digest, Sha256};
-use std::{env, fmt::Write, fs, path::PathBuf};
+use std::{
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+use taps_guest_build::{Part, components};
 
 /// The built-in apps: folder and package.
 const APPS: [(&str, &str); 3] = [
@@ -13,18 +19,28 @@ const APPS: [(&str, &str); 3] = [
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let whole = components(&APPS, Part::App);
+    let tasks = components(&APPS, Part::Tasks);
     let mut table = format!("const EMBEDDED: [Embedded; {}] = [\n", APPS.len());
-    for ((_, package), built) in APPS.iter().zip(taps_guest_build::components(&APPS)) {
-        let bytes = fs::read(&built).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
-        let component = out.join(format!("{package}.wasm"));
-        fs::write(&component, &bytes).expect("copy a component");
-        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    for ((_, package), (whole, tasks)) in APPS.iter().zip(whole.iter().zip(&tasks)) {
+        let app = embed(whole, &out.join(format!("{package}.wasm")));
+        let tasks = embed(tasks, &out.join(format!("{package}-tasks.wasm")));
         writeln!(
             table,
-            "    Embedded {{ package: {package:?}, digest: {digest:?}, component: include_bytes!(\"{}\") }},",
-            component.display()
+            "Embedded {{ package: {package:?}, app: {app}, tasks: {tasks} }},"
         )
         .expect("a string takes text");
     }
     fs::write(out.join("embedded.rs"), table + "];\n").expect("write the table of apps");
+}
+
+/// Copies a component and gives the expression that embeds it.
+fn embed(built: &Path, copy: &Path) -> String {
+    let bytes = fs::read(built).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+    fs::write(copy, &bytes).expect("copy a component");
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    format!(
+        "Part {{ digest: {digest:?}, component: include_bytes!(\"{}\") }}",
+        copy.display()
+    )
 }

@@ -223,7 +223,6 @@ fn cholesky_is_the_same_on_any_number_of_threads_and_nearly_so_without_sandbox()
 }
 
 #[test]
-#[ignore = "native tasks use the native kernels even when those of guests are asked for"]
 fn guest_kernels_give_the_same_bits_without_a_sandbox() {
     everywhere(&[&TILES[..], &["--kernels=guest"]].concat());
 }

@@ -374,7 +374,7 @@ fn a_failed_check() {
     let run = probed("bad-check", &[]);
     run.ended
         .expect(3)
-        .says("error: check failed: two is 2, expected at most 1e0");
+        .says("error: check failed: two is 2, expected at most 1");
 }
 
 #[test]

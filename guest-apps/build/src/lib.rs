@@ -25,12 +25,21 @@ const SHARED: [&str; 6] = [
     "guest-apps/macros/src",
 ];
 
+/// What of an app goes into a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Driver and tasks.
+    App,
+    /// The tasks alone: a smaller component, whose sandboxes cost less.
+    Tasks,
+}
+
 /// Builds guests: pairs of a crate's folder, from the root of the workspace, and its package. Gives the
 /// paths of the components, in the same order. For build scripts only.
 ///
 /// # Panics
 /// When a guest does not build; cargo shows the reason as that of the calling build script.
-pub fn components(guests: &[(&str, &str)]) -> Vec<PathBuf> {
+pub fn components(guests: &[(&str, &str)], part: Part) -> Vec<PathBuf> {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let workspace = here
@@ -46,8 +55,8 @@ pub fn components(guests: &[(&str, &str)]) -> Vec<PathBuf> {
             workspace.join(source).display()
         );
     }
-    let target = target_directory(&out);
-    build(workspace, &target, guests);
+    let target = target_directory(&out, part);
+    build(workspace, &target, guests, part);
     let built = target.join(TARGET).join("guest");
     guests
         .iter()
@@ -55,21 +64,30 @@ pub fn components(guests: &[(&str, &str)]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `<target>/guest-apps`, shared by all profiles of the host build: guests have a profile of their own.
-fn target_directory(out: &Path) -> PathBuf {
+/// `<target>/guest-apps` or `guest-tasks`, shared by all profiles of the host build: guests have a profile of their own.
+fn target_directory(out: &Path, part: Part) -> PathBuf {
     // <target>/<profile>/build/<package>/out
     let profile = out.ancestors().nth(3).expect("cargo's layout");
-    profile.parent().expect("cargo's layout").join("guest-apps")
+    let name = match part {
+        Part::App => "guest-apps",
+        Part::Tasks => "guest-tasks",
+    };
+    profile.parent().expect("cargo's layout").join(name)
 }
 
 /// Flags of guests: 128-bit SIMD, and no path of this machine in what is shipped, so that a component
 /// has the same digest wherever it is built.
-fn flags(workspace: &Path) -> Vec<String> {
+fn flags(workspace: &Path, part: Part) -> Vec<String> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
         let home = env::var_os("HOME")?;
         Some(Path::new(&home).join(".cargo"))
     });
     let mut flags = vec!["-Ctarget-feature=+simd128".to_owned()];
+    if part == Part::Tasks {
+        flags.push("--cfg=taps_tasks".to_owned());
+        // The driver is still there, and nobody calls it.
+        flags.push("-Adead_code".to_owned());
+    }
     let mut hide = |path: &Path, name: &str| {
         flags.push(format!("--remap-path-prefix={}={name}", path.display()));
     };
@@ -88,7 +106,7 @@ fn flags(workspace: &Path) -> Vec<String> {
     flags
 }
 
-fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)]) {
+fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)], part: Part) {
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
         .current_dir(workspace)
@@ -104,7 +122,10 @@ fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)]) {
         .arg(target)
         // Settings of the host build must not leak into the guests: flags, wrappers such as clippy's.
         .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\u{1f}"))
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            flags(workspace, part).join("\u{1f}"),
+        )
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("CARGO_TARGET_DIR")

@@ -13,6 +13,11 @@ use taps_synthetic as _;
 
 struct Embedded {
     package: &'static str,
+    app: Part,
+    tasks: Part,
+}
+
+struct Part {
     digest: [u8; 32],
     component: &'static [u8],
 }
@@ -40,12 +45,22 @@ fn bundle(embedded: &Embedded) -> Result<Bundle, BundleError> {
             app: embedded.package.to_owned(),
             reason: "the crate registers no app".to_owned(),
         })?;
-    Bundle::from_component(
-        entry.describe(),
-        Cow::Borrowed(embedded.component),
-        Digest::from_bytes(embedded.digest),
-        Source::Embedded,
-    )
+    let description = entry.describe();
+    let name = description.name.clone();
+    let part = |file: String, part: &Part| {
+        (
+            file,
+            Cow::Borrowed(part.component),
+            Digest::from_bytes(part.digest),
+        )
+    };
+    // The driver runs in the whole app; the tasks in a component of their own, which costs less to
+    // instantiate.
+    let components = vec![
+        part(format!("{name}.wasm"), &embedded.app),
+        part(format!("{name}-tasks.wasm"), &embedded.tasks),
+    ];
+    Bundle::from_components(description, components, 1, Source::Embedded)
 }
 
 #[cfg(test)]

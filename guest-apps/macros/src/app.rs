@@ -92,10 +92,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
             },
         };
 
-        ::taps::__private::inventory::submit! {
-            ::taps::__private::AppRegistration(&APP)
-        }
-
+        ::taps::__register_app!(APP);
         ::taps::__export_app!();
     })
 }

@@ -27,6 +27,23 @@ pub struct AppRegistration(pub &'static AppEntry);
 
 inventory::collect!(AppRegistration);
 
+/// The package of the app that a component without a driver belongs to.
+#[doc(hidden)]
+pub struct PackageRegistration(pub &'static str);
+
+inventory::collect!(PackageRegistration);
+
+/// The package of the app that this component was built from.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn own_package() -> &'static str {
+    #[cfg(taps_tasks)]
+    return inventory::iter::<PackageRegistration>()
+        .next()
+        .map_or("", |package| package.0);
+    #[cfg(not(taps_tasks))]
+    apps().next().map_or("", |app| app.package)
+}
+
 /// Name of an app whose author gives none: that of the package, less a leading `taps-`.
 #[doc(hidden)]
 pub const fn app_name(package: &'static str) -> &'static str {

@@ -1,10 +1,15 @@
-//! What a component exports: description, driver and tasks of its app.
+//! What a component exports: description, driver and tasks of its app; or, with `cfg(taps_tasks)`, the
+//! tasks alone.
 
+use crate::backend::bindings::exports::taps::core::tasks;
 use crate::backend::bindings::exports::taps::core::tasks::{Argument, Output};
-use crate::backend::bindings::exports::taps::core::{description, driver, tasks};
+#[cfg(not(taps_tasks))]
+use crate::backend::bindings::exports::taps::core::{description, driver};
 use crate::backend::bindings::taps::core::payloads::OutputBuffer;
 use crate::backend::{HostPayload, enter_task, free_handed_over};
-use crate::{AppEntry, Bytes, Engine, Error, Payload, TaskError};
+#[cfg(not(taps_tasks))]
+use crate::{AppEntry, Engine};
+use crate::{Bytes, Error, Payload, TaskError};
 
 /// Results up to this size return inline.
 const INLINE_BYTES: usize = 64 << 10;
@@ -12,18 +17,21 @@ const INLINE_BYTES: usize = 64 << 10;
 /// The component of the app that is linked in.
 pub struct Component;
 
+#[cfg(not(taps_tasks))]
 fn app() -> &'static AppEntry {
     crate::apps()
         .next()
         .expect("`#[taps::app]` registers an app before it exports one")
 }
 
+#[cfg(not(taps_tasks))]
 impl description::Guest for Component {
     fn describe() -> String {
         serde_json::json!(app().describe()).to_string()
     }
 }
 
+#[cfg(not(taps_tasks))]
 impl driver::Guest for Component {
     fn run(config: String) -> Result<String, String> {
         let report = serde_json::from_str(&config)
@@ -47,7 +55,7 @@ impl tasks::Guest for Component {
                 Argument::Payload(payload) => Payload::handle(HostPayload::new(payload)),
             })
             .collect();
-        let Some(entry) = crate::task::nth(app().package, task as usize) else {
+        let Some(entry) = crate::task::nth(crate::app::own_package(), task as usize) else {
             let error = Error::app("UnknownTask", format!("the component has no task {task}"));
             return Err(task_error(TaskError::new(&error)));
         };

@@ -208,15 +208,29 @@ fn check() -> Result<(), taps_kernels::Cancelled> {
     Ok(())
 }
 
-#[cfg(target_arch = "wasm32")]
-type Own = taps_kernels::Portable;
-#[cfg(not(target_arch = "wasm32"))]
-type Own = taps_kernels::Native;
-
-/// Whether the host computes. On the host itself, calling "the host" is calling our own code.
-#[cfg(target_arch = "wasm32")]
+/// Whether the host computes.
 fn on_host() -> bool {
     crate::kernel_mode() == crate::KernelMode::Host
+}
+
+/// Computes here: in a guest with the portable kernels; without a sandbox with those that the run asks
+/// for, so that guest kernels give the same bits in both.
+#[cfg(target_arch = "wasm32")]
+macro_rules! compute {
+    ($kernel:ident::<$number:ty>($($argument:expr),*)) => {
+        taps_kernels::$kernel::<taps_kernels::Portable, $number>($($argument),*)
+    };
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+macro_rules! compute {
+    ($kernel:ident::<$number:ty>($($argument:expr),*)) => {
+        if on_host() {
+            taps_kernels::$kernel::<taps_kernels::Native, $number>($($argument),*)
+        } else {
+            taps_kernels::$kernel::<taps_kernels::Portable, $number>($($argument),*)
+        }
+    };
 }
 
 fn mismatch(kernel: &'static str, layouts: &[Layout]) -> Error {
@@ -289,8 +303,7 @@ pub fn gemm<T: Scalar>(
         T::host_gemm(alpha, a, b, beta, &mut c);
         return Ok(());
     }
-    taps_kernels::gemm::<Own, T>(alpha, left, right, beta, product, &mut check)
-        .map_err(kernel_error)
+    compute!(gemm::<T>(alpha, left, right, beta, product, &mut check)).map_err(kernel_error)
 }
 
 /// C = alpha A Aᵀ + beta C, lower triangle only; the strict upper triangle is left alone.
@@ -305,7 +318,7 @@ pub fn syrk(alpha: f64, a: Matrix<'_, f64>, beta: f64, mut c: MatrixMut<'_, f64>
         crate::backend::host_kernels::syrk(alpha, a, beta, &mut c);
         return Ok(());
     }
-    taps_kernels::syrk::<Own, f64>(alpha, left, beta, product, &mut check).map_err(kernel_error)
+    compute!(syrk::<f64>(alpha, left, beta, product, &mut check)).map_err(kernel_error)
 }
 
 /// X with X Lᵀ = B, L lower triangular, written over B. The strict upper triangle of L is not
@@ -321,7 +334,7 @@ pub fn trsm(lower: Matrix<'_, f64>, mut b: MatrixMut<'_, f64>) -> Result<()> {
         crate::backend::host_kernels::trsm(lower, &mut b);
         return Ok(());
     }
-    taps_kernels::trsm::<Own, f64>(triangle, solution, &mut check).map_err(kernel_error)
+    compute!(trsm::<f64>(triangle, solution, &mut check)).map_err(kernel_error)
 }
 
 /// Lower Cholesky factor over the lower triangle of A; the strict upper triangle is left alone.
@@ -336,5 +349,5 @@ pub fn potrf(mut a: MatrixMut<'_, f64>) -> Result<()> {
         let pivots = crate::backend::host_kernels::potrf(&mut a);
         return pivots.map_err(|column| kernel_error(KernelError::NotPositiveDefinite { column }));
     }
-    taps_kernels::potrf::<Own, f64>(factor, &mut check).map_err(kernel_error)
+    compute!(potrf::<f64>(factor, &mut check)).map_err(kernel_error)
 }

@@ -92,7 +92,7 @@ pub use view::View;
 /// For the code that macros generate; not for authors.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::app::{AppRegistration, ConfigDescription, app_name};
+    pub use crate::app::{AppRegistration, ConfigDescription, PackageRegistration, app_name};
     pub use crate::config::{Limit, enum_kind, enum_parse, object, parse_field};
     #[cfg(target_arch = "wasm32")]
     pub use crate::exports::Component;
@@ -104,6 +104,30 @@ pub mod __private {
     pub use taps_schema::{ConfigField, FieldKind};
     #[cfg(target_arch = "wasm32")]
     pub use wit_bindgen::rt as wit_bindgen_rt;
+}
+
+/// Puts the app of this crate on the list of its binary.
+#[cfg(not(taps_tasks))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_app {
+    ($app:ident) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::AppRegistration(&$app)
+        }
+    };
+}
+
+/// Names the package of a component that has tasks only; its driver is left out.
+#[cfg(taps_tasks)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_app {
+    ($app:ident) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::PackageRegistration(::core::env!("CARGO_PKG_NAME"))
+        }
+    };
 }
 
 /// Exports the app of this crate from its component.

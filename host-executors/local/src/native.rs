@@ -325,7 +325,10 @@ impl HostPayload for Mapped {
 
 /// Fills the buffer from bytes in memory; says how many there were.
 fn copy_from(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
-    let rest = usize::try_from(offset).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
+    let rest = usize::try_from(offset)
+        .ok()
+        .and_then(|from| bytes.get(from..))
+        .unwrap_or_default();
     let len = rest.len().min(buffer.len());
     buffer[..len].copy_from_slice(&rest[..len]);
     len

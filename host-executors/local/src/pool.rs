@@ -165,7 +165,7 @@ impl Executor for ThreadPool {
         for worker in &self.workers {
             let mut queue = worker.queue.lock();
             queue.stop = true;
-            for (_, token) in queue.attempts.iter() {
+            for (_, token) in &queue.attempts {
                 token.cancel();
             }
             if let Some((_, token)) = &queue.running {

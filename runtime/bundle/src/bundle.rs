@@ -38,23 +38,43 @@ impl Bundle {
         digest: Digest,
         source: Source,
     ) -> Result<Self, BundleError> {
+        let file = format!("{}.wasm", description.name);
+        Self::from_components(description, vec![(file, component, digest)], 0, source)
+    }
+
+    /// A bundle of components (file, bytes, digest), the driver's first, whose tasks all live in the
+    /// component with the index `tasks_in`.
+    pub fn from_components(
+        description: AppDescription,
+        components: Vec<(String, Cow<'static, [u8]>, Digest)>,
+        tasks_in: u32,
+        source: Source,
+    ) -> Result<Self, BundleError> {
         let routes = (0..description.tasks.len() as u32)
-            .map(|task| TaskRoute { component: 0, task })
+            .map(|task| TaskRoute {
+                component: tasks_in,
+                task,
+            })
             .collect();
-        let entry = ComponentEntry {
-            file: format!("{}.wasm", description.name),
-            digest,
-            memory: MemoryProfile::Auto,
-        };
+        let mut entries = Vec::with_capacity(components.len());
+        let mut bytes = Vec::with_capacity(components.len());
+        for (file, component, digest) in components {
+            entries.push(ComponentEntry {
+                file,
+                digest,
+                memory: MemoryProfile::Auto,
+            });
+            bytes.push(component);
+        }
         let manifest = Manifest {
             format: MANIFEST_FORMAT,
             app: description,
-            components: vec![entry],
+            components: entries,
             routes,
         };
         Self::check(Self {
             manifest,
-            components: vec![component],
+            components: bytes,
             source,
         })
     }

@@ -1,10 +1,7 @@
 //! The nearest valid name.
 
 /// The candidate most like `name`, if any is near enough to be meant.
-pub fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const NEAR: f64 = 0.8;
     let fold = |text: &str| text.replace('_', "-").to_lowercase();
     let name = fold(name);

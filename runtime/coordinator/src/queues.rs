@@ -8,7 +8,7 @@ use taps_sandbox::{DriverStatus, QueueId};
 /// All queues of a driver.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
-    queues: FxHashMap<QueueId, Queue>,
+    all: FxHashMap<QueueId, Queue>,
     /// Who is told when a task completes.
     watchers: FxHashMap<TaskId, Watchers>,
     next: QueueId,
@@ -39,17 +39,17 @@ enum Watchers {
 impl Queues {
     pub(crate) fn create(&mut self) -> QueueId {
         self.next += 1;
-        self.queues.insert(self.next, Queue::default());
+        self.all.insert(self.next, Queue::default());
         self.next
     }
 
     pub(crate) fn remove(&mut self, queue: QueueId) {
-        self.queues.remove(&queue);
+        self.all.remove(&queue);
     }
 
     /// Puts a future into a queue; at once into its ready part when the task has ended.
     pub(crate) fn add(&mut self, queue: QueueId, task: TaskId, tag: u64, status: DriverStatus) {
-        let Some(found) = self.queues.get_mut(&queue) else {
+        let Some(found) = self.all.get_mut(&queue) else {
             return;
         };
         if status != DriverStatus::Pending {
@@ -69,7 +69,7 @@ impl Queues {
             return;
         };
         for &(queue, tag) in watchers.as_slice().iter() {
-            if let Some(queue) = self.queues.get_mut(&queue) {
+            if let Some(queue) = self.all.get_mut(&queue) {
                 queue.pending -= 1;
                 queue.ready.push_back(Ready { task, tag, status });
             }
@@ -78,14 +78,14 @@ impl Queues {
 
     /// Whether a wait on the queue would end: something is ready, or nothing will ever be.
     pub(crate) fn would_end(&self, queue: QueueId) -> bool {
-        self.queues
+        self.all
             .get(&queue)
             .is_none_or(|queue| !queue.ready.is_empty() || queue.pending == 0)
     }
 
     /// Takes up to `max` finished futures.
     pub(crate) fn take(&mut self, queue: QueueId, max: u32) -> Vec<Ready> {
-        let Some(queue) = self.queues.get_mut(&queue) else {
+        let Some(queue) = self.all.get_mut(&queue) else {
             return Vec::new();
         };
         let count = queue.ready.len().min(max as usize);

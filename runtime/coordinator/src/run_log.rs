@@ -129,5 +129,11 @@ impl GuestSink for LogSink {
         for line in text.lines() {
             self.0.logger.log(Level::INFO, &logger_name(speaker), line);
         }
+        if dropped_bytes > 0 {
+            let more = format_args!("… {dropped_bytes} bytes more were written and not kept");
+            self.0
+                .logger
+                .log(Level::WARNING, &logger_name(speaker), more);
+        }
     }
 }

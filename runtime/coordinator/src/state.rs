@@ -251,11 +251,10 @@ impl State {
 
     fn wake_if_satisfied(&mut self) {
         let satisfied = match self.wait.as_ref() {
-            None => false,
+            None | Some((Wait::Sleep(_), _)) => false,
             Some((Wait::Capacity, _)) => self.ending || self.core.can_submit(),
             Some((Wait::Task(task), _)) => self.status(*task) != DriverStatus::Pending,
             Some((Wait::Queue(queue, _), _)) => self.queues.would_end(*queue),
-            Some((Wait::Sleep(_), _)) => false,
         };
         if satisfied && let Some((_, waker)) = self.wait.take() {
             waker.wake();

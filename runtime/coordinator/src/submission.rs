@@ -50,7 +50,7 @@ impl State {
         let task = self
             .core
             .submit(now_ns, spec, &mut actions)
-            .map_err(refusal)?;
+            .map_err(|error| refusal(&error))?;
         self.log
             .append(&submitted.event(task, name, self.phases.len() as u32, now_ns));
         self.carry_out(now_ns, &mut actions, None, orders);
@@ -64,7 +64,7 @@ impl State {
     }
 }
 
-fn refusal(error: SubmitError) -> Refusal {
+fn refusal(error: &SubmitError) -> Refusal {
     match error {
         SubmitError::Infeasible { .. } => Refusal::Infeasible(error.to_string()),
         SubmitError::ExecutorFailed { .. } => Refusal::Cancelled,

@@ -79,8 +79,8 @@ impl TaskRuntime {
         run: Arc<RunContext>,
         policy: InstancePolicy,
     ) -> Result<Self, SandboxError> {
-        for component in &components {
-            component.tasks()?;
+        for route in &manifest.routes {
+            components[route.component as usize].tasks()?;
         }
         let granted = |names: &[String]| {
             run.grants
@@ -322,6 +322,9 @@ impl Live {
     /// Makes a sandbox that exists already serve this attempt. Fails when it is too large for the
     /// attempt's limit: then one made under that limit says so.
     fn assign(&mut self, attempt: &Attempt, control: &Control) -> bool {
+        let limits = attempt.limits;
+        let most = limits.memory_bytes.saturating_add(limits.window_bytes);
+        self.store.set_hostcall_fuel(most as usize);
         self.store.data_mut().assign(attempt, control.clone())
     }
 

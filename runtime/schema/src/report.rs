@@ -49,11 +49,24 @@ impl Bound {
     }
 }
 
+/// A limit as people write it: plain in the middle of the range, with an exponent outside.
+struct Number(f64);
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0.0 || (1e-3..1e9).contains(&self.0.abs()) {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:e}", self.0)
+        }
+    }
+}
+
 impl std::fmt::Display for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::AtMost(limit) => write!(f, "at most {limit:e}"),
-            Self::AtLeast(limit) => write!(f, "at least {limit:e}"),
+            Self::AtMost(limit) => write!(f, "at most {}", Number(*limit)),
+            Self::AtLeast(limit) => write!(f, "at least {}", Number(*limit)),
             Self::Equals(expected) => write!(f, "equal to {expected}"),
         }
     }

@@ -38,7 +38,7 @@ fn panics(value: u32) -> u32 {
 
 #[taps::task]
 fn sleeps(value: u32) -> u32 {
-    taps::sleep(Duration::from_secs(3600));
+    taps::sleep(Duration::from_hours(1));
     value
 }
 

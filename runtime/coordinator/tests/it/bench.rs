@@ -17,7 +17,7 @@ use taps_sandbox::{
 use taps_schema::Kernels;
 
 /// Longer than any run here takes; a run that needs longer hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Probe {
     bundle: Bundle,

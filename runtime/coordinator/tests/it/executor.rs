@@ -23,7 +23,7 @@ pub(crate) enum Mishap {
     None,
     /// After this many attempts the executor gives up.
     Fails(u64),
-    /// After this many attempts worker 0 is lost, with the attempt on it.
+    /// After this many attempts the worker of the last one is lost, with that attempt on it.
     LosesWorker(u64),
     /// It cannot start.
     NeverStarts,
@@ -123,12 +123,10 @@ impl Shared {
                 return;
             }
             Mishap::Fails(after) if count > after => return,
-            Mishap::LosesWorker(after) if count >= after && worker == WorkerId(0) => {
-                if count == after {
-                    let reason = "it was told to go".to_owned();
-                    self.deliver(ExecutorEvent::WorkerLost { worker, reason });
-                    return;
-                }
+            Mishap::LosesWorker(after) if count == after => {
+                let reason = "it was told to go".to_owned();
+                self.deliver(ExecutorEvent::WorkerLost { worker, reason });
+                return;
             }
             _ => {}
         }

@@ -21,14 +21,14 @@ fn submissions_wait_for_room() {
             .on(fake(threads));
         ended.passed();
         assert_eq!(ended.outcome.counts.succeeded, 500);
-        let mut outstanding: i64 = 0;
+        let mut outstanding = 0;
         for event in &ended.events {
             match event {
                 LogEvent::Submitted { .. } => outstanding += 1,
                 LogEvent::AttemptFinished { .. } => outstanding -= 1,
                 _ => {}
             }
-            assert!(outstanding <= limit as i64, "{outstanding} with {limit}");
+            assert!(outstanding <= limit, "{outstanding} with {limit}");
         }
     }
 }

@@ -97,6 +97,9 @@ const TASKS: &[(&str, &str)] = &[
 
 const DATA: i64 = 0x4154_4144;
 
+/// Number of the payload error.
+const WRONG_STATE: i64 = 5;
+
 /// The guest after it finds its data, in the same slot.
 #[test]
 fn window_over_data_segment() {
@@ -153,7 +156,7 @@ fn realloc_into_window() {
 #[test]
 fn two_tenants_in_one_slot() {
     let mut bench = Bench::new(TASKS);
-    let secret = bench.segment(&[0x5e; 3_000_000]);
+    let secret = bench.segment(&vec![0x5e; 3_000_000]);
     for _ in 0..4 {
         assert_eq!(
             bench.number("covers_all", std::slice::from_ref(&secret)),
@@ -218,7 +221,6 @@ fn handles_kept_in_a_reused_sandbox_harm_nobody() {
     let first = bench.segment(&[3; 5000]);
     let second = bench.segment(&[4; 7000]);
     let one = std::slice::from_ref(&first);
-    const WRONG_STATE: i64 = 5;
     assert!(bench.call("keeps", one).result.is_ok());
     assert_eq!(bench.number("detaches_kept", &[]), WRONG_STATE);
     assert!(bench.call("keeps", one).result.is_ok());

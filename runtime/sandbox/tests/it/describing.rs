@@ -3,6 +3,7 @@
 use crate::{bench::description, guest::Guest};
 use std::{
     error::Error as _,
+    fmt::Write as _,
     time::{Duration, Instant},
 };
 use taps_bundle::{Bundle, BundleError, Digest, Source};
@@ -39,16 +40,11 @@ fn chain(error: &SandboxError) -> String {
 
 /// A guest that describes itself with this JSON.
 fn saying(json: &str) -> Guest {
-    let stores: String = json
-        .bytes()
-        .enumerate()
-        .map(|(index, byte)| {
-            format!(
-                "(i32.store8 (i32.const {}) (i32.const {byte}))",
-                0x2_0000 + index
-            )
-        })
-        .collect();
+    let mut stores = String::new();
+    for (index, byte) in json.bytes().enumerate() {
+        let at = 0x2_0000 + index;
+        let _ = write!(stores, "(i32.store8 (i32.const {at}) (i32.const {byte}))");
+    }
     let body = format!(
         "{stores} (i32.store (i32.const 64) (i32.const 0x20000))
          (i32.store (i32.const 68) (i32.const {})) (i32.const 64)",

@@ -5,9 +5,6 @@ use std::fmt::Write;
 /// Pages of the guest's memory: 20 MiB.
 pub(crate) const PAGES: u32 = 320;
 
-/// Where tests put windows.
-pub(crate) const WINDOW: u32 = 0x10_0000;
-
 /// A component under construction.
 #[derive(Clone)]
 pub(crate) struct Guest {

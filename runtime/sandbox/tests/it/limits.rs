@@ -2,7 +2,7 @@
 
 use crate::{
     bench::{Bench, HEAP, Setup, assert_outcome, failure, number},
-    guest::{Guest, WINDOW},
+    guest::Guest,
 };
 use taps_engine::OutcomeKind;
 use taps_sandbox::InstancePolicy;
@@ -58,6 +58,9 @@ const TASKS: &[(&str, &str)] = &[
          (call $number (call $answer (i32.const 8)))"),
 ];
 
+/// Number of the payload error.
+const WINDOW_LIMIT: i64 = 4;
+
 /// A large input must not trip a small heap limit.
 #[test]
 fn a_large_input_does_not_count_as_heap() {
@@ -106,7 +109,6 @@ fn growth_that_was_not_announced_counts_as_heap() {
 #[test]
 fn windows_have_a_limit_of_their_own() {
     let mut bench = Bench::new(TASKS);
-    const WINDOW_LIMIT: i64 = 4;
     assert_eq!(bench.number("reserves_too_much", &[]), WINDOW_LIMIT);
     assert_eq!(bench.number("reserves_twice", &[]), WINDOW_LIMIT);
     let payload = bench.segment(&vec![42; 48 << 20]);
@@ -120,7 +122,6 @@ fn windows_have_a_limit_of_their_own() {
     assert_eq!(number(&bench.run(&attempt)), -1);
     attempt.limits.window_bytes = 1 << 20;
     assert_eq!(number(&bench.run(&attempt)), WINDOW_LIMIT);
-    let _ = WINDOW;
 }
 
 /// Sandboxes that exist before their task get the limits of that task.

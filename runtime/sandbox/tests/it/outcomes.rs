@@ -1,7 +1,7 @@
 //! Every outcome that a guest can bring about, and that the host lives on.
 
 use crate::{
-    bench::{Bench, HEAP, assert_outcome, failure, inline},
+    bench::{Bench, HEAP, Setup, assert_outcome, failure, inline},
     guest::Guest,
 };
 use taps_engine::{Instantiation, OutcomeKind, TrapKind};
@@ -147,7 +147,7 @@ fn a_memory_larger_than_the_limit_never_starts() {
     let pages = (HEAP >> 16) + 1;
     let mut bench = Bench::with(
         &Guest::new(TASKS).memory(&pages.to_string()),
-        Default::default(),
+        Setup::default(),
     );
     let failure = bench.failure("fine", &[]);
     assert_outcome(&failure, OutcomeKind::OutOfMemory);
