@@ -29,13 +29,13 @@ struct Probe {
 fn probe() -> &'static Probe {
     static PROBE: OnceLock<Probe> = OnceLock::new();
     PROBE.get_or_init(|| {
-        let cache = std::env::temp_dir().join(format!("taps-coordinator-{}", std::process::id()));
+        let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("taps-coordinator-aot");
         let size = PoolSize {
             workers: 16,
             per_worker: 1,
         };
         let cache = AotCache::open(&cache).expect("a directory of our own");
-        let sandbox = Sandbox::new(size, Some(cache.clone())).expect("a thread can be started");
+        let sandbox = Sandbox::new(size, Some(cache)).expect("a thread can be started");
         let wasm = std::fs::read(taps_fixtures::probe()).expect("it was built");
         let described = sandbox
             .describe("probe", &wasm)

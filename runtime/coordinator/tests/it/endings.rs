@@ -116,32 +116,46 @@ fn a_driver_that_panics_is_a_trap_and_its_tasks_are_cancelled() {
 fn a_log_that_fails_ends_the_run() {
     // `/dev/full` cannot be a log, and a limit of this process would hit other tests: a log whose
     // file is as long as the limit allows stands for a full disk.
-    let Some(folder) = small_disk() else {
+    let Some(disk) = SmallDisk::mount() else {
         eprintln!("skipped: no small disk can be mounted here");
         return;
     };
     let mut run = Run::new("churn", 1_000_000, 100);
-    run.log = Some(folder.join("events.log"));
+    run.log = Some(disk.0.join("events.log"));
     let began = Instant::now();
     let ended = run.on(Arc::new(Fake::new(2, Mishap::None)));
     assert!(ended.log.is_err(), "a million tasks do not fit");
     assert!(ended.outcome.driver.is_none(), "{:?}", ended.outcome.driver);
     assert_eq!(ended.outcome.counts.outstanding, 0);
     assert!(began.elapsed() < Duration::from_secs(50));
-    let unmounted = std::process::Command::new("umount").arg(&folder).status();
-    assert!(unmounted.is_ok_and(|status| status.success()));
 }
 
-/// A file system of 4 MB, where this process may mount one.
-fn small_disk() -> Option<std::path::PathBuf> {
-    let folder = std::env::temp_dir().join(format!("taps-small-disk-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).ok()?;
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-        .arg(&folder)
-        .stderr(std::process::Stdio::null())
-        .status();
-    mounted
-        .is_ok_and(|status| status.success())
-        .then_some(folder)
+/// A file system of 4 MB.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// One, where this process may mount it.
+    fn mount() -> Option<Self> {
+        let name = format!("taps-small-disk-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).ok()?;
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(&folder)
+            .stderr(std::process::Stdio::null())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        std::fs::remove_dir(&folder).ok()?;
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Nothing to report where the test has failed already.
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+        let _ = std::fs::remove_dir(&self.0);
+    }
 }
