@@ -95,10 +95,24 @@ impl Sandbox {
             chosen => chosen,
         };
         let profile = Profile { memory, interrupt };
-        let engine = self.engine(profile, true).map_err(failed)?;
-        let component = self
-            .compiled(&engine, profile, digest, wasm)
-            .map_err(failed)?;
+        let compiled = |profile, pooled| {
+            let engine = self.engine(profile, pooled)?;
+            self.compiled(&engine, profile, digest, wasm)
+        };
+        let (profile, component) = match compiled(profile, true) {
+            Ok(component) => (profile, component),
+            // It may only be too large for the pool: on demand it can have any size, without windows.
+            Err(refused) => {
+                let on_demand = Profile {
+                    memory: MemoryProfile::Copy,
+                    interrupt,
+                };
+                match compiled(on_demand, false) {
+                    Ok(component) => (on_demand, component),
+                    Err(_) => return Err(failed(refused)),
+                }
+            }
+        };
         check_versions(name, &component)?;
         Ok(LoadedComponent {
             name: name.to_owned(),

@@ -149,7 +149,7 @@ pub(crate) struct MemoryLimit {
 }
 
 /// Elements of all tables together; far above what compilers make.
-const TABLE_ELEMENTS: usize = 1 << 16;
+const TABLE_ELEMENTS: usize = 1 << 20;
 
 impl MemoryLimit {
     fn new(heap: u64, windows: u64) -> Self {

@@ -12,6 +12,7 @@ pub(crate) struct Guest {
     tasks: Vec<(String, String)>,
     describe: String,
     windows: bool,
+    core_item: String,
 }
 
 impl Guest {
@@ -24,6 +25,7 @@ impl Guest {
             tasks: tasks.iter().map(owned).collect(),
             describe: "unreachable".to_owned(),
             windows: true,
+            core_item: String::new(),
         }
     }
 
@@ -36,6 +38,12 @@ impl Guest {
     /// Body of its `describe`.
     pub(crate) fn describe(mut self, body: &str) -> Self {
         body.clone_into(&mut self.describe);
+        self
+    }
+
+    /// With one more item in the core module that has the memory.
+    pub(crate) fn core_item(mut self, item: &str) -> Self {
+        item.clone_into(&mut self.core_item);
         self
     }
 
@@ -65,6 +73,10 @@ impl Guest {
         }
         let windows = |text| if self.windows { text } else { "" };
         include_str!("app.wat")
+            .replace(
+                "(global $next ",
+                &format!("{}\n    (global $next ", self.core_item),
+            )
             .replace(";;MEMORY", &self.memory)
             .replace(";;TABLE", &table)
             .replace(";;TASKS", &functions)

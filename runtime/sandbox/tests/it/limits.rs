@@ -161,3 +161,11 @@ fn growth_beyond_the_memorys_own_type_is_out_of_memory() {
         OutcomeKind::OutOfMemory,
     );
 }
+
+#[test]
+fn a_component_too_large_for_the_pool_runs_on_demand() {
+    let guest = Guest::new(TASKS).core_item("(table 100000 funcref)");
+    let mut bench = Bench::with(&guest, Setup::default());
+    let report = bench.call("fine", &[]);
+    assert!(report.result.is_ok(), "{:?}", report.result);
+}
