@@ -516,3 +516,11 @@ fn a_full_payload_store_refuses_what_the_driver_makes() {
         ended.text()
     );
 }
+
+#[test]
+fn an_interruption_that_threads_cannot_have_is_replaced_and_noted() {
+    let run = probed("ok", &["--engine.interrupt=free"]);
+    run.ended.expect(0);
+    let note = run.tasks[0]["notes"][0].as_str().unwrap_or_default();
+    assert!(note.contains("`free` fell back to `epoch`"), "{note}");
+}

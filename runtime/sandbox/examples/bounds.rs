@@ -35,7 +35,7 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// The built-in app `synthetic`, whose task `warmup` does nothing.
+/// The built-in app `synthetic`, whose task `warmup` does nothing. Its tasks are its second component.
 fn guest() -> Result<Bundle, Error> {
     let bundles = taps_apps::bundles()?;
     bundles
@@ -73,7 +73,7 @@ fn bare() -> Result<f64, Error> {
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     let engine = Engine::new(&config)?;
     let bundle = guest()?;
-    let component = Component::new(&engine, bundle.component(0).ok_or("no component")?)?;
+    let component = Component::new(&engine, bundle.component(1).ok_or("no component")?)?;
     let mut linker = Linker::<Data>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
     linker.define_unknown_imports_as_traps(&component)?;
@@ -100,7 +100,9 @@ fn worker() -> Result<f64, Error> {
         },
         None,
     )?;
-    let component = sandbox.load(&bundle, 0, Interrupt::Epoch)?;
+    let components = (0..bundle.manifest().components.len())
+        .map(|index| sandbox.load(&bundle, index, Interrupt::Epoch))
+        .collect::<Result<Vec<_>, _>>()?;
     let run = Arc::new(RunContext {
         start: Instant::now(),
         store: SegmentStore::new(StoreOptions::default())?,
@@ -110,7 +112,7 @@ fn worker() -> Result<f64, Error> {
         inline_max_bytes: 65_536,
     });
     let runtime = Arc::new(TaskRuntime::new(
-        vec![component],
+        components,
         bundle.manifest(),
         run,
         InstancePolicy::Fresh,
@@ -127,7 +129,7 @@ fn worker() -> Result<f64, Error> {
             task: TaskId(0),
             number: 0,
         },
-        component: 0,
+        component: 1,
         task: task as u32,
         name: "warmup".into(),
         arguments: Vec::new(),
@@ -156,23 +158,21 @@ fn measured(mut life: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     Ok((thread_cpu_ns() - begin) as f64 / 1000.0 / f64::from(TASKS))
 }
 
-/// Tasks per second of two loops that each hand a task to another thread and wait for it.
+/// Tasks per second of two threads that each hand a task to a worker and wait for it: a wake-up of the
+/// worker and one of the thread for each.
 fn tokio_rate() -> Result<f64, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()?;
     let begin = Instant::now();
-    runtime.block_on(async {
-        let loops = [(), ()].map(|()| {
-            tokio::spawn(async {
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
                 for _ in 0..TASKS / 2 {
                     // An empty task cannot panic; the result carries nothing.
-                    let _ = tokio::spawn(async {}).await;
+                    let _ = runtime.block_on(runtime.spawn(async {}));
                 }
-            })
-        });
-        for each in loops {
-            let _ = each.await;
+            });
         }
     });
     Ok(f64::from(TASKS) / begin.elapsed().max(Duration::from_nanos(1)).as_secs_f64())

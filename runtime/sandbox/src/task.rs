@@ -47,6 +47,7 @@ pub struct TaskRuntime {
     /// Grants of each task, by component and index.
     grants: Vec<Vec<Vec<crate::Grant>>>,
     statistics: Statistics,
+    notes: Vec<String>,
 }
 
 /// Sandboxes made and used.
@@ -80,7 +81,14 @@ impl TaskRuntime {
         policy: InstancePolicy,
     ) -> Result<Self, SandboxError> {
         for route in &manifest.routes {
-            components[route.component as usize].tasks()?;
+            let index = route.component as usize;
+            let component = components
+                .get(index)
+                .ok_or_else(|| SandboxError::NoComponent {
+                    app: manifest.app.name.clone(),
+                    index,
+                })?;
+            component.tasks()?;
         }
         let granted = |names: &[String]| {
             run.grants
@@ -104,6 +112,7 @@ impl TaskRuntime {
             policy,
             grants,
             statistics: Statistics::default(),
+            notes: Vec::new(),
         })
     }
 
@@ -111,6 +120,13 @@ impl TaskRuntime {
     fn grants_of(&self, attempt: &Attempt) -> Option<&[crate::Grant]> {
         let tasks = self.grants.get(attempt.component as usize)?;
         tasks.get(attempt.task as usize).map(Vec::as_slice)
+    }
+
+    /// Adds a note to the record of every attempt, on how this run differs from what was asked for.
+    #[must_use]
+    pub fn with_note(mut self, note: String) -> Self {
+        self.notes.push(note);
+        self
     }
 
     /// Shared by all sandboxes of the run.
@@ -203,7 +219,7 @@ impl TaskWorker {
             cpu_ns: thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes,
             injected: None,
-            notes: Vec::new(),
+            notes: self.runtime.notes.clone(),
         }
     }
 

@@ -190,8 +190,14 @@ impl Prepared {
             Instances::Reuse => InstancePolicy::Reuse,
         };
         let components = std::mem::take(&mut self.components);
-        let runtime = TaskRuntime::new(components, bundle.manifest(), Arc::clone(context), policy)
-            .map_err(bundle_failure)?;
+        let mut runtime =
+            TaskRuntime::new(components, bundle.manifest(), Arc::clone(context), policy)
+                .map_err(bundle_failure)?;
+        if resolved.general.engine.interrupt == taps_config::Interrupt::Free {
+            let note = "interrupt `free` fell back to `epoch`: the workers of this executor are threads \
+                        and cannot be killed";
+            runtime = runtime.with_note(note.to_owned());
+        }
         let runtime = Arc::new(runtime);
         self.instances = Some(Arc::clone(&runtime));
         Ok(sandboxed(runtime))
