@@ -1,8 +1,9 @@
 """No-op tasks per second on Python's ProcessPoolExecutor: TASKS OUTSTANDING WORKERS."""
 
 import sys
+import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 
 
 def noop():
@@ -13,13 +14,14 @@ def main():
     tasks, outstanding, workers = map(int, sys.argv[1:])
     with ProcessPoolExecutor(workers) as pool:
         pool.submit(noop).result()
+        room = threading.Semaphore(outstanding)
         begin = time.perf_counter()
-        pending, submitted = set(), 0
-        while submitted < tasks or pending:
-            while submitted < tasks and len(pending) < outstanding:
-                pending.add(pool.submit(noop))
-                submitted += 1
-            _, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for _ in range(tasks):
+            room.acquire()
+            # Callbacks, not wait(): that would look at every outstanding future each time.
+            pool.submit(noop).add_done_callback(lambda _: room.release())
+        for _ in range(outstanding):
+            room.acquire()
         print(tasks / (time.perf_counter() - begin))
 
 

@@ -3,9 +3,10 @@
 use crate::{
     driving::{Driving, MainSignal, Thread},
     plan::Plan,
+    run_log::RunLog,
     state::{Orders, State},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -14,6 +15,9 @@ use taps_engine::{AttemptId, EventSink, Executor, ExecutorEvent, core::Event};
 use taps_records::LogEvent;
 use taps_sandbox::RunContext;
 
+/// Looks at a taken lock before its thread parks: some ten microseconds.
+const SPINS: u32 = 200;
+
 /// Holds the engine core of a run.
 pub(crate) struct Coordinator {
     pub(crate) state: Mutex<State>,
@@ -21,6 +25,7 @@ pub(crate) struct Coordinator {
     pub(crate) signal: Arc<MainSignal>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) context: Arc<RunContext>,
+    log: Arc<RunLog>,
     /// Attempts decided on whose submission to the executor has not returned yet.
     submitting: AtomicUsize,
     /// Cancelled while there were such: the executor may not have known the attempt yet.
@@ -38,10 +43,23 @@ impl Coordinator {
             signal,
             executor: Arc::clone(&plan.executor),
             context: Arc::clone(&plan.context),
+            log: Arc::clone(&plan.log),
             submitting: AtomicUsize::new(0),
             late_cancels: LateCancels::default(),
             armed_ns: AtomicU64::new(u64::MAX),
         })
+    }
+
+    /// Takes the lock. It is held for a microsecond or two: spinning that long is cheaper than parking and
+    /// being woken, which the lock itself does too early for that.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        for _ in 0..SPINS {
+            if let Some(state) = self.state.try_lock() {
+                return state;
+            }
+            std::hint::spin_loop();
+        }
+        self.state.lock()
     }
 
     /// Runs a change under the lock, then hands the orders to the executor.
@@ -49,7 +67,7 @@ impl Coordinator {
         let mut orders = Orders::default();
         let now_ns = self.context.now_ns();
         let (result, timer) = {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             let result = change(&mut state, now_ns, &mut orders);
             if !orders.dispatch.is_empty() {
                 // Before the lock is released: whoever cancels one of these sees it.
@@ -179,6 +197,6 @@ impl EventSink for Coordinator {
 impl Coordinator {
     /// Whether the run cannot be recorded any more.
     pub(crate) fn log_failed(&self) -> bool {
-        self.state.lock().log.has_failed()
+        self.log.has_failed()
     }
 }

@@ -53,7 +53,7 @@ fn recorded(status: DriverStatus) -> taps_records::TaskStatus {
 /// waker stands in for the one that is passed.
 impl DriverHost for Coordinator {
     fn poll_capacity(&self, _: &Waker) -> Poll<()> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.ending || state.core.can_submit() {
             return Poll::Ready(());
         }
@@ -71,7 +71,7 @@ impl DriverHost for Coordinator {
     }
 
     fn hold(&self, location: Location) -> PayloadKey {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let media_type = Arc::clone(&state.media_type);
         state.core.hold(Argument {
             location,
@@ -94,7 +94,7 @@ impl DriverHost for Coordinator {
     }
 
     fn failure(&self, task: TaskId) -> Option<Failure> {
-        let state = self.state.lock();
+        let state = self.lock();
         state
             .core
             .status(task)
@@ -162,15 +162,15 @@ impl DriverHost for Coordinator {
     }
 
     fn create_queue(&self) -> QueueId {
-        self.state.lock().queues.create()
+        self.lock().queues.create()
     }
 
     fn drop_queue(&self, queue: QueueId) {
-        self.state.lock().queues.remove(queue);
+        self.lock().queues.remove(queue);
     }
 
     fn add_to_queue(&self, queue: QueueId, task: TaskId, tag: u64) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let status = state.status(task);
         state.queues.add(queue, task, tag, status);
     }
@@ -228,7 +228,7 @@ impl DriverHost for Coordinator {
     }
 
     fn clock_ns(&self) -> u64 {
-        self.state.lock().delivered_ns
+        self.lock().delivered_ns
     }
 
     fn input_file(&self, guest_path: &str) -> Result<DriverPayload, InputFileError> {
