@@ -48,6 +48,8 @@ pub struct TaskRuntime {
     grants: Vec<Vec<Vec<crate::Grant>>>,
     statistics: Statistics,
     notes: Vec<String>,
+    /// Where the first task lives, for sandboxes made before any task came: not the driver's component.
+    first_component: usize,
 }
 
 /// Sandboxes made and used.
@@ -113,6 +115,10 @@ impl TaskRuntime {
             grants,
             statistics: Statistics::default(),
             notes: Vec::new(),
+            first_component: manifest
+                .routes
+                .first()
+                .map_or(0, |route| route.component as usize),
         })
     }
 
@@ -152,7 +158,7 @@ impl TaskRuntime {
             runtime: Arc::clone(self),
             id,
             spare,
-            last_component: 0,
+            last_component: self.first_component,
         }
     }
 }
