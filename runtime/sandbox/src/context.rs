@@ -30,6 +30,7 @@ impl RunContext {
                 limit_bytes: Some(0),
                 huge_pages: false,
                 recycle_bytes: 0,
+                ..taps_payload::StoreOptions::default()
             })?,
             sink: Box::new(Deaf),
             grants: Vec::new(),

@@ -60,6 +60,6 @@ pub(crate) fn payload_error(error: &WindowError) -> PayloadError {
         WindowError::Limit(_) => PayloadError::WindowLimit,
         WindowError::WrongState => PayloadError::WrongState,
         WindowError::StoreFull(_) => PayloadError::StoreFull,
-        WindowError::Io { .. } => PayloadError::Io,
+        WindowError::NotMappable | WindowError::Io { .. } => PayloadError::Io,
     }
 }

@@ -21,6 +21,7 @@ mod file;
 mod mapping;
 mod reference;
 mod store;
+pub mod tmpfs;
 #[expect(
     unsafe_code,
     reason = "windows replace pages of guest memory, which only their callers can vouch for"
@@ -28,9 +29,11 @@ mod store;
 mod window;
 
 pub use file::{FileError, FilePayload};
+pub use mapping::SharedWords;
 pub use reference::{FileRef, Fingerprint, Location, SegmentId, SegmentRef, Transfer, Way};
 pub use store::{
-    FullReason, Segment, SegmentStore, StoreError, StoreInfo, StoreOptions, StoreStatistics,
+    AccountSlot, ExportedMemory, FullReason, Memory, MemoryId, MemoryInfo, Place, Segment,
+    SegmentStore, SharedAccount, StoreError, StoreInfo, StoreKind, StoreOptions, StoreStatistics,
     WritableSegment,
 };
 pub use window::{

@@ -2,8 +2,12 @@
 //!
 //! Nothing here knows of segments or guests.
 
+mod words;
+
+pub use words::SharedWords;
+
 use rustix::{
-    fs::{FallocateFlags, SealFlags},
+    fs::{FallocateFlags, MemfdFlags, Mode, SealFlags},
     io::Errno,
     mm::{Advice, MapFlags, ProtFlags},
 };
@@ -17,9 +21,48 @@ use std::{
     },
 };
 
-/// A file in memory whose pages are all allocated and whose size is sealed, so that no access to
-/// a mapping of it can end in a SIGBUS: not for want of memory, and not because a holder of a
-/// descriptor made it shorter.
+/// A fresh memfd that nobody else can open, of size 0.
+pub(crate) fn memfd(name: &str) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Linux before 6.3 does not know the flag.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
+        other => other?,
+    };
+    rustix::fs::fchmod(&file, Mode::RUSR)?;
+    Ok(File::from(file))
+}
+
+/// A memfd of `bytes` zeros, its size sealed.
+pub(crate) fn sealed_memfd(name: &str, bytes: u64) -> io::Result<SizedFile> {
+    let file = memfd(name)?;
+    file.set_len(bytes)?;
+    SizedFile::new(file, bytes, Sealing::Size)
+}
+
+fn refused(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+/// What is sealed of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealing {
+    /// The size, for ever; writing stays allowed, because the memory is recycled, and no holder
+    /// of a descriptor can forbid it later.
+    Size,
+    /// The size; the content follows when it is complete, see [`SizedFile::seal_content`].
+    ThenContent,
+    /// Nothing, where the file system has no seals: whoever can write to the file is trusted not
+    /// to make it shorter.
+    Nothing,
+}
+
+/// A file whose pages are all allocated and whose size stays, so that no access to a mapping of
+/// it can end in a SIGBUS: not for want of memory, and not because a holder of a descriptor made
+/// it shorter.
+///
+/// A file on a disk is allocated as well, but a disk can fail: it is read and written through its
+/// descriptor, and must not be mapped (`Memory::is_mappable`).
 #[derive(Debug)]
 pub(crate) struct SizedFile {
     file: File,
@@ -27,13 +70,38 @@ pub(crate) struct SizedFile {
 }
 
 impl SizedFile {
-    /// Allocates the file to the last of `len` bytes, its size, and seals the size. Writing stays
-    /// allowed, because the memory is recycled, and no holder of a descriptor can forbid it later.
-    pub(crate) fn new(file: File, len: u64) -> io::Result<Self> {
+    /// Allocates the file to the last of `len` bytes, and seals it.
+    pub(crate) fn new(file: File, len: u64, sealing: Sealing) -> io::Result<Self> {
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len)?;
-        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&file, seals)?;
+        let size = SealFlags::SHRINK | SealFlags::GROW;
+        match sealing {
+            Sealing::Size => rustix::fs::fcntl_add_seals(&file, size | SealFlags::SEAL)?,
+            Sealing::ThenContent => rustix::fs::fcntl_add_seals(&file, size)?,
+            Sealing::Nothing => {}
+        }
         Ok(Self { file, len })
+    }
+
+    /// A file that somebody else made: at least `len` bytes, with at least these seals.
+    pub(crate) fn open(file: File, len: u64, seals: SealFlags) -> io::Result<Self> {
+        let has = rustix::fs::fstat(&file)?.st_size.cast_unsigned();
+        if has < len {
+            return Err(refused(format!(
+                "the file has {has} bytes instead of {len}"
+            )));
+        }
+        if !seals.is_empty() && !rustix::fs::fcntl_get_seals(&file)?.contains(seals) {
+            return Err(refused("the file is not sealed".to_owned()));
+        }
+        Ok(Self { file, len })
+    }
+
+    /// Forbids all writing for ever. Fails while a mapping could still write.
+    pub(crate) fn seal_content(&self) -> io::Result<()> {
+        Ok(rustix::fs::fcntl_add_seals(
+            &self.file,
+            SealFlags::WRITE | SealFlags::SEAL,
+        )?)
     }
 
     /// Size in bytes.
@@ -46,13 +114,14 @@ impl SizedFile {
         self.file.read_exact_at(buffer, offset)
     }
 
-    /// Writes all of `bytes` at `offset`.
-    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Writes all of `bytes` at `offset`. The caller owns that range of the file alone.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// Overwrites `[from, to)` with zeros, through the descriptor.
-    pub(crate) fn clear(&mut self, from: u64, to: u64) -> io::Result<()> {
+    /// Overwrites `[from, to)` with zeros, through the descriptor. The caller owns that range of
+    /// the file alone.
+    pub(crate) fn clear(&self, from: u64, to: u64) -> io::Result<()> {
         static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         let mut at = from;
         while at < to {
@@ -70,7 +139,7 @@ impl SizedFile {
         if from >= to {
             return Ok(());
         }
-        let map = HostMap::new(&self.file, self.len as usize, alignment, Access::Write)?;
+        let map = HostMap::new(&self.file, 0, self.len as usize, alignment, Access::Write)?;
         let start = pointer(map.addr + from as usize).cast::<u8>();
         // SAFETY: the range lies in the mapping, all pages of which are allocated; `&mut self`
         // says that no `SegmentMap` and no window shows the file. Guarded by
@@ -247,10 +316,12 @@ pub(crate) struct HostMap {
 }
 
 impl HostMap {
-    /// Maps the first `len` bytes of the file at a multiple of `alignment`, a power of two and a
-    /// multiple of the page size. `len` is a multiple of the page size, and not 0.
+    /// Maps `len` bytes of the file from `offset` on at a multiple of `alignment`, a power of two
+    /// and a multiple of the page size. `offset` and `len` are multiples of the page size, and
+    /// `len` is not 0.
     pub(crate) fn new(
         file: impl AsFd,
+        offset: u64,
         len: usize,
         alignment: usize,
         access: Access,
@@ -286,7 +357,7 @@ impl HostMap {
                 protection,
                 MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE,
                 file,
-                0,
+                offset,
             )
         }?;
         std::mem::forget(whole);
@@ -335,7 +406,6 @@ impl Drop for HostMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::MemfdFlags;
 
     const LEN: u64 = 4 << 20;
 
@@ -357,7 +427,7 @@ mod tests {
         let page = rustix::param::page_size();
         for alignment in [page, 2 << 20, 8 << 20] {
             for access in [Access::Read, Access::Write] {
-                let map = HostMap::new(&file, LEN as usize, alignment, access).expect("room");
+                let map = HostMap::new(&file, 0, LEN as usize, alignment, access).expect("room");
                 assert!(map.addr().is_multiple_of(alignment));
                 assert_eq!(mappings("taps-host-map"), 1);
                 drop(map);
@@ -368,7 +438,8 @@ mod tests {
 
     #[test]
     fn a_sized_file_has_every_page_and_its_size_for_ever() {
-        let mut file = SizedFile::new(file("taps-sized"), LEN).expect("memory is left");
+        let mut file =
+            SizedFile::new(file("taps-sized"), LEN, Sealing::Size).expect("memory is left");
         let stat = rustix::fs::fstat(&file).expect("ours");
         assert_eq!(stat.st_blocks.cast_unsigned() * 512, LEN);
         for len in [0, LEN - 1, LEN + 1] {

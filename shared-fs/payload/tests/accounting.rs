@@ -141,6 +141,7 @@ proptest! {
             limit_bytes: Some(LIMIT_BYTES),
             huge_pages: false,
             recycle_bytes: LIMIT_BYTES / 2,
+            ..StoreOptions::default()
         }).expect("memfds work");
         let mut model = Model {
             segments,

@@ -71,6 +71,7 @@ impl Bench {
             limit_bytes: Some(limit_bytes),
             huge_pages: false,
             recycle_bytes: 0,
+            ..StoreOptions::default()
         };
         let run = Arc::new(RunContext {
             start: Instant::now(),

@@ -272,7 +272,7 @@ fn attach(
     }
     let maps = state.maps;
     let segment = match state.open(&handle)? {
-        Ok(Bytes::Segment(segment)) if maps => Some(Arc::clone(segment)),
+        Ok(Bytes::Segment(segment)) if maps && segment.is_mappable() => Some(Arc::clone(segment)),
         Ok(_) => None,
         Err(error) => return Ok((Err(error),)),
     };
@@ -349,7 +349,7 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
     if let Err(error) = windows::check(state, range, size) {
         return Ok((Err(state.window_error(&error)),));
     }
-    let segment = match state.run.store.create(size) {
+    let segment = match state.run.store.create_mappable(size) {
         Ok(segment) => segment,
         Err(error) => return Ok((Err(state.store_error(&error)),)),
     };

@@ -283,6 +283,7 @@ fn a_full_store_is_a_payload_error_and_the_next_task_is_fine() {
             limit_bytes: Some(1 << 20),
             huge_pages: false,
             recycle_bytes: 0,
+            ..StoreOptions::default()
         },
         ..Setup::default()
     };
@@ -306,6 +307,7 @@ fn a_result_that_cannot_be_stored_leaves_nothing_behind() {
             limit_bytes: Some(1 << 20),
             huge_pages: false,
             recycle_bytes: 0,
+            ..StoreOptions::default()
         },
         ..Setup::default()
     };

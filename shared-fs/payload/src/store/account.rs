@@ -1,166 +1,273 @@
-//! The book-keeping of a store: what is in use, what is kept for reuse, and the limit on both.
+//! The account of memory: one limit for all processes of a run.
 //!
-//! Generic over what is kept, so that the rules can be tested without memory.
+//! ```text
+//!  words of a sealed memfd that all processes map, a cache line for each row
+//!  ┌────────┬────────┬────────┬──────────┐
+//!  │ layout │ limit  │ slots  │ pressure │
+//!  ├────────┼────────┼────────┼──────────┤
+//!  │ held   │ peak   │ live   │ peak     │  all processes
+//!  ├────────┼────────┼────────┼──────────┤
+//!  │ held   │        │ live   │ peak     │  slot 0: the coordinator
+//!  │   …    │        │        │          │  slot 1: a worker process
+//!  └────────┴────────┴────────┴──────────┘
+//!  held  memory that exists: in use, or kept for reuse; `held ≤ limit`, always
+//!  live  memory in use
+//! ```
+//!
+//! A process that dies between two of the updates leaves too much in `held`, never too little:
+//! the total grows first and shrinks last.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::SharedWords;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-/// Memory that can be kept for reuse.
-pub(super) trait Sized64 {
-    /// Bytes of memory held.
-    fn capacity(&self) -> u64;
+/// Changes with the layout, so that processes of different builds refuse each other.
+const LAYOUT: u64 = 0x7461_7073_0000_0001;
+/// Words in a row.
+const ROW: usize = 8;
+const LIMIT: usize = 1;
+const SLOTS: usize = 2;
+const PRESSURE: usize = 3;
+const TOTAL: usize = ROW;
+const FIRST_SLOT: usize = 2 * ROW;
+// Within the rows of the total and of slots.
+const HELD: usize = 0;
+const PEAK_HELD: usize = 1;
+const LIVE: usize = 2;
+const PEAK_LIVE: usize = 3;
+
+/// The memory held by all stores of a run, in all its processes, and the limit on it.
+#[derive(Clone, Debug)]
+pub struct SharedAccount {
+    words: Arc<SharedWords>,
+    slots: usize,
 }
 
-/// What must happen before a segment can be made.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Admission<T> {
-    /// Reuse this: it is accounted as in use.
-    Recycled(T),
-    /// Make a fresh one: its capacity is accounted as in use. What is listed was evicted to make
-    /// room and is to be dropped first, outside any lock.
-    Fresh(Vec<T>),
-    /// The limit does not allow it.
-    Refused,
-}
+impl SharedAccount {
+    /// Makes an account for as many stores as there are slots.
+    pub fn create(limit_bytes: u64, slots: usize) -> io::Result<Self> {
+        let words = SharedWords::create(words_for(slots)?)?;
+        let account = Self {
+            words: Arc::new(words),
+            slots,
+        };
+        account.word(LIMIT).store(limit_bytes, Ordering::Relaxed);
+        account.word(SLOTS).store(slots as u64, Ordering::Relaxed);
+        account.word(0).store(LAYOUT, Ordering::Release);
+        Ok(account)
+    }
 
-/// The account of one store. Invariant: `live + kept ≤ limit`, and `kept ≤ recycle`.
-#[derive(Debug)]
-pub(super) struct Account<T> {
-    limit: u64,
-    recycle: u64,
-    live: u64,
-    peak: u64,
-    kept: u64,
-    clock: u64,
-    /// By capacity; within one, the oldest first.
-    free: BTreeMap<u64, VecDeque<(u64, T)>>,
-}
-
-impl<T: Sized64> Account<T> {
-    /// An account with a limit on all memory, and one on the part kept for reuse.
-    pub(super) fn new(limit: u64, recycle: u64) -> Self {
-        Self {
-            limit,
-            recycle,
-            live: 0,
-            peak: 0,
-            kept: 0,
-            clock: 0,
-            free: BTreeMap::new(),
+    /// Opens an account that another process made, with as many slots.
+    pub fn open(file: OwnedFd, slots: usize) -> io::Result<Self> {
+        let words = SharedWords::open(file, words_for(slots)?)?;
+        let account = Self {
+            words: Arc::new(words),
+            slots,
+        };
+        let layout = account.word(0).load(Ordering::Acquire);
+        if layout != LAYOUT || account.word(SLOTS).load(Ordering::Relaxed) != slots as u64 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "this is not an account, or not of this version",
+            ));
         }
+        Ok(account)
+    }
+
+    /// The part of one store; none beyond the last slot. No two stores have the same.
+    pub fn slot(&self, index: usize) -> Option<AccountSlot> {
+        (index < self.slots).then(|| AccountSlot {
+            account: self.clone(),
+            first: FIRST_SLOT + index * ROW,
+        })
+    }
+
+    /// Number of slots.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Most bytes that may be held.
+    pub fn limit_bytes(&self) -> u64 {
+        self.word(LIMIT).load(Ordering::Relaxed)
+    }
+
+    /// Bytes held: in use, or kept for reuse.
+    pub fn held_bytes(&self) -> u64 {
+        self.word(TOTAL + HELD).load(Ordering::Acquire)
+    }
+
+    /// Most bytes that were held at one time.
+    pub fn peak_held_bytes(&self) -> u64 {
+        self.word(TOTAL + PEAK_HELD).load(Ordering::Relaxed)
     }
 
     /// Bytes in use.
-    pub(super) fn live(&self) -> u64 {
-        self.live
+    pub fn live_bytes(&self) -> u64 {
+        self.word(TOTAL + LIVE).load(Ordering::Acquire)
     }
 
-    /// Most bytes that were ever in use.
-    pub(super) fn peak(&self) -> u64 {
-        self.peak
+    /// Most bytes that were in use at one time.
+    pub fn peak_live_bytes(&self) -> u64 {
+        self.word(TOTAL + PEAK_LIVE).load(Ordering::Relaxed)
     }
 
-    /// Bytes kept for reuse.
-    pub(super) fn kept(&self) -> u64 {
-        self.kept
-    }
-
-    /// Accounts for `capacity` bytes, reusing what is kept if it fits without waste: at most
-    /// twice the size, and the most recently used of its size, whose pages are likelier in cache.
-    pub(super) fn admit(&mut self, capacity: u64) -> Admission<T> {
-        let most = capacity.saturating_mul(2);
-        if let Some((&size, _)) = self.free.range(capacity..=most).next()
-            && let Some(item) = self.take(size, Age::Newest)
-        {
-            self.occupy(size);
-            return Admission::Recycled(item);
+    /// Called when the process of a slot is dead: what it held is gone, except for
+    /// `still_held_bytes` of its memory that others have descriptors of. Called again with less
+    /// as those are closed. At 0 the slot can be given to a new process.
+    pub fn retire(&self, slot: usize, still_held_bytes: u64) {
+        let Some(slot) = self.slot(slot) else {
+            return;
+        };
+        for column in [HELD, LIVE] {
+            let before = slot.word(column).swap(still_held_bytes, Ordering::AcqRel);
+            let total = self.word(TOTAL + column);
+            if before > still_held_bytes {
+                subtract(total, before - still_held_bytes);
+            } else {
+                total.fetch_add(still_held_bytes - before, Ordering::AcqRel);
+            }
         }
-        if self
-            .live
-            .checked_add(capacity)
-            .is_none_or(|sum| sum > self.limit)
-        {
-            return Admission::Refused;
-        }
-        let mut evicted = Vec::new();
-        while self.live + capacity + self.kept > self.limit {
-            evicted.extend(self.evict_oldest());
-        }
-        self.occupy(capacity);
-        Admission::Fresh(evicted)
     }
 
-    /// A fresh segment that was admitted could not be made, or its memory cannot be reused.
-    pub(super) fn give_up(&mut self, capacity: u64) {
-        debug_assert!(self.live >= capacity, "more given up than in use");
-        self.live -= capacity;
-    }
-
-    /// Takes memory back into the free list. What is returned no longer fits there.
-    pub(super) fn give_back(&mut self, item: T) -> Vec<T> {
-        let capacity = item.capacity();
-        self.give_up(capacity);
-        self.keep(item)
-    }
-
-    /// Keeps memory that was not in use. What is returned no longer fits.
-    pub(super) fn keep(&mut self, item: T) -> Vec<T> {
-        let capacity = item.capacity();
-        if capacity > self.recycle || self.live + capacity > self.limit {
-            return vec![item];
-        }
-        let mut evicted = Vec::new();
-        while self.kept + capacity > self.recycle || self.live + self.kept + capacity > self.limit {
-            evicted.extend(self.evict_oldest());
-        }
-        self.clock += 1;
-        self.kept += capacity;
-        self.free
-            .entry(capacity)
-            .or_default()
-            .push_back((self.clock, item));
-        evicted
-    }
-
-    /// Empties the free list.
-    pub(super) fn evict_all(&mut self) -> Vec<T> {
-        self.kept = 0;
-        std::mem::take(&mut self.free)
-            .into_values()
-            .flatten()
-            .map(|(_, item)| item)
-            .collect()
-    }
-
-    fn occupy(&mut self, capacity: u64) {
-        self.live += capacity;
-        self.peak = self.peak.max(self.live);
-    }
-
-    fn evict_oldest(&mut self) -> Option<T> {
-        let (&size, _) = self
-            .free
-            .iter()
-            .min_by_key(|(_, items)| items.front().map(|(returned, _)| *returned))?;
-        self.take(size, Age::Oldest)
-    }
-
-    fn take(&mut self, size: u64, age: Age) -> Option<T> {
-        let items = self.free.get_mut(&size)?;
-        let (_, item) = match age {
-            Age::Oldest => items.pop_front(),
-            Age::Newest => items.pop_back(),
-        }?;
-        if items.is_empty() {
-            self.free.remove(&size);
-        }
-        self.kept -= size;
-        Some(item)
+    fn word(&self, index: usize) -> &AtomicU64 {
+        // In range: `create` and `open` checked the number of words, `slot` its index.
+        &self.words.words()[index]
     }
 }
 
-/// Which of the free segments of one size.
-#[derive(Clone, Copy)]
-enum Age {
-    Oldest,
-    Newest,
+impl AsFd for SharedAccount {
+    /// The file, to be passed to another process.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.words.as_fd()
+    }
+}
+
+/// One store's part of an account.
+#[derive(Clone, Debug)]
+pub struct AccountSlot {
+    account: SharedAccount,
+    first: usize,
+}
+
+impl AccountSlot {
+    /// The whole account.
+    pub fn account(&self) -> &SharedAccount {
+        &self.account
+    }
+
+    /// Bytes that this store holds: in use, or kept for reuse.
+    pub fn held_bytes(&self) -> u64 {
+        self.word(HELD).load(Ordering::Acquire)
+    }
+
+    /// Bytes of this store in use.
+    pub fn live_bytes(&self) -> u64 {
+        self.word(LIVE).load(Ordering::Acquire)
+    }
+
+    /// Most bytes of this store that were in use at one time.
+    pub fn peak_live_bytes(&self) -> u64 {
+        self.word(PEAK_LIVE).load(Ordering::Relaxed)
+    }
+
+    /// Accounts for memory that is about to be made; none when the limit forbids it.
+    pub(super) fn reserve(&self, bytes: u64) -> Option<Reservation> {
+        let account = &self.account;
+        let limit = account.limit_bytes();
+        let total = account.word(TOTAL + HELD);
+        let before = total
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+                held.checked_add(bytes).filter(|sum| *sum <= limit)
+            })
+            .ok()?;
+        account
+            .word(TOTAL + PEAK_HELD)
+            .fetch_max(before + bytes, Ordering::Relaxed);
+        self.word(HELD).fetch_add(bytes, Ordering::AcqRel);
+        Some(Reservation {
+            slot: self.clone(),
+            bytes,
+            live: false,
+        })
+    }
+
+    /// Asks all stores to give up what they keep for reuse, at their next opportunity. Says how
+    /// often anybody asked before.
+    pub(super) fn press(&self) -> u64 {
+        self.account.word(PRESSURE).fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// How often anybody asked.
+    pub(super) fn pressure(&self) -> u64 {
+        self.account.word(PRESSURE).load(Ordering::Acquire)
+    }
+
+    fn word(&self, column: usize) -> &AtomicU64 {
+        self.account.word(self.first + column)
+    }
+}
+
+/// Bytes of memory that exists; given back when dropped, which must be after the memory is gone.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    slot: AccountSlot,
+    bytes: u64,
+    live: bool,
+}
+
+impl Reservation {
+    /// The memory is in use.
+    pub(super) fn occupy(&mut self) {
+        if std::mem::replace(&mut self.live, true) {
+            return;
+        }
+        for (live, peak) in [
+            (self.slot.word(LIVE), self.slot.word(PEAK_LIVE)),
+            (self.total(LIVE), self.total(PEAK_LIVE)),
+        ] {
+            let now = live.fetch_add(self.bytes, Ordering::AcqRel) + self.bytes;
+            peak.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The memory is kept for reuse.
+    pub(super) fn vacate(&mut self) {
+        if std::mem::replace(&mut self.live, false) {
+            subtract(self.slot.word(LIVE), self.bytes);
+            subtract(self.total(LIVE), self.bytes);
+        }
+    }
+
+    fn total(&self, column: usize) -> &AtomicU64 {
+        self.slot.account.word(TOTAL + column)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.vacate();
+        subtract(self.slot.word(HELD), self.bytes);
+        subtract(self.total(HELD), self.bytes);
+    }
+}
+
+/// Never below 0, whatever another process wrote there.
+fn subtract(word: &AtomicU64, bytes: u64) {
+    let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |value| {
+        Some(value.saturating_sub(bytes))
+    });
+}
+
+fn words_for(slots: usize) -> io::Result<usize> {
+    slots
+        .checked_mul(ROW)
+        .and_then(|words| words.checked_add(FIRST_SLOT))
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

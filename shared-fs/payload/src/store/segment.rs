@@ -1,6 +1,7 @@
 //! Segments: memory being written by one owner, and memory that nobody can write any more.
 
-use super::{Shared, backing::Backing};
+use super::Shared;
+use super::memory::{Backing, ExportedMemory, Memory, Place};
 use crate::{SegmentId, SegmentRef, mapping::SizedFile};
 use std::{
     fmt, io,
@@ -9,7 +10,7 @@ use std::{
 
 /// Memory on loan from a store; given back when dropped.
 pub(super) struct Loan {
-    /// None only while being dropped or handed over.
+    /// None only while being dropped.
     backing: Option<Backing>,
     store: Weak<Shared>,
 }
@@ -22,12 +23,7 @@ impl Loan {
         }
     }
 
-    /// Whether the memory came from this store.
-    pub(super) fn is_of(&self, store: &Arc<Shared>) -> bool {
-        std::ptr::eq(self.store.as_ptr(), Arc::as_ptr(store))
-    }
-
-    pub(super) fn backing(&self) -> &Backing {
+    fn backing(&self) -> &Backing {
         match &self.backing {
             Some(backing) => backing,
             None => unreachable!("the memory of a segment is taken only in drop"),
@@ -51,6 +47,96 @@ impl Drop for Loan {
     }
 }
 
+/// What an adopted segment calls when its last reader is gone.
+pub(super) type OnLast = Box<dyn FnOnce() + Send + Sync>;
+
+/// Part of a memory of another store.
+pub(super) struct Adopted {
+    memory: Arc<Memory>,
+    offset: u64,
+    on_last: Option<OnLast>,
+}
+
+impl Adopted {
+    pub(super) fn new(memory: Arc<Memory>, offset: u64, on_last: OnLast) -> Self {
+        Self {
+            memory,
+            offset,
+            on_last: Some(on_last),
+        }
+    }
+}
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        if let Some(on_last) = self.on_last.take() {
+            on_last();
+        }
+    }
+}
+
+/// Where the bytes of a segment are, and who gets the room back.
+pub(super) enum Room {
+    /// A memory of this store's own, from its start.
+    Own(Loan),
+    /// Some of a memory of another store.
+    Adopted(Adopted),
+}
+
+impl Room {
+    pub(super) fn memory(&self) -> &Memory {
+        match self {
+            Self::Own(loan) => loan.backing().memory(),
+            Self::Adopted(adopted) => &adopted.memory,
+        }
+    }
+
+    fn offset(&self) -> u64 {
+        match self {
+            Self::Own(_) => 0,
+            Self::Adopted(adopted) => adopted.offset,
+        }
+    }
+
+    /// Whether a mapping of it is made of huge pages.
+    fn has_huge_pages(&self) -> bool {
+        self.memory().info().huge && self.is_mappable()
+    }
+
+    fn is_mappable(&self) -> bool {
+        self.memory().info().mappable && self.offset() == 0
+    }
+
+    /// Whether the room is of this store.
+    pub(super) fn is_of(&self, store: &Arc<Shared>) -> bool {
+        let of = match self {
+            Self::Own(loan) => loan.store.as_ptr(),
+            Self::Adopted(_) => return false,
+        };
+        std::ptr::eq(of, Arc::as_ptr(store))
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Own(loan) => loan.backing_mut().write_at(offset, bytes),
+            Self::Adopted(_) => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    fn clear(&mut self, from: u64, to: u64) -> io::Result<()> {
+        match self {
+            Self::Own(loan) => loan.backing_mut().clear(from, to),
+            Self::Adopted(_) => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    fn soil(&mut self, end: u64) {
+        if let Self::Own(loan) = self {
+            loan.backing_mut().soil(end);
+        }
+    }
+}
+
 /// A segment that one owner writes. It reads as zero where the owner did not write; what an
 /// earlier owner of the memory left is cleared before anybody can see it. Dropping it gives the
 /// memory back.
@@ -59,16 +145,16 @@ pub struct WritableSegment {
     len: u64,
     /// Bytes before this were written or cleared by this owner.
     owned: u64,
-    loan: Loan,
+    room: Room,
 }
 
 impl WritableSegment {
-    pub(super) fn new(id: SegmentId, len: u64, loan: Loan) -> Self {
+    pub(super) fn new(id: SegmentId, len: u64, room: Room) -> Self {
         Self {
             id,
             len,
             owned: 0,
-            loan,
+            room,
         }
     }
 
@@ -89,7 +175,12 @@ impl WritableSegment {
 
     /// Whether the memory is made of huge pages.
     pub fn has_huge_pages(&self) -> bool {
-        self.loan.backing().huge
+        self.room.has_huge_pages()
+    }
+
+    /// Whether it may be mapped over guest memory. What may not is written instead.
+    pub fn is_mappable(&self) -> bool {
+        self.room.is_mappable()
     }
 
     /// Writes all of `bytes` at `offset`; an error if they do not fit.
@@ -108,7 +199,7 @@ impl WritableSegment {
                 )
             })?;
         self.clear_until(offset)?;
-        self.loan.backing_mut().write_at(offset, bytes)?;
+        self.room.write_at(offset, bytes)?;
         self.owned = self.owned.max(end);
         Ok(())
     }
@@ -118,31 +209,31 @@ impl WritableSegment {
     pub(crate) fn prepare_mapping(&mut self) -> io::Result<()> {
         let extent = self.extent();
         self.clear_until(extent)?;
-        self.loan.backing_mut().soil(extent);
+        self.room.soil(extent);
         Ok(())
     }
 
     pub(crate) fn extent(&self) -> u64 {
-        self.loan.backing().extent(self.len)
+        self.room.memory().extent(self.len)
     }
 
     pub(crate) fn file(&self) -> &SizedFile {
-        self.loan.backing().file()
+        self.room.memory().file()
     }
 
     /// Clears what this owner did not write, up to the end of any mapping.
-    pub(super) fn finish(mut self) -> io::Result<(SegmentId, u64, Loan)> {
+    pub(super) fn finish(mut self) -> io::Result<(SegmentId, u64, Room)> {
         self.clear_until(self.extent())?;
-        Ok((self.id, self.len, self.loan))
+        Ok((self.id, self.len, self.room))
     }
 
-    pub(super) fn loan(&self) -> &Loan {
-        &self.loan
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     fn clear_until(&mut self, end: u64) -> io::Result<()> {
         if end > self.owned {
-            self.loan.backing_mut().clear(self.owned, end)?;
+            self.room.clear(self.owned, end)?;
             self.owned = end;
         }
         Ok(())
@@ -163,12 +254,12 @@ impl fmt::Debug for WritableSegment {
 pub struct Segment {
     id: SegmentId,
     len: u64,
-    loan: Loan,
+    room: Room,
 }
 
 impl Segment {
-    pub(super) fn new(id: SegmentId, len: u64, loan: Loan) -> Self {
-        Self { id, len, loan }
+    pub(super) fn new(id: SegmentId, len: u64, room: Room) -> Self {
+        Self { id, len, room }
     }
 
     /// Its name.
@@ -188,7 +279,7 @@ impl Segment {
 
     /// Whether the memory is made of huge pages.
     pub fn has_huge_pages(&self) -> bool {
-        self.loan.backing().huge
+        self.room.has_huge_pages()
     }
 
     /// The value that stands for it in messages.
@@ -204,19 +295,43 @@ impl Segment {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.len.saturating_sub(offset);
         let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        self.loan
-            .backing()
-            .file()
-            .read_at(offset, &mut buffer[..wanted])?;
+        if wanted != 0 {
+            let file = self.room.memory().file();
+            file.read_at(self.room.offset() + offset, &mut buffer[..wanted])?;
+        }
         Ok(wanted)
     }
 
+    /// Whether it may be mapped over guest memory. What may not is read instead.
+    pub fn is_mappable(&self) -> bool {
+        self.room.is_mappable()
+    }
+
+    /// Where it lies.
+    pub fn place(&self) -> Place {
+        Place {
+            memory: self.room.memory().info().id,
+            offset: self.room.offset(),
+        }
+    }
+
+    /// The memory in which it lies, for another process: open for reading only.
+    ///
+    /// Until the segment's last reader in every process is gone, its [`Arc`] must be kept here.
+    pub fn export(&self) -> io::Result<ExportedMemory> {
+        self.room.memory().export()
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.room.offset()
+    }
+
     pub(crate) fn extent(&self) -> u64 {
-        self.loan.backing().extent(self.len)
+        self.room.memory().extent(self.len)
     }
 
     pub(crate) fn file(&self) -> &SizedFile {
-        self.loan.backing().file()
+        self.room.memory().file()
     }
 }
 

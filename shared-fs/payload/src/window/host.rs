@@ -36,6 +36,7 @@ impl Segment {
             let extent = self.extent() as usize;
             Some(HostMap::new(
                 self.file(),
+                self.offset(),
                 extent,
                 alignment as usize,
                 Access::Read,

@@ -84,6 +84,9 @@ pub enum WindowError {
     /// `wrong-state`.
     #[error("detach a window that is not attached, or not of this kind")]
     WrongState,
+    /// The payload shares its pages with others, or lies on a disk: it must be read.
+    #[error("attach a payload that cannot be mapped")]
+    NotMappable,
     /// `store-full`.
     #[error(transparent)]
     StoreFull(StoreError),
@@ -124,7 +127,9 @@ impl From<StoreError> for WindowError {
         match error {
             StoreError::Full { .. } => Self::StoreFull(error),
             StoreError::Io { operation, source } => Self::Io { operation, source },
-            StoreError::Foreign { .. } => Self::Io {
+            StoreError::Foreign { .. }
+            | StoreError::Known { .. }
+            | StoreError::Misplaced { .. } => Self::Io {
                 operation: "use a segment of another store",
                 source: io::ErrorKind::InvalidInput.into(),
             },
@@ -333,6 +338,9 @@ pub unsafe fn map_input(
     len: usize,
     segment: &Arc<Segment>,
 ) -> Result<(InputWindow, u64), WindowError> {
+    if !segment.is_mappable() {
+        return Err(WindowError::NotMappable);
+    }
     let huge = segment.has_huge_pages();
     let placement = place(addr, len, segment.len(), segment.extent(), huge)?;
     // SAFETY: the caller's promise. The mapping is private, so that no write of the guest or of
@@ -354,6 +362,9 @@ pub unsafe fn map_output(
     len: usize,
     mut segment: WritableSegment,
 ) -> Result<(OutputWindow, u64), WindowError> {
+    if !segment.is_mappable() {
+        return Err(WindowError::NotMappable);
+    }
     let huge = segment.has_huge_pages();
     let placement = place(addr, len, segment.len(), segment.extent(), huge)?;
     segment
