@@ -3,6 +3,7 @@
 use crate::{Attempt, AttemptId, AttemptReport, Failure, OutputId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use taps_payload::SegmentId;
 
 /// What an executor can do. Declared once, before the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,10 @@ pub struct WorkerInfo {
     pub memory_bytes: u64,
     /// Custom resources that it brings: name and amount.
     pub resources: Vec<(String, u64)>,
+    /// Most attempts that may be sent to it while it runs another: it starts them in that order,
+    /// each when the one before has ended. 0 where a report costs no round trip.
+    #[serde(default)]
+    pub look_ahead: u32,
 }
 
 /// What an executor tells the run.
@@ -52,9 +57,17 @@ pub enum ExecutorEvent {
         worker: WorkerId,
         /// Why, for people.
         reason: String,
+        /// The attempt that it was running, where the executor knows. That one is charged with the
+        /// loss, and every other attempt on the worker goes again uncounted; `None` charges the
+        /// first of them.
+        #[serde(default)]
+        running: Option<AttemptId>,
     },
     /// An attempt ended.
     Finished(Box<AttemptReport>),
+    /// An attempt was given back: it never started and never will. The answer to
+    /// [`Executor::recall`], but no recall is needed.
+    Returned(AttemptId),
     /// The executor cannot go on; outstanding attempts will not end.
     Failed(Failure),
 }
@@ -80,11 +93,26 @@ pub trait Executor: Send + Sync {
     /// Starts the workers; each says `WorkerJoined` through the sink, possibly before this returns.
     fn start(&self, sink: Arc<dyn EventSink>) -> Result<(), StartError>;
 
-    /// Takes attempts, each with the worker chosen by the core where it places.
+    /// Takes attempts, each with the worker chosen by the core where it places. A worker that runs
+    /// an attempt gets at most [`WorkerInfo::look_ahead`] more, to be run in this order.
     fn submit(&self, batch: Vec<(Option<WorkerId>, Attempt)>);
 
     /// Asks for attempts to end early. Each still gets its report.
     fn cancel(&self, attempts: &[AttemptId]);
+
+    /// Asks for attempts back that wait on their worker behind another. One that has not started
+    /// is answered with [`ExecutorEvent::Returned`], and must not start any more; one that has
+    /// started with its report, as ever. An attempt that is not known is passed over: its report
+    /// is on its way, or the call that submits it. An executor that does nothing is right, too:
+    /// the attempt is then run where it waits.
+    fn recall(&self, attempts: &[AttemptId]) {
+        let _ = attempts;
+    }
+
+    /// The run dropped its own reference to these segments; nobody will be sent them any more.
+    fn freed(&self, segments: &[SegmentId]) {
+        let _ = segments;
+    }
 
     /// Fetches the bytes of a result that the engine kept.
     fn fetch(&self, output: OutputId) -> Result<Vec<u8>, Failure>;

@@ -16,7 +16,7 @@ pub struct AttemptId {
     pub number: u32,
 }
 
-/// A worker slot of the executor: runs one attempt at a time.
+/// A worker slot of the executor: runs one attempt at a time, and may have others queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u32);
 

@@ -15,7 +15,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn no_seed_breaks_the_core() {
-    let mut totals = [0_u64; 6];
+    let mut totals = [0_u64; 9];
     for seed in seeds() {
         // A failure prints its plan, seed included.
         let summary = run(&Plan::from_seed(seed));
@@ -27,12 +27,17 @@ fn no_seed_breaks_the_core() {
             counts.retried,
             counts.recomputed,
             counts.absorbed,
+            summary.queued,
+            summary.recalled,
+            summary.returned,
         ];
         for (total, count) in totals.iter_mut().zip(happened) {
             *total += count;
         }
     }
-    eprintln!("succeeded, failed, cancelled, retried, recomputed, absorbed: {totals:?}");
+    eprintln!(
+        "succeeded, failed, cancelled, retried, recomputed, absorbed, queued, recalled, returned: {totals:?}"
+    );
     let everything_happened = totals.iter().all(|&total| total > 0);
     assert!(everything_happened || seeds() != SEEDS, "{totals:?}");
 }

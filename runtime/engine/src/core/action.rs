@@ -19,9 +19,15 @@ pub enum Event {
         worker: WorkerId,
         /// Why, for people.
         reason: String,
+        /// The attempt that it was running, where the executor knows: charged with the loss if it
+        /// is on that worker. The worker's other attempts go again, uncounted.
+        running: Option<AttemptId>,
     },
     /// An attempt ended.
     Finished(Box<AttemptReport>),
+    /// An attempt was given back: it never started and never will. Its task is queued again at its
+    /// old rank; it counts neither as a retry nor as a crash.
+    Returned(AttemptId),
     /// Time passed: see [`Core::next_timer_ns`](super::Core::next_timer_ns).
     Tick,
     /// The driver or the user cancels a task, and with it its descendants.
@@ -58,6 +64,16 @@ pub enum Action {
     },
     /// Ask the executor to end the attempt early. Its report is still awaited.
     CancelAttempt(AttemptId),
+    /// Ask the executor to give the attempt back if it has not started: it waits behind another,
+    /// and a worker is idle. Answered by [`Event::Returned`] or by its report, once for each time.
+    Recall(AttemptId),
+    /// The attempt never ran, as far as anybody will know, and its task goes again (or ends, if it
+    /// was cancelled): the executor gave it back, or it was queued on a worker that was lost. As if
+    /// it had not been dispatched, but for its number, which is not used again.
+    AttemptReturned {
+        /// Which.
+        attempt: AttemptId,
+    },
     /// The attempt ended without a report: its worker is gone or the executor failed.
     /// A report that comes all the same is absorbed.
     AttemptLost {
@@ -188,7 +204,7 @@ pub struct Counts {
     pub failed: u64,
     /// Tasks that completed as cancelled.
     pub cancelled: u64,
-    /// Attempts after the first of their task.
+    /// Attempts after the first of their task; those that were given back do not count.
     pub retried: u64,
     /// Tasks not terminal: what back-pressure counts.
     pub outstanding: u64,

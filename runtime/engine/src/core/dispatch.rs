@@ -3,7 +3,7 @@
 use super::Core;
 use super::action::{Action, TaskState};
 use super::ready::Rank;
-use super::table::{Key, Out, TaskArgument};
+use super::table::{Key, Out, Place, TaskArgument};
 use crate::{Argument, Attempt, AttemptId, Generation, OutputId, TaskId, WorkerId};
 use std::sync::Arc;
 use taps_payload::Location;
@@ -35,12 +35,13 @@ impl Core {
         self.forward(actions);
         self.collect(actions);
         self.drop_outdated_timers();
+        self.recall(actions);
     }
 
     fn dispatch_ready(&mut self, actions: &mut Vec<Action>) {
         if !self.capabilities.places {
             while let Some(key) = self.ready.pop(0, &self.tasks) {
-                self.dispatch(key, None, TaskState::Running, actions);
+                self.dispatch(key, None, Place::Current, TaskState::Running, actions);
             }
             return;
         }
@@ -48,10 +49,18 @@ impl Core {
             && let Some((class, position)) = self.choose()
             && let Some(key) = self.ready.pop(class, &self.tasks)
         {
+            let placed = self.placed(key);
             let demand = self.ready.demand(class);
-            let worker = self.placement.occupy(position, self.tasks[key].id, demand);
-            self.dispatch(key, Some(worker), TaskState::Running, actions);
+            let worker = self.placement.occupy(position, placed, class, demand);
+            self.dispatch(
+                key,
+                Some(worker),
+                Place::Current,
+                TaskState::Running,
+                actions,
+            );
         }
+        self.queue_ahead(actions);
     }
 
     /// The class whose first task goes next, and the position of its worker.
@@ -107,15 +116,16 @@ impl Core {
                 continue;
             };
             if task.state == TaskState::Waiting && task.unresolved > 0 && task.unheld == 0 {
-                self.dispatch(key, None, TaskState::Forwarded, actions);
+                self.dispatch(key, None, Place::Current, TaskState::Forwarded, actions);
             }
         }
     }
 
-    fn dispatch(
+    pub(super) fn dispatch(
         &mut self,
         key: Key,
         worker: Option<WorkerId>,
+        place: Place,
         state: TaskState,
         actions: &mut Vec<Action>,
     ) {
@@ -125,10 +135,11 @@ impl Core {
         let task = &mut self.tasks[key];
         let number = task.attempts;
         task.attempts += 1;
-        self.counts.retried += u64::from(number > 0);
+        self.counts.retried += u64::from(number > task.returned);
         task.out = Some(Out {
             number,
             worker,
+            place,
             epoch,
         });
         let attempt = Attempt {

@@ -11,6 +11,7 @@
 //! | `submit` | taking tasks and payloads from the driver |
 //! | `lifecycle` | states, upstream failure, cancelling |
 //! | `ready`, `placement`, `dispatch` | which task goes next, and where |
+//! | `look_ahead`, `recall` | attempts queued on busy workers, and asked back |
 //! | `retry` | failed attempts, back-off, lost workers |
 //! | `recovery` | outputs lost after their task had finished |
 //! | `references` | who needs what; freeing |
@@ -22,8 +23,10 @@
 mod action;
 mod dispatch;
 mod lifecycle;
+mod look_ahead;
 mod placement;
 mod ready;
+mod recall;
 mod recovery;
 mod references;
 mod retry;
@@ -47,6 +50,7 @@ use crate::{
 use dispatch::Overtaken;
 use placement::Placement;
 use ready::Ready;
+use recall::Recalls;
 use references::Held;
 use rustc_hash::FxHashMap;
 use seed::Seeds;
@@ -69,6 +73,7 @@ pub struct Core {
     ready: Ready,
     overtaken: Overtaken,
     placement: Placement,
+    recalls: Recalls,
     /// When back-offs end; entries may be outdated, the first one is not.
     timers: BinaryHeap<Reverse<(u64, TaskId, Key)>>,
     held: FxHashMap<PayloadKey, Held>,
@@ -104,6 +109,7 @@ impl Core {
             ready: Ready::new(),
             overtaken: Overtaken::default(),
             placement: Placement::default(),
+            recalls: Recalls::default(),
             timers: BinaryHeap::new(),
             held: FxHashMap::default(),
             next_payload: 0,
@@ -126,16 +132,26 @@ impl Core {
         match event {
             Event::Finished(report) => {
                 // Only what is needed leaves the box.
-                let AttemptReport { id, result, .. } = *report;
-                self.finished(id, result, actions);
+                let AttemptReport {
+                    id,
+                    result,
+                    timeline,
+                    ..
+                } = *report;
+                self.finished(id, result, timeline, actions);
             }
+            Event::Returned(attempt) => self.returned(attempt, actions),
             Event::Release(task) => self.release(task, actions),
             Event::PayloadAcquired(output) => self.acquire(output),
             Event::PayloadReleased(output) => self.release_handle(output, actions),
             Event::HeldReleased(key) => self.release_held(key, actions),
             Event::Tick => self.tick(actions),
             Event::WorkerJoined(info) => self.worker_joined(info, actions),
-            Event::WorkerLost { worker, reason } => self.worker_lost(worker, &reason, actions),
+            Event::WorkerLost {
+                worker,
+                reason,
+                running,
+            } => self.worker_lost(worker, &reason, running, actions),
             Event::Cancel(task) => match self.tasks.find(task) {
                 Some(key) => self.cancel(key, actions),
                 None => self.counts.absorbed += 1,
@@ -153,7 +169,7 @@ impl Core {
 
     fn worker_joined(&mut self, info: WorkerInfo, actions: &mut Vec<Action>) {
         if self.placement.contains(info.id) {
-            self.worker_lost(info.id, "it joined again", actions);
+            self.worker_lost(info.id, "it joined again", None, actions);
         }
         self.placement.join(info);
     }
@@ -196,7 +212,8 @@ impl Core {
 
     /// When [`Event::Tick`] is due next, on the clock of the events.
     pub fn next_timer_ns(&self) -> Option<u64> {
-        self.timers.peek().map(|Reverse((until_ns, ..))| *until_ns)
+        let backoff = self.timers.peek().map(|Reverse((until_ns, ..))| *until_ns);
+        backoff.into_iter().chain(self.recalls.due_ns()).min()
     }
 
     /// How many tasks are where, and what happened so far.

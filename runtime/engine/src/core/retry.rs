@@ -4,7 +4,7 @@ use super::Core;
 use super::action::{Action, TaskState};
 use super::settings::RetryPolicy;
 use super::table::{Key, Out, TaskArgument};
-use crate::{AttemptId, Failure, OutcomeKind, Output, TaskId, WorkerId};
+use crate::{AttemptId, Failure, OutcomeKind, Output, TaskId, Timeline, WorkerId};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ impl Core {
         &mut self,
         id: AttemptId,
         result: Result<Vec<Output>, Failure>,
+        timeline: Timeline,
         actions: &mut Vec<Action>,
     ) {
         let key = self.tasks.find(id.task);
@@ -31,6 +32,9 @@ impl Core {
             self.absorb(key, result.unwrap_or_default(), actions);
             return;
         };
+        if self.placement.looks_ahead() && result.is_ok() {
+            self.placement.paces.note(self.tasks[key].kind, timeline);
+        }
         let Some(out) = self.take_out(key) else {
             return;
         };
@@ -46,25 +50,34 @@ impl Core {
         }
     }
 
-    /// The attempt is not out any more; its worker is idle.
-    fn take_out(&mut self, key: Key) -> Option<Out> {
+    /// The attempt is not out any more; its worker goes on with the next in its queue, or is idle.
+    pub(super) fn take_out(&mut self, key: Key) -> Option<Out> {
         let task = &mut self.tasks[key];
         let out = task.out.take()?;
         if let Some(worker) = out.worker {
-            self.placement.vacate(worker, self.ready.demand(task.class));
+            let demand = self.ready.demand(task.class);
+            let next = self.placement.vacate(worker, key, demand);
+            self.note_left(out.place, next);
         }
         Some(out)
     }
 
-    /// A worker is gone.
+    /// A worker is gone. The attempt that it was running is lost: by what the executor says, or
+    /// else the one that must have been. Those that were queued behind it go again.
     pub(super) fn worker_lost(
         &mut self,
         worker: WorkerId,
         reason: &str,
+        running: Option<AttemptId>,
         actions: &mut Vec<Action>,
     ) {
-        let current = self.placement.current(worker);
-        let key = current.and_then(|task| self.tasks.find(task));
+        let mut queued = self.placement.attempts(worker);
+        let is_running = |&key: &Key| running.is_some() && self.tasks[key].attempt() == running;
+        let charged = queued.iter().position(is_running).unwrap_or(0);
+        let key = (!queued.is_empty()).then(|| queued.remove(charged));
+        for &key in &queued {
+            self.take_back(key, actions);
+        }
         let failure = Failure::new(
             OutcomeKind::WorkerLost,
             format!("worker {worker} was lost: {reason}"),
@@ -79,6 +92,9 @@ impl Core {
             self.candidates.push(key);
         } else {
             self.attempt_failed(key, out, failure, actions);
+        }
+        for key in queued {
+            self.go_again(key, actions);
         }
     }
 
@@ -203,7 +219,7 @@ impl Core {
 
     /// A held task is not held any more, and will be repeated: what the engine holds of its
     /// descendants is doomed, and they will be forwarded again.
-    fn doom_forwarded(&mut self, key: Key) {
+    pub(super) fn doom_forwarded(&mut self, key: Key) {
         if self.forwards {
             self.epoch += 1;
             let task = &mut self.tasks[key];

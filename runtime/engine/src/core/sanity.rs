@@ -2,9 +2,10 @@
 
 use super::Core;
 use super::action::TaskState;
+use super::placement::Occupation;
 use super::spec::PayloadKey;
 use super::table::{Holding, Key, OutputUse, Presence, Task, TaskArgument};
-use crate::{TaskId, WorkerId};
+use crate::TaskId;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 
@@ -25,6 +26,7 @@ impl Core {
         self.check_counts();
         self.check_references();
         self.check_queue();
+        self.check_recalls();
         self.check_timers();
         self.check_workers();
     }
@@ -246,18 +248,25 @@ impl Core {
             assert!(timer, "task {} backs off for ever", task.id);
             first = Some(first.map_or(until_ns, |first: u64| first.min(until_ns)));
         }
+        let first = first.into_iter().chain(self.recalls.due_ns()).min();
         assert_eq!(self.next_timer_ns(), first, "next timer");
     }
 
     fn check_workers(&self) {
-        let attempts: Vec<(WorkerId, TaskId, &_)> = self
-            .tasks
-            .iter()
-            .filter_map(|(_, task)| {
-                let worker = task.out?.worker?;
-                Some((worker, task.id, self.ready.demand(task.class)))
+        let out = self.tasks.iter().filter_map(|(key, task)| {
+            let out = task.out?;
+            let (task, class) = (task.id, task.class);
+            let demand = self.ready.demand(class);
+            Some(Occupation {
+                worker: out.worker?,
+                place: out.place,
+                key,
+                task,
+                class,
+                demand,
             })
-            .collect();
+        });
+        let attempts: Vec<Occupation<'_>> = out.collect();
         self.placement.sanity_check(&attempts);
     }
 }

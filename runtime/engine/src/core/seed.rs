@@ -40,6 +40,8 @@ pub(super) struct Seeds {
 struct Name {
     hash: u64,
     submitted: u64,
+    /// Names known before this one.
+    kind: u32,
 }
 
 impl Seeds {
@@ -50,17 +52,22 @@ impl Seeds {
         }
     }
 
-    /// The seed of the next submission of that name.
-    pub(super) fn next(&mut self, name: &Arc<str>) -> u64 {
+    /// The seed of the next submission of that name, and the number of the name.
+    pub(super) fn next(&mut self, name: &Arc<str>) -> (u64, u32) {
         if let Some(known) = self.names.get_mut(&**name) {
             let index = known.submitted;
             known.submitted += 1;
-            return mix(self.run_seed, known.hash, index);
+            return (mix(self.run_seed, known.hash, index), known.kind);
         }
         let hash = fnv1a(name);
-        let first = Name { hash, submitted: 1 };
+        let kind = self.names.len() as u32;
+        let first = Name {
+            hash,
+            submitted: 1,
+            kind,
+        };
         self.names.insert(Arc::clone(name), first);
-        mix(self.run_seed, hash, 0)
+        (mix(self.run_seed, hash, 0), kind)
     }
 }
 
@@ -84,8 +91,8 @@ mod tests {
     fn each_name_counts_alone() {
         let mut seeds = Seeds::new(7);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        assert_eq!(seeds.next(&a), task_seed(7, "a", 0));
-        assert_eq!(seeds.next(&b), task_seed(7, "b", 0));
-        assert_eq!(seeds.next(&a), task_seed(7, "a", 1));
+        assert_eq!(seeds.next(&a), (task_seed(7, "a", 0), 0));
+        assert_eq!(seeds.next(&b), (task_seed(7, "b", 0), 1));
+        assert_eq!(seeds.next(&a), (task_seed(7, "a", 1), 0));
     }
 }

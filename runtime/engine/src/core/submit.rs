@@ -108,9 +108,11 @@ impl Core {
         let arguments = arguments.map(|argument| self.take_argument(argument));
         let arguments: Vec<TaskArgument> = arguments.collect();
         let id = TaskId(self.counts.submitted);
+        let (seed, kind) = self.seeds.next(&spec.name);
         let task = Task {
             id,
-            seed: self.seeds.next(&spec.name),
+            seed,
+            kind,
             name: spec.name,
             component: spec.component,
             function: spec.task,
@@ -135,6 +137,7 @@ impl Core {
             children: Vec::new(),
             out: None,
             attempts: 0,
+            returned: 0,
             retries: 0,
             crashes: 0,
             generation: Generation(0),

@@ -27,6 +27,8 @@ pub(super) struct Task {
     pub(super) kernels: Kernels,
     pub(super) limits: Limits,
     pub(super) seed: u64,
+    /// Number of the name, see [`super::look_ahead::Paces`].
+    pub(super) kind: u32,
     pub(super) media_type: Arc<str>,
     /// Most outputs that may be referred to.
     pub(super) output_limit: u32,
@@ -50,8 +52,10 @@ pub(super) struct Task {
     /// The attempt whose report is awaited. A task that was cancelled or failed from above can be
     /// terminal and still have one.
     pub(super) out: Option<Out>,
-    /// Attempts made.
+    /// Attempts dispatched.
     pub(super) attempts: u32,
+    /// Those among them that were given back before they had started.
+    pub(super) returned: u32,
     /// Retries made in this generation.
     pub(super) retries: u32,
     /// Workers lost with an attempt of this task on them.
@@ -122,8 +126,20 @@ pub(super) struct Child {
 pub(super) struct Out {
     pub(super) number: u32,
     pub(super) worker: Option<WorkerId>,
+    pub(super) place: Place,
     /// Epoch of the dispatch.
     pub(super) epoch: u64,
+}
+
+/// Where an attempt stands on its worker, as far as the core knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is the current one, or the engine places by itself.
+    Current,
+    /// It waits behind the current one.
+    Queued,
+    /// The same, and it was asked back.
+    Recalled,
 }
 
 /// Who uses an output.

@@ -27,7 +27,7 @@ pub(super) struct Driver<'a> {
     futures: Vec<TaskId>,
     handles: Vec<OutputId>,
     held: Vec<PayloadKey>,
-    now_ns: u64,
+    pub(super) now_ns: u64,
     events: u64,
     failed: bool,
 }
@@ -68,7 +68,9 @@ impl<'a> Driver<'a> {
 
     fn check(&mut self, actions: Vec<Action>, resent: bool) {
         self.events += 1;
-        self.now_ns += 100_000;
+        // Mostly a moment, now and then long enough for anybody's patience.
+        let long = self.random.chance(100);
+        self.now_ns += if long { 2_000_000 } else { 100_000 };
         self.core.sanity_check();
         self.world.apply(&self.core, actions, resent);
     }
@@ -93,6 +95,9 @@ impl<'a> Driver<'a> {
             digest: self.world.digest,
             events: self.events,
             counts: self.core.counts(),
+            queued: self.world.queued,
+            recalled: self.world.recalled.len() as u64,
+            returned: self.world.returned,
         }
     }
 
@@ -117,6 +122,12 @@ impl<'a> Driver<'a> {
         }
         if self.random.chance(rates.late_report) {
             self.deliver_late();
+        }
+        if self.random.chance(rates.recall_answer) {
+            self.answer_recall();
+        }
+        if self.random.chance(rates.unasked_return) {
+            self.return_one();
         }
         if self.random.chance(rates.release) {
             self.release_one();
@@ -286,13 +297,20 @@ impl<'a> Driver<'a> {
         let mut steps = 0_u64;
         loop {
             for worker in 0..self.plan.workers {
-                if !self.world.workers.contains(&crate::WorkerId(worker as u32)) {
+                if !self
+                    .world
+                    .workers
+                    .contains_key(&crate::WorkerId(worker as u32))
+                {
                     self.join(worker);
                 }
             }
             self.tick();
             if self.world.flights.is_empty() && self.core.next_timer_ns().is_none() {
                 break;
+            }
+            if self.random.chance(self.plan.rates.recall_answer) {
+                self.answer_recall();
             }
             self.finish_one();
             steps += 1;

@@ -4,8 +4,8 @@ use super::driver::Driver;
 use super::world::{Flight, name_of};
 use crate::core::Event;
 use crate::{
-    AttemptReport, Failure, Instantiation, OutcomeKind, Output, OutputId, TaskId, Timeline,
-    TrapKind, WorkerId, WorkerInfo,
+    AttemptId, AttemptReport, Failure, Instantiation, OutcomeKind, Output, OutputId, TaskId,
+    Timeline, TrapKind, WorkerId, WorkerInfo,
 };
 use std::sync::Arc;
 use taps_payload::{FileRef, Fingerprint, Location};
@@ -30,7 +30,11 @@ impl Driver<'_> {
     /// Worker `number` joins.
     pub(super) fn join(&mut self, number: usize) {
         let id = WorkerId(number as u32);
-        self.world.workers.insert(id);
+        let look_ahead = match (self.plan.look_ahead, number % 3) {
+            (0, _) | (_, 2) => 0,
+            (look_ahead, extra) => look_ahead + extra as u32,
+        };
+        self.world.workers.insert(id, look_ahead);
         let gpu = number.is_multiple_of(2);
         self.handle(Event::WorkerJoined(WorkerInfo {
             id,
@@ -38,29 +42,86 @@ impl Driver<'_> {
             cores: 1 + (number % 2) as u32,
             memory_bytes: 100,
             resources: vec![("gpu".to_owned(), u64::from(gpu))],
+            look_ahead,
         }));
     }
 
     /// A worker that is there is lost, or one that is not joins again.
     pub(super) fn change_worker(&mut self, lose: bool) {
         let id = WorkerId(self.random.below(self.plan.workers) as u32);
-        if self.world.workers.contains(&id) != lose {
+        if self.world.workers.contains_key(&id) != lose {
             return;
         }
         if lose {
-            self.world.workers.remove(&id);
-            let reason = "killed".to_owned();
-            self.handle(Event::WorkerLost { worker: id, reason });
+            self.lose_worker(id);
         } else {
             self.join(id.0 as usize);
         }
     }
 
+    /// One of the attempts on the worker is lost, and the others are not.
+    fn lose_worker(&mut self, worker: WorkerId) {
+        self.world.workers.remove(&worker);
+        let on: Vec<AttemptId> = self.world.on(worker).map(|f| f.attempt.id).collect();
+        let running = match self.random.below(4) {
+            0 => self.random.pick(&self.world.flights).map(|f| f.attempt.id),
+            1 => self.random.pick(&on).copied(),
+            _ => None,
+        };
+        let charged = running.filter(|id| on.contains(id)).or(on.first().copied());
+        self.handle(Event::WorkerLost {
+            worker,
+            reason: "killed".to_owned(),
+            running,
+        });
+        assert_eq!(self.world.lost, Vec::from_iter(charged), "lost of {on:?}");
+    }
+
+    /// An attempt that was asked back comes, or has started.
+    pub(super) fn answer_recall(&mut self) {
+        if self.world.recalls.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.world.recalls.len());
+        let id = self.world.recalls.remove(index);
+        let out = self.world.flights.iter().any(|f| f.attempt.id == id);
+        if out && self.random.chance(600) {
+            self.give_back(id);
+        }
+    }
+
+    /// An attempt comes back that nobody asked for, or that is not out any more.
+    pub(super) fn return_one(&mut self) {
+        if let Some(flight) = self.random.pick(&self.world.flights) {
+            self.give_back(flight.attempt.id);
+        } else if let Some(ghost) = self.random.pick(&self.world.ghosts) {
+            let absorbed = self.core.counts().absorbed;
+            self.handle(Event::Returned(ghost.attempt.id));
+            assert_eq!(self.core.counts().absorbed, absorbed + 1);
+        }
+    }
+
+    fn give_back(&mut self, id: AttemptId) {
+        let crashes = self.core.counts().crashes;
+        self.handle(Event::Returned(id));
+        assert!(!self.core.is_out(id), "{id} is back and out");
+        assert_eq!(self.core.counts().crashes, crashes, "{id} is a crash");
+        // It will not report any more.
+        self.world.ghosts.retain(|ghost| ghost.attempt.id != id);
+    }
+
     /// One of the attempts that are out ends.
     pub(super) fn finish_one(&mut self) {
-        let Some(flight) = self.random.pick(&self.world.flights).cloned() else {
+        let Some(mut flight) = self.random.pick(&self.world.flights).cloned() else {
             return;
         };
+        // Workers run what they have in its order, and reports may overtake each other.
+        if let Some(worker) = flight.worker
+            && self.random.chance(900)
+            && let Some(current) = self.world.on(worker).next()
+        {
+            flight = current.clone();
+        }
         let forwarded = self.is_forwarded(&flight);
         if forwarded && !self.random.chance(150) {
             // The engine waits for the parents too.
@@ -68,11 +129,27 @@ impl Driver<'_> {
         }
         self.world.land(flight.attempt.id);
         let result = self.outcome(&flight, forwarded);
-        let report = report(&flight, result);
+        let mut report = report(&flight, result);
+        report.timeline = self.timeline(&flight);
         if self.random.chance(self.plan.rates.late_report) {
             self.reports.push(report.clone());
         }
         self.handle(Event::Finished(Box::new(report)));
+    }
+
+    /// Tasks are short, of middling length, or long by their name; some take another time.
+    fn timeline(&mut self, flight: &Flight) -> Timeline {
+        let took_ns = match (self.random.below(20), &*flight.attempt.name) {
+            (0, _) => self.random.below(1_000_000) as u64,
+            (_, "a") => 5_000,
+            (_, "b") => 150_000,
+            _ => 2_000_000,
+        };
+        Timeline {
+            received: self.now_ns,
+            finished: self.now_ns + took_ns,
+            ..Timeline::default()
+        }
     }
 
     fn is_forwarded(&self, flight: &Flight) -> bool {

@@ -3,7 +3,8 @@
 //! [`run`] plays driver, executor, workers and payload store against a [`Core`](crate::core::Core),
 //! event by event. After each event it checks the core from inside
 //! ([`sanity_check`](crate::core::Core::sanity_check)) and from outside: every task completes once,
-//! every attempt goes to an idle worker with inputs that are there, all bytes are freed, once, and
+//! every attempt goes to an idle worker, or one that takes attempts ahead and
+//! has room, with inputs that are there, only what waits is asked back and once, all bytes are freed, once, and
 //! not under a running attempt. It panics with the seed at the first violation.
 //!
 //! ```text

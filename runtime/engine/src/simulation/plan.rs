@@ -19,6 +19,8 @@ pub struct Plan {
     pub fan_in: usize,
     /// How far back arguments reach, in submissions: 1 makes chains, many makes bushes.
     pub reach: usize,
+    /// Most attempts that are queued on a worker; some take one more, some none.
+    pub look_ahead: u32,
     /// What the executor can do.
     pub capabilities: Capabilities,
     /// Settings of the core.
@@ -52,6 +54,10 @@ pub struct Rates {
     pub handle: u32,
     /// The executor fails for good.
     pub executor_failure: u32,
+    /// The executor answers a recall.
+    pub recall_answer: u32,
+    /// The executor gives an attempt back unasked.
+    pub unasked_return: u32,
 }
 
 impl Plan {
@@ -88,6 +94,13 @@ impl Plan {
             release: rate(random, 200),
             handle: rate(random, 100),
             executor_failure: u32::from(random.chance(50)),
+            recall_answer: 100 + random.below(900) as u32,
+            unasked_return: rate(random, 20),
+        };
+        let look_ahead = if random.chance(600) {
+            1 + random.below(6) as u32
+        } else {
+            0
         };
         Self {
             seed,
@@ -96,6 +109,7 @@ impl Plan {
             hosts: 1 + random.below(3),
             fan_in: random.below(5),
             reach: 1 + random.below(30),
+            look_ahead,
             capabilities,
             settings: Settings {
                 max_outstanding: 1 + random.below(40),
@@ -126,4 +140,10 @@ pub struct Summary {
     pub events: u64,
     /// Counts at the end.
     pub counts: Counts,
+    /// Attempts sent to a worker that ran another.
+    pub queued: u64,
+    /// Attempts asked back.
+    pub recalled: u64,
+    /// Attempts given back, or queued on a worker that was lost.
+    pub returned: u64,
 }

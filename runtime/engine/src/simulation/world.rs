@@ -20,12 +20,24 @@ pub(super) struct Flight {
 pub(super) struct World {
     /// Attempts whose report is due.
     pub(super) flights: Vec<Flight>,
-    /// Attempts whose worker was lost; their report may come all the same.
+    /// Attempts whose worker was lost with them; their report may come all the same.
     pub(super) ghosts: Vec<Flight>,
-    /// Workers that are there.
-    pub(super) workers: BTreeSet<WorkerId>,
+    /// Attempts asked back and not answered.
+    pub(super) recalls: Vec<AttemptId>,
+    /// Attempts ever asked back.
+    pub(super) recalled: BTreeSet<AttemptId>,
+    /// Attempts lost in the last event.
+    pub(super) lost: Vec<AttemptId>,
+    /// Attempts sent to a worker that ran another.
+    pub(super) queued: u64,
+    /// Attempts given back.
+    pub(super) returned: u64,
+    /// Workers that are there, and how many attempts they take ahead.
+    pub(super) workers: BTreeMap<WorkerId, u32>,
     pub(super) completed: BTreeSet<TaskId>,
     attempts: BTreeMap<TaskId, u32>,
+    /// Those among them that were given back.
+    unstarted: BTreeMap<TaskId, u32>,
     /// Bytes that exist.
     live: BTreeSet<String>,
     /// Bytes that a second delivery of a report named: they may be freed again.
@@ -82,6 +94,7 @@ impl World {
     /// Applies the actions that an event set off. `resent` says that the event was a report that
     /// the core had seen before.
     pub(super) fn apply(&mut self, core: &Core, actions: Vec<Action>, resent: bool) {
+        self.lost.clear();
         for action in actions {
             match action {
                 Action::Dispatch {
@@ -99,6 +112,15 @@ impl World {
                     self.note(3, attempt.task.0, attempt.number);
                     let flight = self.land(attempt);
                     self.ghosts.push(flight);
+                    self.lost.push(attempt);
+                }
+                Action::Recall(id) => self.recall(id),
+                Action::AttemptReturned { attempt } => {
+                    self.note(9, attempt.task.0, attempt.number);
+                    let flight = self.land(attempt);
+                    self.ghosts.push(flight);
+                    self.returned += 1;
+                    *self.unstarted.entry(attempt.task).or_default() += 1;
                 }
                 Action::Retrying { failed, .. } => {
                     self.note(4, failed.task.0, failed.number);
@@ -115,6 +137,11 @@ impl World {
                 Action::Free { location } => self.free(&location, resent),
             }
         }
+        let ran = self.attempts.iter().map(|(task, attempts)| {
+            let returned = self.unstarted.get(task).copied().unwrap_or_default();
+            u64::from((attempts - returned).saturating_sub(1))
+        });
+        assert_eq!(core.counts().retried, ran.sum::<u64>(), "retries counted");
     }
 
     fn note(&mut self, what: u64, task: u64, number: u32) {
@@ -136,12 +163,16 @@ impl World {
         assert!(core.is_out(id), "{id} was dispatched and is not out");
         for flight in &self.flights {
             assert_ne!(flight.attempt.id.task, id.task, "two attempts of a task");
-            let shared = worker.is_some() && flight.worker == worker;
-            assert!(!shared, "{id} was sent to a busy worker");
         }
         if let Some(worker) = worker {
-            let there = self.workers.contains(&worker);
-            assert!(there, "{id} was sent to lost worker {worker}");
+            let look_ahead = self.workers.get(&worker);
+            let look_ahead = look_ahead.unwrap_or_else(|| panic!("{id} sent to lost {worker}"));
+            let before = self.on(worker).count();
+            assert!(
+                before <= *look_ahead as usize,
+                "{id} was sent to a busy worker, after {before} others"
+            );
+            self.queued += u64::from(before > 0);
         }
         for argument in &attempt.arguments {
             let name = name_of(&argument.location);
@@ -154,6 +185,28 @@ impl World {
             input_lost: false,
             cancelled: false,
         });
+    }
+
+    /// Attempts on a worker, in the order in which they were sent.
+    pub(super) fn on(&self, worker: WorkerId) -> impl Iterator<Item = &Flight> {
+        let on = move |flight: &&Flight| flight.worker == Some(worker);
+        self.flights.iter().filter(on)
+    }
+
+    fn recall(&mut self, id: AttemptId) {
+        self.note(8, id.task.0, id.number);
+        let flight = self.flights.iter().find(|flight| flight.attempt.id == id);
+        let flight = flight.unwrap_or_else(|| panic!("{id} was asked back, but is not out"));
+        let worker = flight
+            .worker
+            .expect("only what the core placed is asked back");
+        let current = self.on(worker).next().map(|flight| flight.attempt.id);
+        assert_ne!(current, Some(id), "{id} was asked back, but is current");
+        let mut workers = self.workers.keys();
+        let idle = workers.any(|&worker| self.on(worker).next().is_none());
+        assert!(idle, "{id} was asked back, but no worker is idle");
+        assert!(self.recalled.insert(id), "{id} was asked back twice");
+        self.recalls.push(id);
     }
 
     /// Takes an attempt from those on their way.

@@ -154,6 +154,7 @@ impl Bench {
         self.handle(Event::WorkerLost {
             worker: WorkerId(id),
             reason: "killed".to_owned(),
+            running: None,
         });
     }
 
@@ -177,6 +178,7 @@ pub(crate) fn worker(id: u32, host: &str, cores: u32) -> WorkerInfo {
         cores,
         memory_bytes: 1000,
         resources: Vec::new(),
+        look_ahead: 0,
     }
 }
 

@@ -154,5 +154,6 @@ fn a_worker_that_joins_again_loses_what_was_on_it() {
     bench.handle(Event::WorkerLost {
         worker: WorkerId(42),
         reason: "unknown".to_owned(),
+        running: None,
     });
 }
