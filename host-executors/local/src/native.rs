@@ -5,7 +5,6 @@
 
 use crate::{AttemptRunner, RunnerFactory};
 use std::{
-    any::Any,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -18,7 +17,7 @@ use taps::{
 };
 use taps_engine::{
     Attempt, AttemptReport, Failure, Instantiation, OutcomeKind, Output, Timeline, TrapKind,
-    WorkerId,
+    WorkerId, panic_message,
 };
 use taps_payload::{FilePayload, Location, SegmentMap, Transfer, Way};
 use taps_sandbox::{CancelToken, Control, Interrupted, LogLevel, RunContext, Speaker};
@@ -225,15 +224,6 @@ fn interrupted(why: Interrupted) -> Failure {
         Interrupted::Timeout => OutcomeKind::Timeout,
     };
     Failure::new(outcome, why.to_string())
-}
-
-/// The text of a panic.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// What a native task finds around it.

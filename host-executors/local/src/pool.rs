@@ -16,7 +16,7 @@ use std::{
 };
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
-    Instantiation, OutcomeKind, OutputId, StartError, Timeline, WorkerId, WorkerInfo,
+    OutcomeKind, OutputId, StartError, WorkerId, WorkerInfo,
 };
 use taps_sandbox::CancelToken;
 
@@ -122,6 +122,7 @@ impl Executor for ThreadPool {
                     cores: 1,
                     memory_bytes: self.memory_bytes / self.workers.len().max(1) as u64,
                     resources: Vec::new(),
+                    look_ahead: 0,
                 })
             })
             .collect();
@@ -203,8 +204,8 @@ impl Worker {
         runner.idle();
         while let Some((attempt, token)) = self.next() {
             let run = AssertUnwindSafe(|| runner.run(&attempt, &token));
-            let report =
-                catch_unwind(run).unwrap_or_else(|panic| panicked(&attempt, id, panic.as_ref()));
+            let report = catch_unwind(run)
+                .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, id, panic.as_ref()));
             self.queue.lock().running = None;
             sink.deliver(vec![ExecutorEvent::Finished(Box::new(report))]);
             if self.waiting.load(Ordering::Acquire) == 0 {
@@ -240,28 +241,5 @@ impl Worker {
         self.waiting.fetch_sub(1, Ordering::Release);
         queue.running = Some((attempt.id, token.clone()));
         Some((attempt, token))
-    }
-}
-
-/// The report of an attempt that made the runtime itself panic: the run goes on.
-fn panicked(
-    attempt: &Attempt,
-    worker: WorkerId,
-    panic: &(dyn std::any::Any + Send),
-) -> AttemptReport {
-    let message = crate::native::panic_message(panic);
-    let message = format!("the runtime panicked: {message}");
-    AttemptReport {
-        id: attempt.id,
-        worker,
-        result: Err(Failure::new(OutcomeKind::EngineError, message)),
-        timeline: Timeline::default(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        instantiation: Instantiation::None,
-        cpu_ns: 0,
-        peak_memory_bytes: 0,
-        injected: None,
-        notes: Vec::new(),
     }
 }

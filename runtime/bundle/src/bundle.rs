@@ -72,9 +72,18 @@ impl Bundle {
             components: entries,
             routes,
         };
+        Self::from_parts(manifest, bytes, source)
+    }
+
+    /// A bundle of a manifest and the bytes of its components, in the manifest's order.
+    pub fn from_parts(
+        manifest: Manifest,
+        components: Vec<Cow<'static, [u8]>>,
+        source: Source,
+    ) -> Result<Self, BundleError> {
         Self::check(Self {
             manifest,
-            components: bytes,
+            components,
             source,
         })
     }
@@ -102,11 +111,7 @@ impl Bundle {
         for entry in &manifest.components {
             components.push(Cow::Owned(read_component(directory, entry)?));
         }
-        Self::check(Self {
-            manifest,
-            components,
-            source: Source::Directory(directory.to_owned()),
-        })
+        Self::from_parts(manifest, components, Source::Directory(directory.to_owned()))
     }
 
     /// Writes the bundle as a directory that [`Bundle::from_directory`] reads.

@@ -21,6 +21,7 @@ use taps_records::{
 };
 use taps_schema::{DriverError, DriverErrorKind, Report};
 
+mod executors;
 mod prepare;
 mod verdict;
 
@@ -69,7 +70,7 @@ fn run(
         let _ = fs::remove_dir_all(dir.path());
     })?;
     summary.run_dir = Some(dir.path().to_owned());
-    let instances = prepared.instances();
+    let made = prepared.made();
     let syncing = Syncing::start(&log);
     logger.log(Level::RUN, "run", "Running app...");
     let outcome = conduct(plan, handle, progress, &logger)?;
@@ -80,7 +81,7 @@ fn run(
         "run",
         format_args!("Finished app (elapsed={seconds:.3}s)"),
     );
-    if let Some(instances) = instances {
+    if let Some(instances) = made.as_ref().and_then(|made| made.instances.as_ref()) {
         logger.log(
             Level::DEBUG,
             "run",

@@ -5,6 +5,7 @@ mod apps;
 mod arguments;
 mod commands;
 mod execute;
+mod internal;
 mod exit;
 mod progress;
 mod render;
@@ -19,6 +20,9 @@ use std::ffi::OsString;
 fn main() -> std::process::ExitCode {
     raise_descriptor_limit();
     let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|first| first == internal::NAME) {
+        return internal::serve(&args[2..]).into();
+    }
     // The flags of `run` depend on the app, so clap never sees them; it only documents them.
     let code = if args.get(1).is_some_and(|first| first == "run") {
         run::command(&args[2..])

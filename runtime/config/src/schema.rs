@@ -65,6 +65,7 @@ fn local_executors() -> Vec<PluginSchema> {
         optional: true,
     };
     vec![
+        process_pool(),
         PluginSchema {
             name: Schema::DEFAULT_EXECUTOR.to_owned(),
             summary: "Worker threads of this process; every task in its own sandbox.".to_owned(),
@@ -77,4 +78,79 @@ fn local_executors() -> Vec<PluginSchema> {
             fields: vec![max_threads],
         },
     ]
+}
+
+/// Worker processes of this machine. TaPS's fields keep their names.
+fn process_pool() -> PluginSchema {
+    let field = |name: &str, kind, default: Option<serde_json::Value>, help: &str| ConfigField {
+        name: name.to_owned(),
+        kind,
+        help: help.to_owned(),
+        optional: default.is_none(),
+        default,
+    };
+    let count = |max| FieldKind::Integer {
+        min: Some(1),
+        max: Some(max),
+    };
+    let seconds = || FieldKind::Float {
+        min: Some(0.1),
+        max: Some(86_400.0),
+    };
+    PluginSchema {
+        name: "process-pool".to_owned(),
+        summary: "Worker processes under a manager per node; payloads stay in shared memory."
+            .to_owned(),
+        fields: vec![
+            field(
+                "max_processes",
+                count(1024),
+                None,
+                "Worker processes of all nodes. `none` means one per CPU that the process may use.",
+            ),
+            field(
+                "nodes",
+                count(64),
+                Some(1.into()),
+                "Nodes of the pool: groups of workers that fail together with their manager.",
+            ),
+            field(
+                "workers_per_node",
+                count(1024),
+                None,
+                "Worker processes of each node, instead of `max_processes`.",
+            ),
+            field(
+                "look_ahead",
+                FieldKind::Integer {
+                    min: Some(0),
+                    max: Some(1024),
+                },
+                Some(64.into()),
+                "Most short tasks that wait on a worker behind the one that runs. Tasks that take long \
+                 never wait there.",
+            ),
+            field(
+                "heartbeat_timeout",
+                seconds(),
+                Some(30.0.into()),
+                "Seconds without a sign of life after which a worker is replaced.",
+            ),
+            field(
+                "start_timeout",
+                seconds(),
+                Some(60.0.into()),
+                "Seconds that a worker may take to start.",
+            ),
+            field(
+                "context",
+                FieldKind::Enum {
+                    values: ["fork", "spawn", "forkserver"].map(str::to_owned).into(),
+                },
+                None,
+                "Taken for the sake of configurations of TaPS, and without effect: a worker is always a \
+                 new process.",
+            ),
+        ],
+    }
 }

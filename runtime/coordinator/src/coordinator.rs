@@ -83,6 +83,8 @@ impl Coordinator {
     }
 
     fn give(&self, orders: Orders) {
+        if !orders.freed.is_empty() { self.executor.freed(&orders.freed); }
+        if !orders.recall.is_empty() { self.executor.recall(&orders.recall); }
         if !orders.dispatch.is_empty() {
             self.executor.submit(orders.dispatch);
             let others = self.submitting.fetch_sub(1, Ordering::SeqCst) > 1;
@@ -169,14 +171,15 @@ impl EventSink for Coordinator {
                         state.log.append(&LogEvent::WorkerJoined(info.clone()));
                         state.apply(now_ns, Event::WorkerJoined(info), orders);
                     }
-                    ExecutorEvent::WorkerLost { worker, reason } => {
+                    ExecutorEvent::WorkerLost { worker, reason, running } => {
                         state.log.append(&LogEvent::WorkerLost {
                             worker,
                             reason: reason.clone(),
                             time_ns: now_ns,
                         });
-                        state.apply(now_ns, Event::WorkerLost { worker, reason }, orders);
+                        state.apply(now_ns, Event::WorkerLost { worker, reason, running }, orders);
                     }
+                    ExecutorEvent::Returned(id) => state.apply(now_ns, Event::Returned(id), orders),
                     ExecutorEvent::Failed(failure) => {
                         state.executor_failure = Some(failure.clone());
                         state.apply(now_ns, Event::ExecutorFailed(failure), orders);

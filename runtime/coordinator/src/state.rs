@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{collections::HashMap, sync::Arc, task::Waker};
 use taps_engine::{
-    Attempt, AttemptId, AttemptReport, Failure, Instantiation, Limits, TaskId, Timeline, WorkerId,
+    Attempt, AttemptId, AttemptReport, Failure, Limits, TaskId, Timeline, WorkerId,
     core::{Action, Core, Event, FailedTask, TaskStatus},
 };
 use taps_payload::{Location, SegmentStore};
@@ -59,6 +59,8 @@ pub(crate) enum Wait {
 pub(crate) struct Orders {
     pub(crate) dispatch: Vec<(Option<WorkerId>, Attempt)>,
     pub(crate) cancel: Vec<AttemptId>,
+    pub(crate) recall: Vec<AttemptId>,
+    pub(crate) freed: Vec<taps_payload::SegmentId>,
 }
 
 impl State {
@@ -167,6 +169,8 @@ impl State {
                     orders.dispatch.push((worker, attempt));
                 }
                 Action::CancelAttempt(id) => orders.cancel.push(id),
+                Action::Recall(id) => orders.recall.push(id),
+                Action::AttemptReturned { .. } => {}
                 Action::AttemptLost {
                     attempt,
                     worker,
@@ -182,6 +186,7 @@ impl State {
                     location: Location::Segment(segment),
                 } => {
                     self.store.free(segment.id);
+                    orders.freed.push(segment.id);
                 }
                 Action::Free { .. } | Action::Retrying { .. } | Action::Recomputed { .. } => {}
             }
@@ -276,19 +281,10 @@ fn lost_report(
     now_ns: u64,
 ) -> Box<AttemptReport> {
     Box::new(AttemptReport {
-        id,
-        worker: worker.unwrap_or(WorkerId(u32::MAX)),
-        result: Err(failure),
         timeline: Timeline {
             finished: now_ns,
             ..Timeline::default()
         },
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        instantiation: Instantiation::None,
-        cpu_ns: 0,
-        peak_memory_bytes: 0,
-        injected: None,
-        notes: Vec::new(),
+        ..AttemptReport::of_failure(id, worker.unwrap_or(WorkerId(u32::MAX)), failure)
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::{AttemptId, Failure, OutcomeKind, WorkerId};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 use taps_payload::{Location, Transfer};
 use taps_schema::Kernels;
 
@@ -87,6 +87,29 @@ pub struct AttemptReport {
 }
 
 impl AttemptReport {
+    /// The report of an attempt of which nothing is known but how it ended.
+    pub fn of_failure(id: AttemptId, worker: WorkerId, failure: Failure) -> Self {
+        Self {
+            id,
+            worker,
+            result: Err(failure),
+            timeline: Timeline::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            instantiation: Instantiation::None,
+            cpu_ns: 0,
+            peak_memory_bytes: 0,
+            injected: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The report of an attempt that made the runtime itself panic: the run goes on.
+    pub fn of_panic(id: AttemptId, worker: WorkerId, panic: &(dyn Any + Send)) -> Self {
+        let message = format!("the runtime panicked: {}", panic_message(panic));
+        Self::of_failure(id, worker, Failure::new(OutcomeKind::EngineError, message))
+    }
+
     /// The typed outcome.
     pub fn outcome(&self) -> OutcomeKind {
         match &self.result {
@@ -94,6 +117,15 @@ impl AttemptReport {
             Err(failure) => failure.outcome,
         }
     }
+}
+
+/// What a panic says.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// One output of a task, published.

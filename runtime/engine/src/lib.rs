@@ -16,7 +16,7 @@ mod outcome;
 
 pub use attempt::{
     Argument, Attempt, AttemptReport, FaultAction, FaultPlan, FaultPoint, Instantiation, Limits,
-    Output, Timeline,
+    Output, Timeline, panic_message,
 };
 pub use executor::{Capabilities, EventSink, Executor, ExecutorEvent, StartError, WorkerInfo};
 pub use ids::{AttemptId, Generation, OutputId, TaskId, WorkerId};

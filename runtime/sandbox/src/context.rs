@@ -1,6 +1,7 @@
 //! What the sandboxes of a run share, and what they tell the run.
 
 use crate::Grant;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use taps_engine::AttemptId;
 use taps_payload::SegmentStore;
@@ -46,7 +47,7 @@ impl RunContext {
 }
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Speaker {
     /// The driver.
     Driver,
@@ -55,7 +56,7 @@ pub enum Speaker {
 }
 
 /// Weight of a guest's log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LogLevel {
     /// Finest detail.
     Trace,
@@ -70,7 +71,7 @@ pub enum LogLevel {
 }
 
 /// A standard stream of a guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stream {
     /// Standard output.
     Stdout,

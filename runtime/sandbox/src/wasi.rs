@@ -4,6 +4,7 @@
 //! a wall clock that stands at 1970, a monotonic clock that counts from the start of the run, and
 //! random numbers from the seed of the task. Directories appear only where granted.
 
+use serde::{Deserialize, Serialize};
 use crate::RunContext;
 use parking_lot::Mutex;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -22,7 +23,7 @@ use wasmtime_wasi::{
 };
 
 /// A path of the host that a guest may reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Field of the configuration that named it.
     pub field: String,
@@ -35,7 +36,7 @@ pub struct Grant {
 }
 
 /// What a guest may do with a granted path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantKind {
     /// Make a payload of this one file; it does not appear in the guest's file system.
     File,

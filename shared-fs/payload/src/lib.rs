@@ -34,7 +34,7 @@ pub use reference::{FileRef, Fingerprint, Location, SegmentId, SegmentRef, Trans
 pub use store::{
     AccountSlot, ExportedMemory, FullReason, Memory, MemoryId, MemoryInfo, Place, Segment,
     SegmentStore, SharedAccount, StoreError, StoreInfo, StoreKind, StoreOptions, StoreStatistics,
-    WritableSegment,
+    WritableSegment, default_limit_bytes,
 };
 pub use window::{
     InputWindow, OutputWindow, SegmentMap, WindowError, WindowKey, WindowLimit, WindowLimits,

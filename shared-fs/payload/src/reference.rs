@@ -7,6 +7,13 @@ use std::{path::PathBuf, sync::Arc};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SegmentId(pub u64);
 
+impl SegmentId {
+    /// The id space of the store that made the segment.
+    pub fn space(self) -> u32 {
+        (self.0 >> crate::store::ID_BITS) as u32
+    }
+}
+
 /// Where the bytes of a payload are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Location {

@@ -1,23 +1,21 @@
 //! What a run needs before it may write anything: components compiled and linked, limits, grants.
 
+use super::executors::{Chosen, Made};
 use crate::{
     apps,
     exit::{ExitCode, Failure},
 };
 use std::{fs, sync::Arc, time::Instant};
 use taps_bundle::Bundle;
-use taps_config::{GrantKind, Instances, Resolved};
+use taps_config::{GrantKind, Resolved};
 use taps_coordinator::{Plan, RunLog, TaskRoutes};
 use taps_engine::{
-    Executor, Limits,
+    Limits,
     core::{OutcomeSet, RetryPolicy, Settings},
 };
-use taps_executors::{NativeRunner, RunnerFactory, ThreadPool, sandboxed};
 use taps_payload::{SegmentStore, StoreOptions};
 use taps_records::{EnvironmentExtra, Level, RunDir, RunDirOptions};
-use taps_sandbox::{
-    Grant, InstancePolicy, Interrupt, LoadedComponent, PoolSize, RunContext, Sandbox, TaskRuntime,
-};
+use taps_sandbox::{Grant, Interrupt, LoadedComponent, RunContext, Sandbox};
 
 /// Components and settings of a run.
 pub(super) struct Prepared {
@@ -26,9 +24,10 @@ pub(super) struct Prepared {
     driver: Option<LoadedComponent>,
     components: Vec<LoadedComponent>,
     store: SegmentStore,
+    store_options: StoreOptions,
     grants: Vec<Grant>,
-    slots: u32,
-    instances: Option<Arc<TaskRuntime>>,
+    executor: Chosen,
+    made: Option<Made>,
 }
 
 fn bundle_failure(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
@@ -48,46 +47,39 @@ impl Prepared {
             );
             return Err(bundle_failure(error));
         }
-        let slots = slots(resolved);
-        let pool = PoolSize {
-            workers: slots,
-            per_worker: 2,
-        };
-        let sandbox = Sandbox::new(pool, apps::cache()).map_err(|error| runtime(error.into()))?;
-        // Worker threads cannot be killed, so `free` guests could not be stopped: epoch it is.
-        let interrupt = Interrupt::Epoch;
-        let load = |index| {
+        let executor = Chosen::of(resolved)?;
+        let sandbox = Sandbox::new(executor.pool(), apps::cache())
+            .map_err(|error| runtime(error.into()))?;
+        let load = |index, interrupt| {
             sandbox
                 .load(bundle, index, interrupt)
                 .map_err(bundle_failure)
         };
         let components = (0..bundle.manifest().components.len())
-            .map(load)
+            .map(|index| load(index, executor.interrupt(resolved)))
             .collect::<Result<Vec<_>, _>>()?;
-        let options = StoreOptions {
-            limit_bytes: resolved.general.engine.payload.limit_bytes,
-            ..StoreOptions::default()
-        };
-        let store = SegmentStore::new(options).map_err(|error| runtime(error.into()))?;
+        let store_options = executor.store(resolved);
+        let store = SegmentStore::new(store_options.clone()).map_err(|error| runtime(error.into()))?;
         Ok(Self {
-            driver: Some(load(0)?),
+            driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,
             components,
             store,
+            store_options,
             grants: grants(resolved)?,
-            slots,
-            instances: None,
+            executor,
+            made: None,
         })
     }
 
     /// Worker slots of the run.
     pub(super) fn slots(&self) -> u32 {
-        self.slots
+        self.executor.slots()
     }
 
-    /// Where the statistics of sandboxes are, when there are any.
-    pub(super) fn instances(&self) -> Option<Arc<TaskRuntime>> {
-        self.instances.clone()
+    /// What was made for the run, once [`Prepared::plan`] has put it together.
+    pub(super) fn made(&mut self) -> Option<Made> {
+        self.made.take()
     }
 
     /// What `environment.json` says beyond the machine.
@@ -128,20 +120,11 @@ impl Prepared {
             environment: resolved.general.run.env_vars.clone().into_iter().collect(),
             inline_max_bytes: engine.payload.inline_max_bytes,
         });
-        let factory = self.factory(resolved, bundle, &context)?;
-        let name = if resolved.executor == "native" {
-            "native"
-        } else {
-            "thread-pool"
-        };
-        let host = rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned();
-        let memory =
-            rustix::system::sysinfo().totalram * u64::from(rustix::system::sysinfo().mem_unit);
-        let executor: Arc<dyn Executor> =
-            Arc::new(ThreadPool::new(name, self.slots, host, memory, factory));
+        let components = std::mem::take(&mut self.components);
+        let store = self.store_options.clone();
+        let made = (self.executor).make(resolved, bundle, components, &context, store)?;
+        let executor = Arc::clone(&made.executor);
+        self.made = Some(made);
         let Some(driver) = self.driver.take() else {
             return Err(Failure::new(
                 ExitCode::Runtime,
@@ -168,50 +151,6 @@ impl Prepared {
             kernels: engine.kernels,
         })
     }
-
-    fn factory(
-        &mut self,
-        resolved: &Resolved,
-        bundle: &Bundle,
-        context: &Arc<RunContext>,
-    ) -> Result<RunnerFactory, Failure> {
-        if resolved.executor == "native" {
-            let linked = taps_apps::package(&bundle.app().name)
-                .filter(|_| *bundle.source() == taps_bundle::Source::Embedded)
-                .and_then(|package| NativeRunner::factory(package, Arc::clone(context)));
-            return linked.ok_or_else(|| {
-                let error = "the executor `native` runs built-in apps only";
-                Failure::new(ExitCode::Usage, error).hint("use `--executor thread-pool`")
-            });
-        }
-        let policy = match resolved.general.engine.instances {
-            Instances::Fresh => InstancePolicy::Fresh,
-            Instances::Prewarmed => InstancePolicy::Prewarmed,
-            Instances::Reuse => InstancePolicy::Reuse,
-        };
-        let components = std::mem::take(&mut self.components);
-        let mut runtime =
-            TaskRuntime::new(components, bundle.manifest(), Arc::clone(context), policy)
-                .map_err(bundle_failure)?;
-        if resolved.general.engine.interrupt == taps_config::Interrupt::Free {
-            let note = "interrupt `free` fell back to `epoch`: the workers of this executor are threads \
-                        and cannot be killed";
-            runtime = runtime.with_note(note.to_owned());
-        }
-        let runtime = Arc::new(runtime);
-        self.instances = Some(Arc::clone(&runtime));
-        Ok(sandboxed(runtime))
-    }
-}
-
-/// Threads asked for, or one for each CPU.
-fn slots(resolved: &Resolved) -> u32 {
-    let asked = resolved
-        .executor_config
-        .get("max_threads")
-        .and_then(serde_json::Value::as_u64);
-    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
-    asked.unwrap_or(cpus).clamp(1, 4096) as u32
 }
 
 fn settings(resolved: &Resolved) -> Result<Settings, Failure> {

@@ -31,7 +31,7 @@ use std::{
 };
 
 /// How many bits of an id count within one store; those above are the store's id space.
-const ID_BITS: u32 = 40;
+pub(crate) const ID_BITS: u32 = 40;
 
 /// Of a limit that several stores share, the part that they may keep for reuse: what one keeps is
 /// lost to the others until it notices that they need it.
@@ -222,7 +222,7 @@ impl SegmentStore {
         };
         let slot = match options.account {
             Some(slot) => slot,
-            None => private_account(options.limit_bytes.unwrap_or_else(half_of_memory))
+            None => private_account(options.limit_bytes.unwrap_or_else(default_limit_bytes))
                 .map_err(failed)?,
         };
         let id_base = u64::from(options.id_space) << ID_BITS;
@@ -527,7 +527,8 @@ fn private_account(limit_bytes: u64) -> io::Result<AccountSlot> {
     slot.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-fn half_of_memory() -> u64 {
+/// The limit of a store that is given none: half of the machine's memory, as for a tmpfs.
+pub fn default_limit_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     // Words on 64-bit Linux.
     info.totalram.saturating_mul(u64::from(info.mem_unit)) / 2

@@ -1,0 +1,57 @@
+//! A manager: stands for a node of the pool. It has a single thread, starts the node's worker processes and says how they end;
+//! when it dies, they die.
+
+use crate::{
+    channel::{Inbox, Patience, Received, send_now},
+    child::{self, Child, Role},
+    error::ProcessError,
+    message::{FromManager, Incarnation, ToManager},
+};
+
+/// Runs a manager; returns when the coordinator closes the channel. What is left of the node is the
+/// launcher's to end.
+pub fn serve_manager(parent: u32) -> Result<(), ProcessError> {
+    let channel = child::begin(parent)?;
+    let mut inbox = Inbox::default();
+    let mut workers: Vec<(Incarnation, Child)> = Vec::new();
+    loop {
+        let (heard, ended) = child::watch(&channel, workers.iter().map(|(_, child)| child))?;
+        for position in ended.into_iter().rev() {
+            let (worker, child) = workers.remove(position);
+            let ended = child.wait();
+            let message = FromManager::WorkerEnded { worker, ended };
+            send_now(&channel, &message, Vec::new())?;
+        }
+        if !heard {
+            continue;
+        }
+        if inbox.receive(&channel, Patience::Look)? == Received::Closed {
+            return Ok(());
+        }
+        while let Some(message) = inbox.next()? {
+            match message {
+                ToManager::StartWorker(worker) => {
+                    let end = inbox.descriptor()?;
+                    let answer = match Child::start(Role::Worker, end) {
+                        Ok(child) => {
+                            let pid = child.pid();
+                            workers.push((worker, child));
+                            FromManager::WorkerStarted { worker, pid }
+                        }
+                        Err(error) => FromManager::WorkerFailed {
+                            worker,
+                            reason: error.to_string(),
+                        },
+                    };
+                    send_now(&channel, &answer, Vec::new())?;
+                }
+                ToManager::KillWorker(worker) => {
+                    for (_, child) in workers.iter().filter(|(found, _)| *found == worker) {
+                        child.kill();
+                    }
+                }
+            }
+        }
+    }
+}
+

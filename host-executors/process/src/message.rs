@@ -1,0 +1,244 @@
+//! What the processes of a pool say to each other.
+//!
+//! Each message says how many descriptors come with it. Segments are lent by the process that has
+//! them: see [`crate::lending`].
+
+use crate::channel::MAX_DESCRIPTORS;
+use serde::{Deserialize, Serialize};
+use std::{os::fd::OwnedFd, path::PathBuf};
+use taps_engine::{Attempt, AttemptId, AttemptReport, WorkerId};
+use taps_payload::{MemoryId, MemoryInfo, Place, SegmentId, SegmentRef};
+use taps_sandbox::{Grant, InstancePolicy, Interrupt, LogLevel, Speaker, Stream};
+
+/// A worker slot of a pool: its number, and how often its process was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Incarnation {
+    pub(crate) worker: WorkerId,
+    pub(crate) number: u32,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ended {
+    /// By itself.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "it exited with code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal} ended it"),
+        }
+    }
+}
+
+/// From the coordinator to the launcher.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToLauncher {
+    /// Starts the manager of a node; one descriptor, its channel.
+    StartManager { node: u32, number: u32 },
+    /// Kills whatever is left of a node.
+    KillNode { node: u32 },
+}
+
+/// From the launcher to the coordinator.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromLauncher {
+    /// The manager could not be started.
+    ManagerFailed {
+        node: u32,
+        number: u32,
+        reason: String,
+    },
+    /// The manager ended; what was left of its node has been killed.
+    ManagerEnded {
+        node: u32,
+        number: u32,
+        ended: Ended,
+    },
+}
+
+/// From the coordinator to a manager.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToManager {
+    /// Starts a worker process; one descriptor, its channel.
+    StartWorker(Incarnation),
+    /// Kills a worker process.
+    KillWorker(Incarnation),
+}
+
+/// From a manager to the coordinator.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromManager {
+    /// A worker process runs.
+    WorkerStarted { worker: Incarnation, pid: u32 },
+    /// A worker process could not be started.
+    WorkerFailed { worker: Incarnation, reason: String },
+    /// A worker process ended.
+    WorkerEnded { worker: Incarnation, ended: Ended },
+}
+
+/// From the coordinator to a worker, on its data channel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToWorker {
+    /// The first message. Descriptors: see [`Setup`].
+    Setup(Box<Setup>),
+    /// Attempts to run, in order, and news of segments. Descriptors: those of `loans`.
+    Batch {
+        /// Segments that the attempts use and the worker does not have.
+        loans: Loans,
+        /// Number of the first attempt; they count up from 1.
+        first: u64,
+        attempts: Vec<Attempt>,
+    },
+}
+
+/// From a worker to the coordinator, on its data channel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromWorker {
+    /// It can run attempts.
+    Ready,
+    /// It cannot.
+    Failed(String),
+    /// Reports, and the segments that they speak of. Descriptors: those of `loans`.
+    Batch {
+        loans: Loans,
+        words: Vec<Said>,
+        reports: Vec<AttemptReport>,
+    },
+}
+
+/// From the coordinator to a worker, on its control channel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Control {
+    /// Attempts to end early, with their numbers.
+    Cancel(Vec<(u64, AttemptId)>),
+    /// Attempts to give back, if they have not started.
+    Recall(Vec<(u64, AttemptId)>),
+    /// Asks for a sign of life.
+    Ping(u64),
+    /// Ends the process: nothing more is wanted of it.
+    Stop,
+}
+
+/// From a worker to the coordinator, on its control channel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ControlReply {
+    /// A sign of life.
+    Pong(u64),
+    /// These never started, and never will.
+    Returned(Vec<AttemptId>),
+}
+
+/// News of segments, from the process that lends them to the one that borrows them, and back.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Loans {
+    /// Memory that is new to the borrower, one descriptor each, in order.
+    pub(crate) memories: Vec<MemoryInfo>,
+    /// Segments lent.
+    pub(crate) lent: Vec<Loan>,
+    /// Segments lent before, which the borrower shall give back when it can.
+    pub(crate) wanted: Vec<SegmentId>,
+    /// Memory lent before of which no segment is lent any more.
+    pub(crate) closed: Vec<MemoryId>,
+    /// Segments that this process had borrowed and gives back: nothing in it can read them.
+    pub(crate) given_back: Vec<SegmentId>,
+}
+
+impl Loans {
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            memories,
+            lent,
+            wanted,
+            closed,
+            given_back,
+        } = self;
+        memories.is_empty()
+            && lent.is_empty()
+            && wanted.is_empty()
+            && closed.is_empty()
+            && given_back.is_empty()
+    }
+}
+
+/// Cuts off the memories that are too many for one message: each piece goes before the rest, in a message of
+/// its own.
+pub(crate) fn surplus(
+    loans: &mut Loans,
+    descriptors: &mut Vec<OwnedFd>,
+) -> Option<(Loans, Vec<OwnedFd>)> {
+    if descriptors.len() <= MAX_DESCRIPTORS {
+        return None;
+    }
+    let memories = loans.memories.drain(..MAX_DESCRIPTORS).collect();
+    let first = Loans {
+        memories,
+        ..Loans::default()
+    };
+    Some((first, descriptors.drain(..MAX_DESCRIPTORS).collect()))
+}
+
+/// A segment lent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Loan {
+    pub(crate) segment: SegmentRef,
+    pub(crate) place: Place,
+}
+
+/// What a guest said, on its way to the run's log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Said {
+    /// A log line.
+    Line {
+        speaker: Speaker,
+        level: LogLevel,
+        message: String,
+    },
+    /// Standard output or error.
+    Output {
+        speaker: Speaker,
+        stream: Stream,
+        text: String,
+        dropped_bytes: u64,
+    },
+}
+
+/// Everything that a worker process needs to know. Its descriptors, in order: the control channel, the
+/// status words, the account of the payload store, and one file for each component.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) worker: Incarnation,
+    /// Processes that share the account, and this one's slot in it.
+    pub(crate) slots: usize,
+    pub(crate) slot: usize,
+    /// `CLOCK_MONOTONIC` when the run began, in nanoseconds.
+    pub(crate) start_ns: u64,
+    /// Manifest of the bundle, as JSON.
+    pub(crate) manifest: String,
+    pub(crate) cache_directory: Option<PathBuf>,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) policy: InstancePolicy,
+    pub(crate) notes: Vec<String>,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) inline_max_bytes: u64,
+    pub(crate) store: StoreSetup,
+}
+
+/// How a worker makes its payload store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StoreSetup {
+    pub(crate) kind: taps_payload::StoreKind,
+    pub(crate) huge_pages: bool,
+    pub(crate) recycle_bytes: u64,
+    /// Identifiers of this store begin here.
+    pub(crate) id_space: u32,
+    pub(crate) spill_directory: Option<PathBuf>,
+    /// Whether a descriptor of the huge-page tmpfs comes last.
+    pub(crate) tmpfs: bool,
+}

@@ -1,0 +1,510 @@
+//! The I/O thread: reads every socket of the pool, starts what is missing, and delivers events.
+
+use super::{
+    Shared,
+    link::{Heard, Link, Process},
+    nodes::{News, Nodes},
+};
+use crate::{
+    channel,
+    lending::{Borrower, Wake},
+    message::{Control, Incarnation, Said, ToManager},
+};
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+    },
+};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use taps_engine::{EventSink, ExecutorEvent, Failure, OutcomeKind, WorkerInfo};
+
+/// How often the thread looks at what has no descriptor.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often workers are asked for a sign of life.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// Pause before a process is started again that did not live long; doubles up to the second.
+const BACK_OFF: Duration = Duration::from_millis(100);
+const MOST_BACK_OFF: Duration = Duration::from_secs(10);
+
+/// A process that lived this long is no failure of the start.
+const LONG_LIFE: Duration = Duration::from_secs(10);
+
+/// Most starts in a row that may fail.
+const MOST_FAILURES: u32 = 5;
+
+/// How long after the end of its channel a process may be waited for, to know how it ended.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// What a socket belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Wake,
+    Launcher,
+    Manager(u32),
+    Data(u32),
+    Control(u32),
+}
+
+impl Token {
+    fn data(self) -> EventData {
+        let (kind, index) = match self {
+            Self::Wake => (0, 0),
+            Self::Launcher => (1, 0),
+            Self::Manager(node) => (2, node),
+            Self::Data(worker) => (3, worker),
+            Self::Control(worker) => (4, worker),
+        };
+        EventData::new_u64(kind << 32 | u64::from(index))
+    }
+
+    fn of(data: EventData) -> Self {
+        let index = data.u64() as u32;
+        match data.u64() >> 32 {
+            0 => Self::Wake,
+            1 => Self::Launcher,
+            2 => Self::Manager(index),
+            3 => Self::Data(index),
+            _ => Self::Control(index),
+        }
+    }
+}
+
+pub(super) struct IoThread {
+    shared: Arc<Shared>,
+    sink: Arc<dyn EventSink>,
+    nodes: Nodes,
+    epoll: OwnedFd,
+    events: Vec<ExecutorEvent>,
+    news: Vec<News>,
+    pinged: Instant,
+    pings: u64,
+    stopping: Option<Instant>,
+    /// A worker has been ready once: the set-up works.
+    worked: bool,
+    failed: bool,
+}
+
+impl IoThread {
+    /// Starts the launcher; to be called on the main thread.
+    pub(super) fn new(shared: Arc<Shared>, sink: Arc<dyn EventSink>) -> io::Result<Self> {
+        let nodes = Nodes::new(shared.options.nodes)?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &shared.wake, Token::Wake.data(), EventFlags::IN)?;
+        epoll::add(&epoll, &nodes.channel, Token::Launcher.data(), EventFlags::IN)?;
+        let now = Instant::now();
+        for link in &shared.links {
+            link.lock().start_at = Some(now);
+        }
+        Ok(Self {
+            shared,
+            sink,
+            nodes,
+            epoll,
+            events: Vec::new(),
+            news: Vec::new(),
+            pinged: now,
+            pings: 0,
+            stopping: None,
+            worked: false,
+            failed: false,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut ready = Vec::with_capacity(64);
+        loop {
+            self.look_after();
+            self.send_news();
+            if self.stopping.is_some_and(|since| self.has_ended(since)) {
+                break;
+            }
+            let timeout = Timespec::try_from(self.patience()).unwrap_or_default();
+            ready.clear();
+            // An interrupted wait is a wait that ended early.
+            let _ = epoll::wait(&self.epoll, spare_capacity(&mut ready), Some(&timeout));
+            for event in &ready {
+                self.attend(Token::of(event.data));
+            }
+            self.deliver();
+        }
+        self.nodes.end();
+    }
+
+    /// Delivers what has happened. The sink may submit at once, on this thread.
+    fn deliver(&mut self) {
+        for news in std::mem::take(&mut self.news) {
+            self.take_news(news);
+        }
+        if !self.events.is_empty() && self.stopping.is_none() {
+            self.sink.deliver(std::mem::take(&mut self.events));
+        }
+        self.events.clear();
+    }
+
+    fn attend(&mut self, token: Token) {
+        match token {
+            Token::Wake => {
+                let mut count = [0; 8];
+                // Nothing to read: another wake came first.
+                let _ = rustix::io::read(&self.shared.wake, &mut count);
+            }
+            Token::Launcher => self.nodes.hear_launcher(&mut self.news),
+            Token::Manager(node) => self.nodes.hear_manager(node, &mut self.news),
+            Token::Data(worker) => self.attend_worker(worker, Process::hear_data),
+            Token::Control(worker) => self.attend_worker(worker, Process::hear_control),
+        }
+    }
+
+    fn attend_worker(&mut self, worker: u32, hear: fn(&mut Process, &mut Heard, &Shared)) {
+        let shared = Arc::clone(&self.shared);
+        let mut heard = Heard::default();
+        let mut link = shared.links[worker as usize].lock();
+        let Some(process) = &mut link.process else {
+            return;
+        };
+        hear(process, &mut heard, &shared);
+        if process.closed {
+            // Whatever it sent is read; how it ended is told by its manager.
+            let _ = epoll::delete(&self.epoll, &process.data);
+            let _ = epoll::delete(&self.epoll, &process.control);
+            process.ending.get_or_insert_with(Instant::now);
+        } else if process.wants_to_send() {
+            process.send(&shared.bytes);
+        }
+        drop(link);
+        self.take_heard(worker, heard);
+    }
+
+    fn take_heard(&mut self, worker: u32, heard: Heard) {
+        let sink = &self.shared.setup.context.sink;
+        for said in heard.words {
+            match said {
+                Said::Line {
+                    speaker,
+                    level,
+                    message,
+                } => sink.log(speaker, level, &message),
+                Said::Output {
+                    speaker,
+                    stream,
+                    text,
+                    dropped_bytes,
+                } => sink.output(speaker, stream, &text, dropped_bytes),
+            }
+        }
+        if heard.ready {
+            self.worked = true;
+            self.events.push(ExecutorEvent::WorkerJoined(self.info(worker)));
+        }
+        let reports = heard.reports.into_iter().map(Box::new);
+        self.events.extend(reports.map(ExecutorEvent::Finished));
+        let returned = heard.returned.into_iter();
+        self.events.extend(returned.map(ExecutorEvent::Returned));
+        if let Some(reason) = heard.failed {
+            // The next one would fail for the same reason.
+            self.fail(&format!("worker {worker} cannot start: {reason}"));
+        }
+    }
+
+    fn info(&self, worker: u32) -> WorkerInfo {
+        let options = &self.shared.options;
+        let node = worker / options.workers_per_node;
+        WorkerInfo {
+            id: taps_engine::WorkerId(worker),
+            host: if options.nodes == 1 {
+                options.host.clone()
+            } else {
+                format!("{}/node-{node}", options.host)
+            },
+            cores: 1,
+            memory_bytes: options.memory_bytes / u64::from(options.nodes * options.workers_per_node),
+            resources: Vec::new(),
+            look_ahead: options.look_ahead,
+        }
+    }
+
+    fn take_news(&mut self, news: News) {
+        match news {
+            News::WorkerEnded { worker, reason } => self.worker_ended(worker, &reason),
+            News::NodeLost { node, reason } => {
+                let shared = Arc::clone(&self.shared);
+                let found = &mut self.nodes.nodes[node as usize];
+                if let Some(manager) = found.manager.take() {
+                    let _ = epoll::delete(&self.epoll, &manager.channel);
+                }
+                let lived = found.since.elapsed();
+                found.failures = if lived < LONG_LIFE { found.failures + 1 } else { 0 };
+                found.start_at = Some(Instant::now() + back_off(found.failures));
+                if found.failures > MOST_FAILURES {
+                    self.fail(&reason);
+                }
+                for link in &shared.links {
+                    let incarnation = {
+                        let link = link.lock();
+                        link.process.as_ref().map(|process| process.incarnation).filter(|_| link.node == node)
+                    };
+                    if let Some(incarnation) = incarnation {
+                        self.worker_ended(incarnation, &reason);
+                    }
+                }
+            }
+            News::LauncherLost if self.stopping.is_none() => {
+                self.fail("the launcher process is gone");
+            }
+            News::LauncherLost => {}
+        }
+    }
+
+    /// A worker process is dead: what it sent is read, the rest is lost.
+    fn worker_ended(&mut self, incarnation: Incarnation, reason: &str) {
+        let shared = Arc::clone(&self.shared);
+        let worker = incarnation.worker;
+        let mut heard = Heard::default();
+        let mut link = shared.links[worker.0 as usize].lock();
+        let current = |process: &mut Process| process.incarnation == incarnation;
+        let Some(mut process) = link.process.take_if(current) else {
+            return;
+        };
+        process.hear_data(&mut heard, &shared);
+        process.hear_control(&mut heard, &shared);
+        if !process.closed {
+            let _ = epoll::delete(&self.epoll, &process.data);
+            let _ = epoll::delete(&self.epoll, &process.control);
+        }
+        let word = &shared.words.words()[Shared::slot(worker)];
+        let number = word.swap(0, Ordering::AcqRel);
+        let running = process.numbered(number);
+        link.orphans.extend(process.memories());
+        let lived = process.since.elapsed();
+        let expected = reason == format!("it exited with code {}", crate::worker::STOPPED_A_GUEST);
+        link.failures = if expected || (process.was_ready() && lived >= LONG_LIFE) {
+            0
+        } else {
+            link.failures + 1
+        };
+        let pause = if expected { Duration::ZERO } else { back_off(link.failures) };
+        link.start_at = Some(Instant::now() + pause);
+        let gives_up = !process.was_ready() && link.failures > MOST_FAILURES;
+        let was_ready = process.was_ready();
+        let reason = process.trouble.take().map_or_else(|| reason.to_owned(), |trouble| format!("{reason} ({trouble})"));
+        // Gives back what it had borrowed.
+        drop(process);
+        shared.setup.account.retire(Shared::slot(worker), 0);
+        self.settle_orphans(&mut link);
+        drop(link);
+        // It cannot be ready any more.
+        heard.ready = false;
+        self.take_heard(worker.0, heard);
+        if was_ready {
+            self.events.push(ExecutorEvent::WorkerLost {
+                worker,
+                reason: reason.clone(),
+                running,
+            });
+        }
+        if gives_up {
+            self.fail(&format!("worker {worker} cannot start: {reason}"));
+        }
+    }
+
+    /// Accounts for the memory that dead processes of the slot made and others still hold.
+    fn settle_orphans(&self, link: &mut Link) {
+        if link.orphans.is_empty() {
+            return;
+        }
+        link.orphans.retain(|memory| memory.strong_count() > 0);
+        let held = link.orphans.iter().filter_map(std::sync::Weak::upgrade);
+        let bytes = held.map(|memory| memory.info().capacity).sum();
+        let slot = self.shared.orphans_slot(link.worker);
+        self.shared.setup.account.retire(slot, bytes);
+    }
+
+    fn fail(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.failed, true) {
+            let failure = Failure::new(OutcomeKind::EngineError, reason);
+            self.events.push(ExecutorEvent::Failed(failure));
+        }
+    }
+
+    /// Starts what is missing, asks for signs of life, and ends what gives none.
+    fn look_after(&mut self) {
+        if self.shared.stop.load(Ordering::Acquire) && self.stopping.is_none() {
+            self.stop();
+        }
+        if self.stopping.is_some() || self.failed {
+            return;
+        }
+        let now = Instant::now();
+        for node in 0..self.nodes.nodes.len() as u32 {
+            let due = self.nodes.nodes[node as usize].start_at.is_some_and(|at| at <= now);
+            if due {
+                self.start_node(node);
+            }
+        }
+        let ping = now.duration_since(self.pinged) >= PING_EVERY;
+        if ping {
+            self.pinged = now;
+            self.pings += 1;
+        }
+        let shared = Arc::clone(&self.shared);
+        for link in &shared.links {
+            let mut link = link.lock();
+            self.settle_orphans(&mut link);
+            if link.start_at.is_some_and(|at| at <= now) {
+                self.start_worker(&mut link);
+            }
+            self.check(&mut link, now, ping);
+        }
+        self.deliver();
+    }
+
+    fn start_node(&mut self, node: u32) {
+        let started = self.nodes.start(node).and_then(|()| {
+            let manager = self.nodes.nodes[node as usize].manager.as_ref();
+            manager.map_or(Ok(()), |manager| {
+                epoll::add(&self.epoll, &manager.channel, Token::Manager(node).data(), EventFlags::IN)
+                    .map_err(crate::error::ChannelError::Closed)
+            })
+        });
+        if let Err(error) = started {
+            self.fail(&format!("the manager of node {node} cannot start: {}", crate::chain(&error)));
+        }
+    }
+
+    fn start_worker(&mut self, link: &mut Link) {
+        if self.nodes.nodes[link.node as usize].manager.is_none() {
+            return;
+        }
+        link.start_at = None;
+        if let Err(reason) = self.try_start_worker(link) {
+            self.fail(&format!("worker {} cannot start: {reason}", link.worker));
+        }
+    }
+
+    fn try_start_worker(&mut self, link: &mut Link) -> Result<(), String> {
+        let incarnation = Incarnation {
+            worker: link.worker,
+            number: link.started,
+        };
+        link.started += 1;
+        let text = |error: &dyn std::error::Error| crate::chain(error);
+        let (near, far) = channel::pair().map_err(|error| text(&error))?;
+        let (setup, descriptors) = self.shared.setup(incarnation).map_err(|error| text(&error))?;
+        let waker = Arc::clone(&self.shared);
+        let wake = Wake(Box::new(move || waker.wake_io()));
+        let borrower = Borrower::new(self.shared.setup.context.store.clone(), wake);
+        let mut process = Process::new(incarnation, near, setup, descriptors, borrower)
+            .map_err(|error| text(&error))?;
+        let node = &mut self.nodes.nodes[link.node as usize];
+        node.tell(&ToManager::StartWorker(incarnation), vec![far])
+            .map_err(|error| text(&error))?;
+        let worker = link.worker.0;
+        let watch = |socket: &OwnedFd, token: Token| {
+            epoll::add(&self.epoll, socket.as_fd(), token.data(), EventFlags::IN)
+        };
+        watch(&process.data, Token::Data(worker)).map_err(|error| text(&error))?;
+        watch(&process.control, Token::Control(worker)).map_err(|error| text(&error))?;
+        process.send(&self.shared.bytes);
+        link.process = Some(process);
+        Ok(())
+    }
+
+    /// Looks at one process: is it in trouble, late, or silent?
+    fn check(&mut self, link: &mut Link, now: Instant, ping: bool) {
+        let options = &self.shared.options;
+        let Some(process) = &mut link.process else {
+            return;
+        };
+        let incarnation = process.incarnation;
+        if let Some(since) = process.ending {
+            // Its manager would have said how it ended.
+            if now.duration_since(since) > ENDING {
+                let reason = "it closed its channel".to_owned();
+                self.kill(link.node, incarnation);
+                self.news.push(News::WorkerEnded { worker: incarnation, reason });
+            }
+            return;
+        }
+        let silent = now.saturating_duration_since(process.heard);
+        let late = if process.ready { options.heartbeat_timeout } else { options.start_timeout };
+        if process.trouble.is_some() || silent > late {
+            let what = if process.ready { "sign of life" } else { "word that it is ready" };
+            process.trouble.get_or_insert_with(|| format!("no {what} for {:.0} s", silent.as_secs_f64()));
+            process.ending = Some(now);
+            self.kill(link.node, incarnation);
+        } else if ping && process.ready {
+            process.say(&Control::Ping(self.pings));
+        }
+    }
+
+    fn kill(&mut self, node: u32, worker: Incarnation) {
+        // Without its manager the process is dead.
+        let _ = self.nodes.nodes[node as usize].tell(&ToManager::KillWorker(worker), Vec::new());
+    }
+
+    /// Sends what has gathered without an attempt to go with, and what a socket did not take before.
+    fn send_news(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        for (worker, link) in shared.links.iter().enumerate() {
+            let mut link = link.lock();
+            let Some(process) = link.process.as_mut().filter(|process| process.ending.is_none()) else {
+                continue;
+            };
+            if process.has_news() || process.wants_to_send() {
+                process.send(&shared.bytes);
+            }
+            let wants = process.wants_to_send();
+            if std::mem::replace(&mut process.watched_for_room, wants) != wants {
+                let flags = if wants { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+                let token = Token::Data(worker as u32);
+                // The tick comes to the same.
+                let _ = epoll::modify(&self.epoll, &process.data, token.data(), flags);
+            }
+        }
+    }
+
+    /// How long the next wait may last.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let nodes = self.nodes.nodes.iter().filter_map(|node| node.start_at);
+        let due = nodes.map(|at| at.saturating_duration_since(now));
+        due.min().map_or(TICK, |due| due.min(TICK))
+    }
+
+    /// Tells every worker to end.
+    fn stop(&mut self) {
+        self.stopping = Some(Instant::now());
+        for link in &self.shared.links {
+            let mut link = link.lock();
+            link.start_at = None;
+            if let Some(process) = &mut link.process {
+                process.say(&Control::Stop);
+            }
+        }
+    }
+
+    /// Whether all workers have ended, or had their time.
+    fn has_ended(&self, since: Instant) -> bool {
+        since.elapsed() > ENDING
+            || self.shared.links.iter().all(|link| link.lock().process.is_none())
+    }
+}
+
+/// Pause after so many failures in a row.
+fn back_off(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => BACK_OFF
+            .saturating_mul(1 << (more - 2).min(10))
+            .min(MOST_BACK_OFF),
+    }
+}

@@ -1,0 +1,193 @@
+//! The launcher and the managers, as the coordinator sees them.
+
+use crate::{
+    channel::{self, Inbox, Outbox, Patience, Received, send_now},
+    child::{Child, Role},
+    error::ChannelError,
+    message::{FromLauncher, FromManager, Incarnation, ToLauncher, ToManager},
+};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+/// How long everything may take to end when the pool shuts down.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// The launcher, and the nodes below it.
+pub(super) struct Nodes {
+    launcher: Child,
+    pub(super) channel: OwnedFd,
+    inbox: Inbox,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// One node.
+pub(super) struct Node {
+    /// Managers started so far.
+    pub(super) started: u32,
+    pub(super) failures: u32,
+    pub(super) since: Instant,
+    pub(super) start_at: Option<Instant>,
+    pub(super) manager: Option<Manager>,
+}
+
+/// The channel to a manager.
+pub(super) struct Manager {
+    pub(super) channel: OwnedFd,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+/// What the processes above the workers say.
+pub(super) enum News {
+    /// A manager ended, and its node with it.
+    NodeLost { node: u32, reason: String },
+    /// A worker process ended.
+    WorkerEnded { worker: Incarnation, reason: String },
+    /// The launcher is gone.
+    LauncherLost,
+}
+
+impl Nodes {
+    /// Starts the launcher. To be called on the main thread: the launcher dies with the thread that started it.
+    pub(super) fn new(count: u32) -> io::Result<Self> {
+        let (near, far) = channel::pair()?;
+        let launcher = Child::start(Role::Launcher, far)?;
+        let now = Instant::now();
+        let node = |_| Node {
+            started: 0,
+            failures: 0,
+            since: now,
+            start_at: Some(now),
+            manager: None,
+        };
+        Ok(Self {
+            launcher,
+            channel: near,
+            inbox: Inbox::default(),
+            nodes: (0..count).map(node).collect(),
+        })
+    }
+
+    /// Starts the manager of a node.
+    pub(super) fn start(&mut self, node: u32) -> Result<(), ChannelError> {
+        let (near, far) = channel::pair().map_err(|error| {
+            ChannelError::Closed(
+                rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
+            )
+        })?;
+        rustix::io::ioctl_fionbio(&near, true).map_err(ChannelError::Closed)?;
+        let found = &mut self.nodes[node as usize];
+        let number = found.started;
+        send_now(
+            &self.channel,
+            &ToLauncher::StartManager { node, number },
+            vec![far],
+        )?;
+        found.started += 1;
+        found.since = Instant::now();
+        found.start_at = None;
+        found.manager = Some(Manager {
+            channel: near,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+        });
+        Ok(())
+    }
+
+    /// Ends what is left of a node; its loss is told later.
+    pub(super) fn kill(&self, node: u32) {
+        // Without the launcher everything is dead.
+        let _ = send_now(&self.channel, &ToLauncher::KillNode { node }, Vec::new());
+    }
+
+    /// Reads what the launcher has said.
+    pub(super) fn hear_launcher(&mut self, news: &mut Vec<News>) {
+        loop {
+            match self.inbox.receive(&self.channel, Patience::Look) {
+                Ok(Received::Bytes) => {}
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) | Err(_) => {
+                    news.push(News::LauncherLost);
+                    return;
+                }
+            }
+            while let Ok(Some(message)) = self.inbox.next() {
+                let (node, number, reason) = match message {
+                    FromLauncher::ManagerFailed {
+                        node,
+                        number,
+                        reason,
+                    } => (node, number, format!("it could not be started: {reason}")),
+                    FromLauncher::ManagerEnded {
+                        node,
+                        number,
+                        ended,
+                    } => (node, number, ended.to_string()),
+                };
+                let current = self.nodes[node as usize].started == number + 1;
+                if current {
+                    let reason = format!("the manager of node {node} is gone: {reason}");
+                    news.push(News::NodeLost { node, reason });
+                }
+            }
+        }
+    }
+
+    /// Reads what the manager of a node has said.
+    pub(super) fn hear_manager(&mut self, node: u32, news: &mut Vec<News>) {
+        let Some(manager) = &mut self.nodes[node as usize].manager else {
+            return;
+        };
+        while let Ok(Received::Bytes) = manager.inbox.receive(&manager.channel, Patience::Look) {
+            while let Ok(Some(message)) = manager.inbox.next() {
+                match message {
+                    FromManager::WorkerStarted { .. } => {}
+                    FromManager::WorkerFailed { worker, reason } => {
+                        let reason = format!("its process could not be started: {reason}");
+                        news.push(News::WorkerEnded { worker, reason });
+                    }
+                    FromManager::WorkerEnded { worker, ended } => {
+                        let reason = ended.to_string();
+                        news.push(News::WorkerEnded { worker, reason });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes all channels and waits until every process of the pool is dead.
+    pub(super) fn end(self) {
+        let Self {
+            launcher,
+            channel,
+            nodes,
+            ..
+        } = self;
+        drop(nodes);
+        drop(channel);
+        let deadline = Instant::now() + SHUTDOWN;
+        if !launcher.ends_before(deadline) {
+            // Managers and workers die with it.
+            launcher.kill();
+        }
+        launcher.wait();
+    }
+}
+
+impl Node {
+    /// Tells the manager something.
+    pub(super) fn tell(
+        &mut self,
+        message: &ToManager,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), ChannelError> {
+        let Some(manager) = &mut self.manager else {
+            return Err(ChannelError::Closed(rustix::io::Errno::NOTCONN));
+        };
+        manager.outbox.push(message, descriptors)?;
+        manager.outbox.flush(&manager.channel).map(drop)
+    }
+}

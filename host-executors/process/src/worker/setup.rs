@@ -1,0 +1,99 @@
+//! From the coordinator's first message to a sandbox that can run attempts.
+
+use super::{control, gate::Gate, outgoing::{Outgoing, Voice}};
+use crate::{channel::Inbox, message::Setup};
+use std::{
+    borrow::Cow,
+    error::Error,
+    fs::File,
+    io::Read as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use taps_bundle::{Bundle, Manifest, Source};
+use taps_payload::{SegmentStore, SharedAccount, SharedWords, StoreOptions, tmpfs::HugeTmpfs};
+use taps_sandbox::{
+    AotCache, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker,
+};
+
+/// A worker that is ready to serve.
+pub(super) struct Prepared {
+    pub(super) gate: Arc<Gate>,
+    pub(super) control: control::Options,
+    pub(super) store: SegmentStore,
+    pub(super) runner: TaskWorker,
+    pub(super) sandbox: Sandbox,
+}
+
+impl Prepared {
+    pub(super) fn new(
+        setup: Setup,
+        inbox: &mut Inbox,
+        outgoing: &Arc<Outgoing>,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let control = inbox.descriptor()?;
+        let words = SharedWords::open(inbox.descriptor()?, setup.slots)?;
+        let account = SharedAccount::open(inbox.descriptor()?, setup.slots)?;
+        let manifest: Manifest = serde_json::from_str(&setup.manifest)?;
+        let mut components = Vec::with_capacity(manifest.components.len());
+        for file in inbox.descriptors(manifest.components.len())? {
+            let mut bytes = Vec::new();
+            File::from(file).read_to_end(&mut bytes)?;
+            components.push(Cow::Owned(bytes));
+        }
+        let tmpfs = if setup.store.tmpfs { Some(inbox.descriptor()?) } else { None };
+        let store = SegmentStore::new(StoreOptions {
+            kind: setup.store.kind,
+            huge_pages: setup.store.huge_pages,
+            recycle_bytes: setup.store.recycle_bytes,
+            id_space: setup.store.id_space,
+            account: account.slot(setup.slot),
+            spill_dir: setup.store.spill_directory,
+            tmpfs: tmpfs.map(HugeTmpfs::from_fd),
+            ..StoreOptions::default()
+        })?;
+        let bundle = Bundle::from_parts(manifest, components, Source::Embedded)?;
+        let cache = setup
+            .cache_directory
+            .and_then(|directory| AotCache::open(&directory).ok());
+        let pool = PoolSize {
+            workers: 1,
+            per_worker: 2,
+        };
+        let sandbox = Sandbox::new(pool, cache)?;
+        let loaded = (0..bundle.manifest().components.len())
+            .map(|index| sandbox.load(&bundle, index, setup.interrupt))
+            .collect::<Result<Vec<_>, _>>()?;
+        let context = Arc::new(RunContext {
+            start: began(setup.start_ns),
+            store: store.clone(),
+            sink: Box::new(Voice(Arc::clone(outgoing))),
+            grants: setup.grants,
+            environment: setup.environment,
+            inline_max_bytes: setup.inline_max_bytes,
+        });
+        let mut runtime = TaskRuntime::new(loaded, bundle.manifest(), Arc::clone(&context), setup.policy)?;
+        for note in setup.notes {
+            runtime = runtime.with_note(note);
+        }
+        Ok(Self {
+            gate: Arc::new(Gate::new(words, setup.slot)),
+            control: control::Options {
+                socket: control,
+                interrupt: setup.interrupt,
+                worker: setup.worker.worker,
+                context,
+            },
+            store,
+            runner: Arc::new(runtime).worker(setup.worker.worker),
+            sandbox,
+        })
+    }
+}
+
+/// The time on this process's clock when the run began; the clock is the same in all processes.
+fn began(start_ns: u64) -> Instant {
+    let now = Instant::now();
+    let passed = crate::monotonic_ns().saturating_sub(start_ns);
+    now.checked_sub(Duration::from_nanos(passed)).unwrap_or(now)
+}
