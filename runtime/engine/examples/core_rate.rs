@@ -64,7 +64,9 @@ fn measure(shape: Shape) -> (f64, u64) {
             cores: 1,
             memory_bytes: 1 << 30,
             resources: Vec::new(),
-            look_ahead: std::env::args().nth(1).map_or(0, |n| n.parse().expect("number")),
+            look_ahead: std::env::args()
+                .nth(1)
+                .map_or(0, |n| n.parse().expect("number")),
         };
         core.handle(0, Event::WorkerJoined(worker), &mut actions);
     }

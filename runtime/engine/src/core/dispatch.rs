@@ -35,7 +35,9 @@ impl Core {
         self.forward(actions);
         self.collect(actions);
         self.drop_outdated_timers();
-        self.recall(actions);
+        if self.placement.looks_ahead() {
+            self.recall(actions);
+        }
     }
 
     fn dispatch_ready(&mut self, actions: &mut Vec<Action>) {
@@ -60,7 +62,9 @@ impl Core {
                 actions,
             );
         }
-        self.queue_ahead(actions);
+        if self.placement.looks_ahead() {
+            self.queue_ahead(actions);
+        }
     }
 
     /// The class whose first task goes next, and the position of its worker.

@@ -134,9 +134,6 @@ impl Rooms {
 impl Core {
     /// Queues what is ready on busy workers.
     pub(super) fn queue_ahead(&mut self, actions: &mut Vec<Action>) {
-        if !self.placement.looks_ahead() {
-            return;
-        }
         while let Some((class, key)) = self.first_ready() {
             let placed = self.placed(key);
             let Some(worker) = self.placement.room(class, placed.kind) else {

@@ -65,11 +65,8 @@ impl Recalls {
         self.queued += 1;
     }
 
-    /// Drops outdated entries where they outnumber the others.
+    /// Drops outdated entries.
     fn sweep(&mut self, tasks: &Table) {
-        if self.entries <= 2 * self.queued + 64 {
-            return;
-        }
         let Self {
             waiting, classes, ..
         } = self;
@@ -145,7 +142,9 @@ impl Core {
     /// Asks for attempts back that have waited for too long, no more than there are idle workers.
     pub(super) fn recall(&mut self, actions: &mut Vec<Action>) {
         self.recalls.due_ns = None;
-        self.recalls.sweep(&self.tasks);
+        if self.recalls.entries > 2 * self.recalls.queued + 64 {
+            self.recalls.sweep(&self.tasks);
+        }
         if self.recalls.classes.is_empty() || !self.placement.has_idle() || self.ready_fits() {
             return;
         }

@@ -3,7 +3,7 @@
 use super::Core;
 use super::action::{Action, TaskState};
 use super::settings::RetryPolicy;
-use super::table::{Key, Out, TaskArgument};
+use super::table::{Key, Out, Place, TaskArgument};
 use crate::{AttemptId, Failure, OutcomeKind, Output, TaskId, Timeline, WorkerId};
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -57,7 +57,9 @@ impl Core {
         if let Some(worker) = out.worker {
             let demand = self.ready.demand(task.class);
             let next = self.placement.vacate(worker, key, demand);
-            self.note_left(out.place, next);
+            if out.place != Place::Current || next.is_some() {
+                self.note_left(out.place, next);
+            }
         }
         Some(out)
     }

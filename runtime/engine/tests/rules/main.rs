@@ -8,6 +8,7 @@ mod cancelling;
 mod failures;
 mod forwarding;
 mod harness;
+mod look_ahead;
 mod loss;
 mod placement;
 mod references;
