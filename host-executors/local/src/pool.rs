@@ -122,6 +122,7 @@ impl Executor for ThreadPool {
                     cores: 1,
                     memory_bytes: self.memory_bytes / self.workers.len().max(1) as u64,
                     resources: Vec::new(),
+                    look_ahead: 0,
                 })
             })
             .collect();

@@ -125,7 +125,11 @@ impl Shared {
             Mishap::Fails(after) if count > after => return,
             Mishap::LosesWorker(after) if count == after => {
                 let reason = "it was told to go".to_owned();
-                self.deliver(ExecutorEvent::WorkerLost { worker, reason });
+                self.deliver(ExecutorEvent::WorkerLost {
+                    worker,
+                    reason,
+                    running: None,
+                });
                 return;
             }
             _ => {}
@@ -203,6 +207,7 @@ impl Executor for Fake {
                 cores: 1,
                 memory_bytes: 1 << 30,
                 resources: Vec::new(),
+                look_ahead: 0,
             })
         });
         sink.deliver(workers.collect());
