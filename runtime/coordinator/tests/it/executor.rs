@@ -25,6 +25,8 @@ pub(crate) enum Mishap {
     Fails(u64),
     /// After this many attempts the worker of the last one is lost, with that attempt on it.
     LosesWorker(u64),
+    /// After this many attempts the last one comes back.
+    ReturnsAttempt(u64),
     /// It cannot start.
     NeverStarts,
 }
@@ -130,6 +132,10 @@ impl Shared {
                     reason,
                     running: None,
                 });
+                return;
+            }
+            Mishap::ReturnsAttempt(after) if count == after => {
+                self.deliver(ExecutorEvent::Returned(attempt.id));
                 return;
             }
             _ => {}
