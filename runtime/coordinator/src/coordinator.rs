@@ -83,8 +83,9 @@ impl Coordinator {
     }
 
     fn give(&self, orders: Orders) {
-        if !orders.freed.is_empty() { self.executor.freed(&orders.freed); }
-        if !orders.recall.is_empty() { self.executor.recall(&orders.recall); }
+        if !orders.freed.is_empty() {
+            self.executor.freed(&orders.freed);
+        }
         if !orders.dispatch.is_empty() {
             self.executor.submit(orders.dispatch);
             let others = self.submitting.fetch_sub(1, Ordering::SeqCst) > 1;
@@ -103,6 +104,10 @@ impl Coordinator {
             if racing && self.submitting.load(Ordering::SeqCst) == 0 {
                 self.cancel_again(false);
             }
+        }
+        // Should one of these come before its attempt, the attempt runs where it waits.
+        if !orders.recall.is_empty() {
+            self.executor.recall(&orders.recall);
         }
     }
 
@@ -171,15 +176,26 @@ impl EventSink for Coordinator {
                         state.log.append(&LogEvent::WorkerJoined(info.clone()));
                         state.apply(now_ns, Event::WorkerJoined(info), orders);
                     }
-                    ExecutorEvent::WorkerLost { worker, reason, running } => {
+                    ExecutorEvent::Returned(attempt) => {
+                        state.apply(now_ns, Event::Returned(attempt), orders);
+                    }
+                    ExecutorEvent::WorkerLost {
+                        worker,
+                        reason,
+                        running,
+                    } => {
                         state.log.append(&LogEvent::WorkerLost {
                             worker,
                             reason: reason.clone(),
                             time_ns: now_ns,
                         });
-                        state.apply(now_ns, Event::WorkerLost { worker, reason, running }, orders);
+                        let lost = Event::WorkerLost {
+                            worker,
+                            reason,
+                            running,
+                        };
+                        state.apply(now_ns, lost, orders);
                     }
-                    ExecutorEvent::Returned(id) => state.apply(now_ns, Event::Returned(id), orders),
                     ExecutorEvent::Failed(failure) => {
                         state.executor_failure = Some(failure.clone());
                         state.apply(now_ns, Event::ExecutorFailed(failure), orders);

@@ -10,7 +10,7 @@ use taps_engine::{
     Attempt, AttemptId, AttemptReport, Failure, Limits, TaskId, Timeline, WorkerId,
     core::{Action, Core, Event, FailedTask, TaskStatus},
 };
-use taps_payload::{Location, SegmentStore};
+use taps_payload::{Location, SegmentId, SegmentStore};
 use taps_records::LogEvent;
 use taps_sandbox::{DriverStatus, QueueId};
 use taps_schema::Kernels;
@@ -59,8 +59,10 @@ pub(crate) enum Wait {
 pub(crate) struct Orders {
     pub(crate) dispatch: Vec<(Option<WorkerId>, Attempt)>,
     pub(crate) cancel: Vec<AttemptId>,
+    /// Attempts wanted back.
     pub(crate) recall: Vec<AttemptId>,
-    pub(crate) freed: Vec<taps_payload::SegmentId>,
+    /// Segments that the run has dropped.
+    pub(crate) freed: Vec<SegmentId>,
 }
 
 impl State {
@@ -170,7 +172,12 @@ impl State {
                 }
                 Action::CancelAttempt(id) => orders.cancel.push(id),
                 Action::Recall(id) => orders.recall.push(id),
-                Action::AttemptReturned { .. } => {}
+                Action::AttemptReturned { attempt: id } => {
+                    self.log.append(&LogEvent::AttemptReturned {
+                        id,
+                        time_ns: now_ns,
+                    });
+                }
                 Action::AttemptLost {
                     attempt,
                     worker,

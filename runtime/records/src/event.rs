@@ -58,6 +58,14 @@ pub enum LogEvent {
         /// When.
         time_ns: u64,
     },
+    /// An attempt came back before it had started, or was queued on a worker that was lost: as if
+    /// it had not been started, but for its number.
+    AttemptReturned {
+        /// Which.
+        id: AttemptId,
+        /// When.
+        time_ns: u64,
+    },
     /// An attempt ended with a report.
     AttemptFinished {
         /// What the worker said. Boxed as the executor delivers it.

@@ -10,8 +10,8 @@ use support::{
     any_event, attempt_started, finished, joined, report, started, submitted, whole_task, write_log,
 };
 use taps_engine::{
-    Failure, FaultAction, FaultPlan, FaultPoint, Instantiation, OutcomeKind, TaskId, TrapKind,
-    WorkerId,
+    AttemptId, Failure, FaultAction, FaultPlan, FaultPoint, Instantiation, OutcomeKind, TaskId,
+    TrapKind, WorkerId,
 };
 use taps_records::{
     EVENTS_FILE, EventLog, LogEvent, TASKS_FILE, TaskCounts, TasksSummary, recover,
@@ -213,6 +213,58 @@ fn an_attempt_lost_with_its_worker_has_a_line() {
     assert_eq!(lines[0]["exception"]["message"], "killed by signal 9");
     assert_eq!(lines[0]["worker"], 0);
     assert_eq!(lines[1]["exception"]["message"], "lost twice");
+}
+
+fn returned(task: u64, number: u32, time_ns: u64) -> LogEvent {
+    LogEvent::AttemptReturned {
+        id: AttemptId {
+            task: TaskId(task),
+            number,
+        },
+        time_ns,
+    }
+}
+
+#[test]
+fn an_attempt_that_came_back_has_no_line() {
+    let mut failed = report(0, 1, 300);
+    failed.result = Err(Failure::new(OutcomeKind::TaskError, "once"));
+    let lines = lines(&[
+        started(START),
+        submitted(0, "t", &[], 100),
+        attempt_started(0, 0, 0, 200),
+        returned(0, 0, 210),
+        attempt_started(0, 1, 0, 220),
+        finished(failed, 400, true),
+        attempt_started(0, 2, 0, 500),
+        returned(0, 2, 510),
+        attempt_started(0, 3, 0, 520),
+        finished(report(0, 3, 600), 700, false),
+    ]);
+    assert_eq!(brief(&lines), ["0 1 task-error false", "0 3 ok true"]);
+    assert_eq!(
+        (&lines[0]["attempts"], &lines[1]["attempts"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(lines[1]["monotonic_dispatch_ns"], 520);
+}
+
+#[test]
+fn a_task_cancelled_before_its_attempt_came_back_has_one_line() {
+    let cancelled = || Failure::new(OutcomeKind::Cancelled, "by the driver");
+    let before = [
+        started(START),
+        submitted(0, "t", &[], 100),
+        attempt_started(0, 0, 0, 200),
+    ];
+    for end in [
+        [task_finished(0, cancelled(), 300), returned(0, 0, 400)],
+        [returned(0, 0, 300), task_finished(0, cancelled(), 400)],
+    ] {
+        let lines = lines(&[before.as_slice(), &end].concat());
+        assert_eq!(brief(&lines), ["0 null cancelled true"]);
+        assert_eq!(lines[0]["attempts"], 0);
+    }
 }
 
 #[test]

@@ -51,6 +51,30 @@ fn a_lost_worker_costs_an_attempt_and_no_task() {
 }
 
 #[test]
+fn an_attempt_that_comes_back_costs_nothing() {
+    for threads in [1, 2] {
+        let fake = Arc::new(Fake::new(threads, Mishap::ReturnsAttempt(20)));
+        let ended = Run::new("churn", 200, 6).on(fake);
+        ended.passed();
+        let counts = ended.outcome.counts;
+        let happened = (counts.succeeded, counts.retried, counts.crashes);
+        assert_eq!(happened, (200, 0, 0));
+        let mut returned = Vec::new();
+        let mut reported = Vec::new();
+        for event in &ended.events {
+            match event {
+                LogEvent::AttemptReturned { id, .. } => returned.push(*id),
+                LogEvent::AttemptFinished { report, .. } => reported.push(report.id),
+                _ => {}
+            }
+        }
+        assert_eq!(returned.len(), 1);
+        assert_eq!(reported.len(), 200, "each attempt that ran");
+        assert!(!reported.contains(&returned[0]));
+    }
+}
+
+#[test]
 fn an_executor_that_cannot_start_is_an_error() {
     let run = Run::new("ok", 1, 0);
     let error = run

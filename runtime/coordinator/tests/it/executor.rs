@@ -25,6 +25,8 @@ pub(crate) enum Mishap {
     Fails(u64),
     /// After this many attempts the worker of the last one is lost, with that attempt on it.
     LosesWorker(u64),
+    /// After this many attempts the last one comes back.
+    ReturnsAttempt(u64),
     /// It cannot start.
     NeverStarts,
 }
@@ -125,7 +127,15 @@ impl Shared {
             Mishap::Fails(after) if count > after => return,
             Mishap::LosesWorker(after) if count == after => {
                 let reason = "it was told to go".to_owned();
-                self.deliver(ExecutorEvent::WorkerLost { worker, reason });
+                self.deliver(ExecutorEvent::WorkerLost {
+                    worker,
+                    reason,
+                    running: None,
+                });
+                return;
+            }
+            Mishap::ReturnsAttempt(after) if count == after => {
+                self.deliver(ExecutorEvent::Returned(attempt.id));
                 return;
             }
             _ => {}
@@ -203,6 +213,7 @@ impl Executor for Fake {
                 cores: 1,
                 memory_bytes: 1 << 30,
                 resources: Vec::new(),
+                look_ahead: 0,
             })
         });
         sink.deliver(workers.collect());

@@ -139,7 +139,7 @@ impl Core {
         let task = &mut self.tasks[key];
         let number = task.attempts;
         task.attempts += 1;
-        self.counts.retried += u64::from(number > task.returned);
+        self.counts.retried += u64::from(number > u32::from(task.returned));
         task.out = Some(Out {
             number,
             worker,

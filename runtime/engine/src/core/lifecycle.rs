@@ -22,6 +22,7 @@ use std::sync::Arc;
 const UPSTREAM_CANCELLED: &str = "upstream-cancelled";
 
 impl Core {
+    #[inline]
     pub(super) fn set_state(&mut self, key: Key, state: TaskState) {
         let task = &mut self.tasks[key];
         let before = std::mem::replace(&mut task.state, state);

@@ -56,12 +56,12 @@ pub(super) struct Paces {
 
 impl Paces {
     /// Notes an attempt that succeeded. A timeline that does not tell how long it took is ignored.
-    pub(super) fn note(&mut self, kind: u32, timeline: Timeline) {
+    pub(super) fn note(&mut self, kind: u16, timeline: Timeline) {
         if timeline.finished == 0 || timeline.finished < timeline.received {
             return;
         }
         let took_ns = (timeline.finished - timeline.received).clamp(1, LONGEST_NS);
-        let kind = kind as usize;
+        let kind = usize::from(kind);
         if self.averages.len() <= kind {
             self.averages.resize(kind + 1, 0);
         }
@@ -73,8 +73,8 @@ impl Paces {
     }
 
     /// How many tasks of the name may be queued on a worker.
-    pub(super) fn depth(&self, kind: u32) -> u32 {
-        match self.averages.get(kind as usize) {
+    pub(super) fn depth(&self, kind: u16) -> u32 {
+        match self.averages.get(usize::from(kind)) {
             None | Some(0) => 0,
             Some(average) => (LOOK_AHEAD_NS / average).min(u64::from(MAX_QUEUED)) as u32,
         }

@@ -47,7 +47,7 @@ struct Worker {
 pub(super) struct Placed {
     pub(super) key: Key,
     /// Number of the task's name.
-    pub(super) kind: u32,
+    pub(super) kind: u16,
 }
 
 /// For the sanity check: an attempt that is out, as its task has it.
@@ -251,6 +251,7 @@ impl Placement {
     }
 
     /// Puts an attempt on the idle worker at that position.
+    #[inline]
     pub(super) fn occupy(
         &mut self,
         position: usize,
@@ -269,7 +270,7 @@ impl Placement {
     }
 
     /// The busy worker that takes another attempt of that class and name, with the shortest queue.
-    pub(super) fn room(&self, class: u32, kind: u32) -> Option<WorkerId> {
+    pub(super) fn room(&self, class: u32, kind: u16) -> Option<WorkerId> {
         let rooms = self.rooms.get(class as usize)?;
         rooms.shortest(self.paces.depth(kind))
     }
@@ -293,6 +294,7 @@ impl Placement {
 
     /// Takes an attempt off its worker. After the current one, the next in the queue becomes
     /// current, with the resources, and is given; without a next one the worker is idle again.
+    #[inline]
     pub(super) fn vacate(&mut self, id: WorkerId, key: Key, demand: &Demand) -> Option<Key> {
         let worker = self.workers.get_mut(&id)?;
         worker.delist(&mut self.rooms);

@@ -84,6 +84,7 @@ impl Ready {
     }
 
     /// Adds a task to the class of the demand.
+    #[inline]
     pub(super) fn join_class(&mut self, demand: Demand) -> u32 {
         let plain = demand.cores == 1 && demand.memory_bytes == 0 && demand.resources.is_empty();
         let class = if plain {
@@ -105,6 +106,7 @@ impl Ready {
     }
 
     /// Takes a task that is not ready out of its class.
+    #[inline]
     pub(super) fn leave_class(&mut self, class: u32) {
         let entry = &mut self.classes[class as usize];
         entry.tasks -= 1;
@@ -119,6 +121,7 @@ impl Ready {
     }
 
     /// Queues a task that has just become ready.
+    #[inline]
     pub(super) fn push(&mut self, class: u32, rank: Rank, key: Key, table: &Table) {
         let entry = &mut self.classes[class as usize];
         if entry.ready == 0 {
@@ -136,6 +139,7 @@ impl Ready {
     }
 
     /// Notes that a task of the class is not ready any more.
+    #[inline]
     pub(super) fn left(&mut self, class: u32) {
         let entry = &mut self.classes[class as usize];
         entry.ready -= 1;
@@ -163,6 +167,7 @@ impl Ready {
     }
 
     /// Takes the first of the class out of the queue; it counts as ready until [`Self::left`].
+    #[inline]
     pub(super) fn pop(&mut self, class: u32, table: &Table) -> Option<Key> {
         let (_, key) = self.peek(class, table)?;
         self.classes[class as usize].queue.pop();

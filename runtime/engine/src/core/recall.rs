@@ -218,8 +218,8 @@ impl Core {
             task: task.id,
             number: out.number,
         };
-        self.counts.retried -= u64::from(out.number > task.returned);
-        task.returned += 1;
+        self.counts.retried -= u64::from(out.number > u32::from(task.returned));
+        task.returned = task.returned.saturating_add(1);
         actions.push(Action::AttemptReturned { attempt });
     }
 
@@ -265,8 +265,6 @@ impl Core {
         assert_eq!((recalls.queued, recalls.recalled), places, "places");
         let due_ns = due_ns.filter(|_| self.placement.idle() > recalls.recalled);
         assert_eq!(recalls.due_ns, due_ns, "next recall");
-        let overdue = due_ns.is_some_and(|due| due <= self.now_ns);
-        assert!(!overdue, "a recall is overdue");
         let entries: usize = recalls.waiting.iter().map(VecDeque::len).sum();
         assert_eq!(recalls.entries, entries, "queued entries");
         let bound = 2 * recalls.queued + 64;

@@ -194,6 +194,7 @@ impl Core {
 }
 
 /// Frees what was published for nothing.
+#[inline]
 pub(super) fn free_outputs(outputs: Vec<Output>, actions: &mut Vec<Action>) {
     for output in outputs {
         free(output.location, actions);

@@ -51,6 +51,7 @@ impl Core {
     }
 
     /// The attempt is not out any more; its worker goes on with the next in its queue, or is idle.
+    #[inline]
     pub(super) fn take_out(&mut self, key: Key) -> Option<Out> {
         let task = &mut self.tasks[key];
         let out = task.out.take()?;
@@ -138,7 +139,7 @@ impl Core {
     fn attempt_failed(&mut self, key: Key, out: Out, failure: Failure, actions: &mut Vec<Action>) {
         let task = &mut self.tasks[key];
         let lost = failure.outcome == OutcomeKind::WorkerLost;
-        task.crashes += u32::from(lost);
+        task.crashes = task.crashes.saturating_add(u16::from(lost));
         self.counts.crashes += u64::from(lost);
         if task.cancelling {
             let failure = Failure::new(OutcomeKind::Cancelled, "cancelled");
@@ -270,6 +271,6 @@ impl Core {
     }
 }
 
-fn task_gives_up(lost: bool, crashes: u32, limit: u32) -> bool {
-    lost && crashes > limit
+fn task_gives_up(lost: bool, crashes: u16, limit: u32) -> bool {
+    lost && u32::from(crashes) > limit
 }

@@ -40,8 +40,8 @@ pub(super) struct Seeds {
 struct Name {
     hash: u64,
     submitted: u64,
-    /// Names known before this one.
-    kind: u32,
+    /// Names known before this one; the same for all beyond a limit.
+    kind: u16,
 }
 
 impl Seeds {
@@ -53,14 +53,14 @@ impl Seeds {
     }
 
     /// The seed of the next submission of that name, and the number of the name.
-    pub(super) fn next(&mut self, name: &Arc<str>) -> (u64, u32) {
+    pub(super) fn next(&mut self, name: &Arc<str>) -> (u64, u16) {
         if let Some(known) = self.names.get_mut(&**name) {
             let index = known.submitted;
             known.submitted += 1;
             return (mix(self.run_seed, known.hash, index), known.kind);
         }
         let hash = fnv1a(name);
-        let kind = self.names.len() as u32;
+        let kind = self.names.len().try_into().unwrap_or(u16::MAX);
         let first = Name {
             hash,
             submitted: 1,

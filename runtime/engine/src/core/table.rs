@@ -28,7 +28,7 @@ pub(super) struct Task {
     pub(super) limits: Limits,
     pub(super) seed: u64,
     /// Number of the name, see [`super::look_ahead::Paces`].
-    pub(super) kind: u32,
+    pub(super) kind: u16,
     pub(super) media_type: Arc<str>,
     /// Most outputs that may be referred to.
     pub(super) output_limit: u32,
@@ -55,11 +55,11 @@ pub(super) struct Task {
     /// Attempts dispatched.
     pub(super) attempts: u32,
     /// Those among them that were given back before they had started.
-    pub(super) returned: u32,
+    pub(super) returned: u16,
     /// Retries made in this generation.
     pub(super) retries: u32,
     /// Workers lost with an attempt of this task on them.
-    pub(super) crashes: u32,
+    pub(super) crashes: u16,
     /// Number of this production of the outputs.
     pub(super) generation: Generation,
     /// Epoch of the last retry or loss, which dooms forwarded descendants dispatched before.
@@ -83,7 +83,7 @@ pub(super) struct Task {
 }
 
 // A run holds thousands of tasks at a time and moves each a few times.
-const _: () = assert!(size_of::<Task>() <= 320);
+const _: () = assert!(size_of::<Task>() <= 312);
 
 /// An argument as the core keeps it.
 #[derive(Clone, Debug)]

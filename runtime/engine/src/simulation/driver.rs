@@ -153,7 +153,10 @@ impl<'a> Driver<'a> {
             && (due_ns <= self.now_ns || self.world.flights.is_empty())
         {
             self.now_ns = self.now_ns.max(due_ns);
+            let now_ns = self.now_ns;
             self.handle(Event::Tick);
+            let overdue = self.core.next_timer_ns().filter(|&due| due <= now_ns);
+            assert_eq!(overdue, None, "a tick at {now_ns} leaves things undone");
         }
     }
 

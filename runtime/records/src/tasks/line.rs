@@ -115,7 +115,8 @@ impl Line<'_> {
         json.raw(r#", "attempt": "#);
         json.optional(number.map(u64::from));
         json.raw(r#", "attempts": "#);
-        json.integer(number.map_or(0, |number| u64::from(number) + 1));
+        let returned = u64::from(self.task.returned);
+        json.integer(number.map_or(0, |number| (u64::from(number) + 1).saturating_sub(returned)));
         json.raw(r#", "final": "#);
         json.raw(if self.last { "true" } else { "false" });
         json.raw(r#", "worker": "#);

@@ -7,7 +7,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
-use taps_engine::{AttemptReport, Failure, OutcomeKind, TaskId, WorkerId};
+use taps_engine::{AttemptId, AttemptReport, Failure, OutcomeKind, TaskId, WorkerId};
 
 /// Facts of the whole run.
 #[derive(Debug, Default)]
@@ -67,6 +67,8 @@ pub(super) struct Task {
     pub(super) phase: u32,
     /// The attempt that started and has not reported.
     running: Option<Running>,
+    /// Attempts that came back before they had started.
+    pub(super) returned: u32,
     /// How the task ended while an attempt was still running, and when.
     ended: Option<(Failure, u64)>,
     /// Whether the task has had its last line: it runs again because its output was lost.
@@ -176,6 +178,7 @@ impl State {
                 };
                 self.started(id.task, running, out);
             }
+            LogEvent::AttemptReturned { id, time_ns } => self.returned(id, time_ns, out),
             LogEvent::AttemptFinished {
                 report,
                 received_ns,
@@ -244,6 +247,34 @@ impl State {
                 false,
                 out,
             );
+        }
+    }
+
+    /// Forgets that the attempt was started.
+    fn returned(&mut self, id: AttemptId, time_ns: u64, out: &mut Vec<u8>) {
+        let Some(mut task) = self.open.remove(&id.task) else {
+            self.unmatched += 1;
+            return;
+        };
+        let returned = task.running.take_if(|running| running.number == id.number);
+        task.returned += u32::from(returned.is_some());
+        match task.ended.take_if(|_| returned.is_some()) {
+            // It was cancelled while the attempt was out, and no report will come.
+            Some((failure, _)) => {
+                self.line(
+                    id.task,
+                    &task,
+                    None,
+                    None,
+                    Some(&failure),
+                    time_ns,
+                    true,
+                    out,
+                );
+            }
+            None => {
+                self.open.insert(id.task, task);
+            }
         }
     }
 
@@ -369,6 +400,7 @@ fn submission(event: LogEvent) -> Option<(TaskId, Task)> {
         submitted_ns: time_ns,
         phase,
         running: None,
+        returned: 0,
         ended: None,
         repeated: false,
     };

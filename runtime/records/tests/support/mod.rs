@@ -57,6 +57,7 @@ pub(crate) fn joined(id: u32, host: &str) -> LogEvent {
         cores: 1,
         memory_bytes: 1 << 30,
         resources: Vec::new(),
+        look_ahead: 0,
     })
 }
 
@@ -161,14 +162,17 @@ pub(crate) fn any_event() -> impl Strategy<Value = LogEvent> {
                     }))
                 }
             ),
-        any::<(u32, String, u32, u64, Vec<(String, u64)>)>().prop_map(
-            |(id, host, cores, memory_bytes, resources)| LogEvent::WorkerJoined(WorkerInfo {
-                id: WorkerId(id),
-                host,
-                cores,
-                memory_bytes,
-                resources,
-            })
+        any::<(u32, String, u32, u64, Vec<(String, u64)>, u32)>().prop_map(
+            |(id, host, cores, memory_bytes, resources, look_ahead)| LogEvent::WorkerJoined(
+                WorkerInfo {
+                    id: WorkerId(id),
+                    host,
+                    cores,
+                    memory_bytes,
+                    resources,
+                    look_ahead,
+                }
+            )
         ),
         any::<(u32, String, u64)>().prop_map(|(worker, reason, time_ns)| LogEvent::WorkerLost {
             worker: WorkerId(worker),
@@ -184,6 +188,12 @@ pub(crate) fn any_event() -> impl Strategy<Value = LogEvent> {
                 time_ns,
             }
         ),
+        any::<(u64, u32, u64)>().prop_map(|(task, number, time_ns)| {
+            LogEvent::AttemptReturned {
+                id: attempt(task, number),
+                time_ns,
+            }
+        }),
         (any_report(), any::<(u64, bool)>()).prop_map(|(report, (received_ns, retried))| finished(
             report,
             received_ns,
