@@ -185,8 +185,9 @@ impl Inbox {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.bytes.len() - self.end < RECEIVE_BYTES {
-            // A long frame is received in few pieces.
-            let wanted = self.frame_len().unwrap_or(0).max(RECEIVE_BYTES);
+            // A long frame is received in few pieces, but a length alone is not believed.
+            let most = RECEIVE_BYTES.max(2 * self.len());
+            let wanted = self.frame_len().unwrap_or(0).clamp(RECEIVE_BYTES, most);
             self.bytes.resize(self.end + wanted, 0);
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];

@@ -153,7 +153,9 @@ pub(crate) fn begin(parent: u32) -> Result<OwnedFd, ProcessError> {
     // starts the launcher from its main thread.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(io::Error::from)
-        .map_err(ProcessError::system("ask for a signal when the parent dies"))?;
+        .map_err(ProcessError::system(
+            "ask for a signal when the parent dies",
+        ))?;
     let found = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
     if found != Some(parent) {
         return Err(ProcessError::Protocol(format!(

@@ -44,6 +44,9 @@ pub enum ProcessError {
         /// Why.
         source: std::io::Error,
     },
+    /// The coordinator is gone.
+    #[error("go on: the coordinator is gone")]
+    Alone,
     /// The parent speaks another language.
     #[error("understand the parent: {0}")]
     Protocol(String),
@@ -57,6 +60,9 @@ impl ProcessError {
 
 impl From<ChannelError> for ProcessError {
     fn from(error: ChannelError) -> Self {
+        if let ChannelError::Closed(Errno::PIPE | Errno::CONNRESET) = error {
+            return Self::Alone;
+        }
         Self::Protocol(crate::chain(&error))
     }
 }

@@ -69,11 +69,6 @@ fn serve(channel: &OwnedFd, nodes: &mut Vec<Node>) -> Result<(), ProcessError> {
                         }
                     }
                 }
-                ToLauncher::KillNode { node } => {
-                    for found in nodes.iter().filter(|found| found.node == node) {
-                        found.manager.kill_group();
-                    }
-                }
             }
         }
     }

@@ -77,11 +77,6 @@ impl Lender {
         }
         Some(segment)
     }
-
-    /// Number of segments lent.
-    pub(crate) fn len(&self) -> usize {
-        self.lent.len()
-    }
 }
 
 /// Segments that this process has borrowed from one other.

@@ -54,4 +54,3 @@ pub fn serve_manager(parent: u32) -> Result<(), ProcessError> {
         }
     }
 }
-

@@ -40,8 +40,6 @@ impl std::fmt::Display for Ended {
 pub(crate) enum ToLauncher {
     /// Starts the manager of a node; one descriptor, its channel.
     StartManager { node: u32, number: u32 },
-    /// Kills whatever is left of a node.
-    KillNode { node: u32 },
 }
 
 /// From the launcher to the coordinator.

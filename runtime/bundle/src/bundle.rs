@@ -111,7 +111,11 @@ impl Bundle {
         for entry in &manifest.components {
             components.push(Cow::Owned(read_component(directory, entry)?));
         }
-        Self::from_parts(manifest, components, Source::Directory(directory.to_owned()))
+        Self::from_parts(
+            manifest,
+            components,
+            Source::Directory(directory.to_owned()),
+        )
     }
 
     /// Writes the bundle as a directory that [`Bundle::from_directory`] reads.

@@ -65,12 +65,12 @@ fn local_executors() -> Vec<PluginSchema> {
         optional: true,
     };
     vec![
-        process_pool(),
         PluginSchema {
             name: Schema::DEFAULT_EXECUTOR.to_owned(),
             summary: "Worker threads of this process; every task in its own sandbox.".to_owned(),
             fields: vec![max_threads.clone()],
         },
+        process_pool(),
         PluginSchema {
             name: "native".to_owned(),
             summary: "Worker threads without sandboxes, for built-in apps only: the yardstick."

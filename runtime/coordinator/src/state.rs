@@ -67,8 +67,10 @@ pub(crate) struct Orders {
 
 impl State {
     pub(crate) fn new(plan: &Plan) -> Self {
+        let mut core = Core::new(plan.settings, plan.seed, plan.executor.capabilities());
+        core.promise(&plan.executor.promised());
         Self {
-            core: Core::new(plan.settings, plan.seed, plan.executor.capabilities()),
+            core,
             queues: Queues::default(),
             routes: plan.routes.0.clone(),
             limits: plan.limits,

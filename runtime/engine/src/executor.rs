@@ -90,6 +90,12 @@ pub trait Executor: Send + Sync {
     /// What the executor can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// The workers that it will start, where it is known beforehand and they do not join at once: a demand
+    /// that none of them can meet is refused when it is made.
+    fn promised(&self) -> Vec<WorkerInfo> {
+        Vec::new()
+    }
+
     /// Starts the workers; each says `WorkerJoined` through the sink, possibly before this returns.
     fn start(&self, sink: Arc<dyn EventSink>) -> Result<(), StartError>;
 

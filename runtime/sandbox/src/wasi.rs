@@ -4,10 +4,10 @@
 //! a wall clock that stands at 1970, a monotonic clock that counts from the start of the run, and
 //! random numbers from the seed of the task. Directories appear only where granted.
 
-use serde::{Deserialize, Serialize};
 use crate::RunContext;
 use parking_lot::Mutex;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use serde::{Deserialize, Serialize};
 use std::{
     io,
     path::PathBuf,

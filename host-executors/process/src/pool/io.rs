@@ -8,7 +8,7 @@ use super::{
 use crate::{
     channel,
     lending::{Borrower, Wake},
-    message::{Control, Incarnation, Said, ToManager},
+    message::{Control, Ended, Incarnation, Said, ToManager},
 };
 use rustix::{
     buffer::spare_capacity,
@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
-use taps_engine::{EventSink, ExecutorEvent, Failure, OutcomeKind, WorkerInfo};
+use taps_engine::{EventSink, ExecutorEvent, Failure, OutcomeKind};
 
 /// How often the thread looks at what has no descriptor.
 const TICK: Duration = Duration::from_millis(100);
@@ -99,7 +99,12 @@ impl IoThread {
         let nodes = Nodes::new(shared.options.nodes)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &shared.wake, Token::Wake.data(), EventFlags::IN)?;
-        epoll::add(&epoll, &nodes.channel, Token::Launcher.data(), EventFlags::IN)?;
+        epoll::add(
+            &epoll,
+            &nodes.channel,
+            Token::Launcher.data(),
+            EventFlags::IN,
+        )?;
         let now = Instant::now();
         for link in &shared.links {
             link.lock().start_at = Some(now);
@@ -203,7 +208,8 @@ impl IoThread {
         }
         if heard.ready {
             self.worked = true;
-            self.events.push(ExecutorEvent::WorkerJoined(self.info(worker)));
+            self.events
+                .push(ExecutorEvent::WorkerJoined(self.shared.info(worker)));
         }
         let reports = heard.reports.into_iter().map(Box::new);
         self.events.extend(reports.map(ExecutorEvent::Finished));
@@ -215,26 +221,13 @@ impl IoThread {
         }
     }
 
-    fn info(&self, worker: u32) -> WorkerInfo {
-        let options = &self.shared.options;
-        let node = worker / options.workers_per_node;
-        WorkerInfo {
-            id: taps_engine::WorkerId(worker),
-            host: if options.nodes == 1 {
-                options.host.clone()
-            } else {
-                format!("{}/node-{node}", options.host)
-            },
-            cores: 1,
-            memory_bytes: options.memory_bytes / u64::from(options.nodes * options.workers_per_node),
-            resources: Vec::new(),
-            look_ahead: options.look_ahead,
-        }
-    }
-
     fn take_news(&mut self, news: News) {
         match news {
-            News::WorkerEnded { worker, reason } => self.worker_ended(worker, &reason),
+            News::WorkerEnded {
+                worker,
+                ended,
+                reason,
+            } => self.worker_ended(worker, ended, &reason),
             News::NodeLost { node, reason } => {
                 let shared = Arc::clone(&self.shared);
                 let found = &mut self.nodes.nodes[node as usize];
@@ -242,7 +235,11 @@ impl IoThread {
                     let _ = epoll::delete(&self.epoll, &manager.channel);
                 }
                 let lived = found.since.elapsed();
-                found.failures = if lived < LONG_LIFE { found.failures + 1 } else { 0 };
+                found.failures = if lived < LONG_LIFE {
+                    found.failures + 1
+                } else {
+                    0
+                };
                 found.start_at = Some(Instant::now() + back_off(found.failures));
                 if found.failures > MOST_FAILURES {
                     self.fail(&reason);
@@ -250,10 +247,13 @@ impl IoThread {
                 for link in &shared.links {
                     let incarnation = {
                         let link = link.lock();
-                        link.process.as_ref().map(|process| process.incarnation).filter(|_| link.node == node)
+                        link.process
+                            .as_ref()
+                            .map(|process| process.incarnation)
+                            .filter(|_| link.node == node)
                     };
                     if let Some(incarnation) = incarnation {
-                        self.worker_ended(incarnation, &reason);
+                        self.worker_ended(incarnation, None, &reason);
                     }
                 }
             }
@@ -265,7 +265,7 @@ impl IoThread {
     }
 
     /// A worker process is dead: what it sent is read, the rest is lost.
-    fn worker_ended(&mut self, incarnation: Incarnation, reason: &str) {
+    fn worker_ended(&mut self, incarnation: Incarnation, ended: Option<Ended>, reason: &str) {
         let shared = Arc::clone(&self.shared);
         let worker = incarnation.worker;
         let mut heard = Heard::default();
@@ -280,22 +280,27 @@ impl IoThread {
             let _ = epoll::delete(&self.epoll, &process.data);
             let _ = epoll::delete(&self.epoll, &process.control);
         }
-        let word = &shared.words.words()[Shared::slot(worker)];
-        let number = word.swap(0, Ordering::AcqRel);
+        let number = shared.words.words()[Shared::slot(worker)].swap(0, Ordering::AcqRel);
         let running = process.numbered(number);
+        let returned = if number == 0 {
+            process.take_out()
+        } else {
+            Vec::new()
+        };
         link.orphans.extend(process.memories());
-        let lived = process.since.elapsed();
-        let expected = reason == format!("it exited with code {}", crate::worker::STOPPED_A_GUEST);
-        link.failures = if expected || (process.was_ready() && lived >= LONG_LIFE) {
+        let stopped = ended == Some(Ended::Exit(crate::worker::STOPPED_A_GUEST));
+        link.failures = if stopped || process.has_reported {
             0
         } else {
             link.failures + 1
         };
-        let pause = if expected { Duration::ZERO } else { back_off(link.failures) };
-        link.start_at = Some(Instant::now() + pause);
-        let gives_up = !process.was_ready() && link.failures > MOST_FAILURES;
-        let was_ready = process.was_ready();
-        let reason = process.trouble.take().map_or_else(|| reason.to_owned(), |trouble| format!("{reason} ({trouble})"));
+        link.start_at = Some(Instant::now() + back_off(link.failures));
+        let gives_up = link.failures > MOST_FAILURES;
+        let was_ready = process.ready;
+        let reason = match process.trouble.take() {
+            Some(trouble) => format!("{reason} ({trouble})"),
+            None => reason.to_owned(),
+        };
         // Gives back what it had borrowed.
         drop(process);
         shared.setup.account.retire(Shared::slot(worker), 0);
@@ -304,6 +309,9 @@ impl IoThread {
         // It cannot be ready any more.
         heard.ready = false;
         self.take_heard(worker.0, heard);
+        // None of them was running.
+        let returned = returned.into_iter();
+        self.events.extend(returned.map(ExecutorEvent::Returned));
         if was_ready {
             self.events.push(ExecutorEvent::WorkerLost {
                 worker,
@@ -345,7 +353,9 @@ impl IoThread {
         }
         let now = Instant::now();
         for node in 0..self.nodes.nodes.len() as u32 {
-            let due = self.nodes.nodes[node as usize].start_at.is_some_and(|at| at <= now);
+            let due = self.nodes.nodes[node as usize]
+                .start_at
+                .is_some_and(|at| at <= now);
             if due {
                 self.start_node(node);
             }
@@ -371,12 +381,20 @@ impl IoThread {
         let started = self.nodes.start(node).and_then(|()| {
             let manager = self.nodes.nodes[node as usize].manager.as_ref();
             manager.map_or(Ok(()), |manager| {
-                epoll::add(&self.epoll, &manager.channel, Token::Manager(node).data(), EventFlags::IN)
-                    .map_err(crate::error::ChannelError::Closed)
+                epoll::add(
+                    &self.epoll,
+                    &manager.channel,
+                    Token::Manager(node).data(),
+                    EventFlags::IN,
+                )
+                .map_err(crate::error::ChannelError::Closed)
             })
         });
         if let Err(error) = started {
-            self.fail(&format!("the manager of node {node} cannot start: {}", crate::chain(&error)));
+            self.fail(&format!(
+                "the manager of node {node} cannot start: {}",
+                crate::chain(&error)
+            ));
         }
     }
 
@@ -398,7 +416,10 @@ impl IoThread {
         link.started += 1;
         let text = |error: &dyn std::error::Error| crate::chain(error);
         let (near, far) = channel::pair().map_err(|error| text(&error))?;
-        let (setup, descriptors) = self.shared.setup(incarnation).map_err(|error| text(&error))?;
+        let (setup, descriptors) = self
+            .shared
+            .setup(incarnation)
+            .map_err(|error| text(&error))?;
         let waker = Arc::clone(&self.shared);
         let wake = Wake(Box::new(move || waker.wake_io()));
         let borrower = Borrower::new(self.shared.setup.context.store.clone(), wake);
@@ -430,15 +451,29 @@ impl IoThread {
             if now.duration_since(since) > ENDING {
                 let reason = "it closed its channel".to_owned();
                 self.kill(link.node, incarnation);
-                self.news.push(News::WorkerEnded { worker: incarnation, reason });
+                self.news.push(News::WorkerEnded {
+                    worker: incarnation,
+                    ended: None,
+                    reason,
+                });
             }
             return;
         }
         let silent = now.saturating_duration_since(process.heard);
-        let late = if process.ready { options.heartbeat_timeout } else { options.start_timeout };
+        let late = if process.ready {
+            options.heartbeat_timeout
+        } else {
+            options.start_timeout
+        };
         if process.trouble.is_some() || silent > late {
-            let what = if process.ready { "sign of life" } else { "word that it is ready" };
-            process.trouble.get_or_insert_with(|| format!("no {what} for {:.0} s", silent.as_secs_f64()));
+            let what = if process.ready {
+                "sign of life"
+            } else {
+                "word that it is ready"
+            };
+            process
+                .trouble
+                .get_or_insert_with(|| format!("no {what} for {:.0} s", silent.as_secs_f64()));
             process.ending = Some(now);
             self.kill(link.node, incarnation);
         } else if ping && process.ready {
@@ -456,7 +491,11 @@ impl IoThread {
         let shared = Arc::clone(&self.shared);
         for (worker, link) in shared.links.iter().enumerate() {
             let mut link = link.lock();
-            let Some(process) = link.process.as_mut().filter(|process| process.ending.is_none()) else {
+            let Some(process) = link
+                .process
+                .as_mut()
+                .filter(|process| process.ending.is_none())
+            else {
                 continue;
             };
             if process.has_news() || process.wants_to_send() {
@@ -464,7 +503,11 @@ impl IoThread {
             }
             let wants = process.wants_to_send();
             if std::mem::replace(&mut process.watched_for_room, wants) != wants {
-                let flags = if wants { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+                let flags = if wants {
+                    EventFlags::IN | EventFlags::OUT
+                } else {
+                    EventFlags::IN
+                };
                 let token = Token::Data(worker as u32);
                 // The tick comes to the same.
                 let _ = epoll::modify(&self.epoll, &process.data, token.data(), flags);
@@ -494,8 +537,13 @@ impl IoThread {
 
     /// Whether all workers have ended, or had their time.
     fn has_ended(&self, since: Instant) -> bool {
-        since.elapsed() > ENDING
-            || self.shared.links.iter().all(|link| link.lock().process.is_none())
+        self.failed
+            || since.elapsed() > ENDING
+            || self
+                .shared
+                .links
+                .iter()
+                .all(|link| link.lock().process.is_none())
     }
 }
 

@@ -53,13 +53,14 @@ pub(super) struct Process {
     /// Attempts on the process, with their numbers, in order.
     out: VecDeque<(u64, AttemptId)>,
     pub(super) ready: bool,
+    /// It has run an attempt to its end.
+    pub(super) has_reported: bool,
     /// The data channel is at its end.
     pub(super) closed: bool,
     /// Since when its end is near.
     pub(super) ending: Option<Instant>,
     /// The data channel is watched for room.
     pub(super) watched_for_room: bool,
-    pub(super) since: Instant,
     pub(super) heard: Instant,
     /// What went wrong with its channels.
     pub(super) trouble: Option<String>,
@@ -147,7 +148,6 @@ impl Process {
         let id_space = setup.store.id_space;
         let mut outbox = Outbox::default();
         outbox.push(&ToWorker::Setup(Box::new(setup)), descriptors)?;
-        let now = Instant::now();
         Ok(Self {
             incarnation,
             id_space,
@@ -165,11 +165,11 @@ impl Process {
             number: 0,
             out: VecDeque::new(),
             ready: false,
+            has_reported: false,
             closed: false,
             ending: None,
             watched_for_room: false,
-            since: now,
-            heard: now,
+            heard: Instant::now(),
             trouble: None,
         })
     }
@@ -212,8 +212,7 @@ impl Process {
     fn try_send(&mut self, traffic: &Traffic) -> Result<(), ChannelError> {
         self.loans.given_back.extend(self.borrower.returns().take());
         if !self.attempts.is_empty() || !self.loans.is_empty() {
-            while let Some((loans, some)) =
-                message::surplus(&mut self.loans, &mut self.descriptors)
+            while let Some((loans, some)) = message::surplus(&mut self.loans, &mut self.descriptors)
             {
                 let message = ToWorker::Batch {
                     loans,
@@ -314,6 +313,7 @@ impl Process {
                     for report in &reports {
                         self.is_over(report.id);
                     }
+                    self.has_reported |= !reports.is_empty();
                     heard.words.extend(words);
                     heard.reports.extend(reports);
                 }
@@ -364,9 +364,9 @@ impl Process {
         }
     }
 
-    /// Whether it ever was able to run attempts.
-    pub(super) fn was_ready(&self) -> bool {
-        self.ready
+    /// Takes what is on it.
+    pub(super) fn take_out(&mut self) -> Vec<AttemptId> {
+        self.out.drain(..).map(|(_, id)| id).collect()
     }
 
     /// The attempt with that number.

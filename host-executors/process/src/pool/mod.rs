@@ -31,7 +31,7 @@ use std::{
 use taps_bundle::Bundle;
 use taps_engine::{
     Attempt, AttemptId, Capabilities, EventSink, Executor, Failure, OutcomeKind, OutputId,
-    StartError, WorkerId,
+    StartError, WorkerId, WorkerInfo,
 };
 use taps_payload::{SegmentId, SharedAccount, SharedWords, StoreOptions};
 use taps_sandbox::{InstancePolicy, Interrupt, RunContext};
@@ -121,7 +121,12 @@ impl ProcessPool {
             .map(unchangeable)
             .collect::<Result<_, _>>()?;
         let links = (0..workers)
-            .map(|worker| Mutex::new(Link::new(WorkerId(worker), worker / options.workers_per_node)))
+            .map(|worker| {
+                Mutex::new(Link::new(
+                    WorkerId(worker),
+                    worker / options.workers_per_node,
+                ))
+            })
             .collect();
         let shared = Shared {
             words: SharedWords::create(account_slots(workers))?,
@@ -144,7 +149,10 @@ impl ProcessPool {
     /// Bytes sent to and received from worker processes, so far.
     pub fn traffic_bytes(&self) -> (u64, u64) {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (load(&self.shared.bytes.sent), load(&self.shared.bytes.received))
+        (
+            load(&self.shared.bytes.sent),
+            load(&self.shared.bytes.received),
+        )
     }
 }
 
@@ -174,6 +182,12 @@ impl Executor for ProcessPool {
             sees_host_paths: true,
             reports_worker_loss: true,
         }
+    }
+
+    fn promised(&self) -> Vec<WorkerInfo> {
+        (0..self.shared.links.len() as u32)
+            .map(|worker| self.shared.info(worker))
+            .collect()
     }
 
     fn start(&self, sink: Arc<dyn EventSink>) -> Result<(), StartError> {
@@ -250,6 +264,24 @@ impl Shared {
         self.links.get(worker?.0 as usize)
     }
 
+    /// What a worker brings.
+    fn info(&self, worker: u32) -> WorkerInfo {
+        let options = &self.options;
+        let node = worker / options.workers_per_node;
+        WorkerInfo {
+            id: WorkerId(worker),
+            host: if options.nodes == 1 {
+                options.host.clone()
+            } else {
+                format!("{}/node-{node}", options.host)
+            },
+            cores: 1,
+            memory_bytes: options.memory_bytes / self.links.len().max(1) as u64,
+            resources: Vec::new(),
+            look_ahead: options.look_ahead,
+        }
+    }
+
     /// Makes the I/O thread look at what is to be sent.
     fn wake_io(&self) {
         if self.io_thread.get() != Some(&std::thread::current().id()) {
@@ -268,7 +300,10 @@ impl Shared {
     }
 
     /// The first message to a worker, and its descriptors but for the first, the control channel.
-    fn setup(&self, incarnation: crate::message::Incarnation) -> std::io::Result<(Setup, Vec<OwnedFd>)> {
+    fn setup(
+        &self,
+        incarnation: crate::message::Incarnation,
+    ) -> std::io::Result<(Setup, Vec<OwnedFd>)> {
         let WorkerSetup { context, store, .. } = &self.setup;
         let mut descriptors = vec![
             self.words.as_fd().try_clone_to_owned()?,
@@ -276,7 +311,10 @@ impl Shared {
         ];
         for component in &self.components {
             // A position of its own.
-            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(component));
+            let path = format!(
+                "/proc/self/fd/{}",
+                std::os::fd::AsRawFd::as_raw_fd(component)
+            );
             descriptors.push(File::open(path)?.into());
         }
         if let Some(tmpfs) = &store.tmpfs {

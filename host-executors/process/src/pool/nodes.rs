@@ -4,7 +4,7 @@ use crate::{
     channel::{self, Inbox, Outbox, Patience, Received, send_now},
     child::{Child, Role},
     error::ChannelError,
-    message::{FromLauncher, FromManager, Incarnation, ToLauncher, ToManager},
+    message::{Ended, FromLauncher, FromManager, Incarnation, ToLauncher, ToManager},
 };
 use std::{
     io,
@@ -45,7 +45,12 @@ pub(super) enum News {
     /// A manager ended, and its node with it.
     NodeLost { node: u32, reason: String },
     /// A worker process ended.
-    WorkerEnded { worker: Incarnation, reason: String },
+    WorkerEnded {
+        worker: Incarnation,
+        /// How, where it is known.
+        ended: Option<Ended>,
+        reason: String,
+    },
     /// The launcher is gone.
     LauncherLost,
 }
@@ -97,12 +102,6 @@ impl Nodes {
         Ok(())
     }
 
-    /// Ends what is left of a node; its loss is told later.
-    pub(super) fn kill(&self, node: u32) {
-        // Without the launcher everything is dead.
-        let _ = send_now(&self.channel, &ToLauncher::KillNode { node }, Vec::new());
-    }
-
     /// Reads what the launcher has said.
     pub(super) fn hear_launcher(&mut self, news: &mut Vec<News>) {
         loop {
@@ -147,11 +146,18 @@ impl Nodes {
                     FromManager::WorkerStarted { .. } => {}
                     FromManager::WorkerFailed { worker, reason } => {
                         let reason = format!("its process could not be started: {reason}");
-                        news.push(News::WorkerEnded { worker, reason });
+                        news.push(News::WorkerEnded {
+                            worker,
+                            ended: None,
+                            reason,
+                        });
                     }
                     FromManager::WorkerEnded { worker, ended } => {
-                        let reason = ended.to_string();
-                        news.push(News::WorkerEnded { worker, reason });
+                        news.push(News::WorkerEnded {
+                            worker,
+                            ended: Some(ended),
+                            reason: ended.to_string(),
+                        });
                     }
                 }
             }

@@ -1,7 +1,10 @@
 //! The control thread of a worker: answers while the task thread runs a guest, and ends the process when nothing else
 //! stops the guest.
 
-use super::{gate::{Gate, Running}, outgoing::{Next, Outgoing}};
+use super::{
+    gate::{Gate, Running},
+    outgoing::{Next, Outgoing},
+};
 use crate::{
     channel::{Inbox, Patience, Received, send_now},
     error::ChannelError,
@@ -11,11 +14,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-use std::{
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Duration,
-};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use taps_engine::{AttemptReport, Failure, OutcomeKind, Timeline, WorkerId};
 use taps_sandbox::{Interrupt, RunContext};
 
@@ -71,6 +70,7 @@ pub(super) fn start(
         // Without the coordinator there is nothing left to do.
         let code = match thread.serve() {
             Ok(code) => code,
+            Err(ChannelError::Closed(_)) => 1,
             Err(error) => {
                 eprintln!("taps-wasm worker: {}", crate::chain(&error));
                 1
@@ -104,7 +104,8 @@ impl Thread {
             }
             if let Some((running, why)) = self.gate.abandon(self.grace) {
                 let report = self.stopped(&running, why);
-                self.outgoing.report(report, &self.options.context.store, Next::Other)?;
+                self.outgoing
+                    .report(report, &self.options.context.store, Next::Other)?;
                 return Ok(STOPPED_A_GUEST);
             }
             self.outgoing.flush_late()?;
@@ -126,11 +127,19 @@ impl Thread {
                     .map(|(_, id)| id)
                     .collect();
                 if !returned.is_empty() {
-                    send_now(&self.options.socket, &ControlReply::Returned(returned), Vec::new())?;
+                    send_now(
+                        &self.options.socket,
+                        &ControlReply::Returned(returned),
+                        Vec::new(),
+                    )?;
                 }
             }
             Control::Ping(number) => {
-                send_now(&self.options.socket, &ControlReply::Pong(number), Vec::new())?;
+                send_now(
+                    &self.options.socket,
+                    &ControlReply::Pong(number),
+                    Vec::new(),
+                )?;
             }
             Control::Stop => return Ok(true),
         }

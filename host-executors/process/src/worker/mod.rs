@@ -40,6 +40,10 @@ const LOOKS: u32 = 8;
 
 /// Runs a worker; returns when the coordinator closes the channel.
 pub fn serve_worker(parent: u32) -> Result<(), ProcessError> {
+    unless_alone(serve(parent))
+}
+
+fn serve(parent: u32) -> Result<(), ProcessError> {
     let socket = child::begin(parent)?;
     let mut inbox = Inbox::default();
     let first = loop {
@@ -51,7 +55,9 @@ pub fn serve_worker(parent: u32) -> Result<(), ProcessError> {
         }
     };
     let ToWorker::Setup(setup) = first else {
-        return Err(ProcessError::Protocol("it did not begin with a set-up".to_owned()));
+        return Err(ProcessError::Protocol(
+            "it did not begin with a set-up".to_owned(),
+        ));
     };
     let sending = socket
         .try_clone()
@@ -66,6 +72,14 @@ pub fn serve_worker(parent: u32) -> Result<(), ProcessError> {
     };
     worker.outgoing.send(&FromWorker::Ready)?;
     worker.serve()
+}
+
+/// Without the coordinator there is nothing left to do, and nobody to tell.
+fn unless_alone(served: Result<(), ProcessError>) -> Result<(), ProcessError> {
+    match served {
+        Err(ProcessError::Alone) => Ok(()),
+        other => other,
+    }
 }
 
 /// The task thread's part.
@@ -153,7 +167,8 @@ impl Worker {
     fn run_caught(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
         let worker = self.worker;
         let run = AssertUnwindSafe(|| self.runner.run(attempt, token));
-        catch_unwind(run).unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, worker, panic.as_ref()))
+        catch_unwind(run)
+            .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, worker, panic.as_ref()))
     }
 
     /// Fills the queue; false when the channel is closed.
@@ -166,7 +181,11 @@ impl Worker {
             if !self.queue.is_empty() {
                 return Ok(true);
             }
-            let patience = if looks < LOOKS { Patience::Look } else { Patience::Wait };
+            let patience = if looks < LOOKS {
+                Patience::Look
+            } else {
+                Patience::Wait
+            };
             match self.inbox.receive(&self.socket, patience)? {
                 Received::Bytes => {}
                 Received::Closed => return Ok(false),

@@ -105,7 +105,10 @@ impl Outgoing {
     /// Sends what has waited for longer than it should: the attempt after it turned out to be long.
     pub(crate) fn flush_late(&self) -> Result<(), ChannelError> {
         let mut pending = self.pending.lock();
-        let returns = self.returns.get().is_some_and(|returns| !returns.is_empty());
+        let returns = self
+            .returns
+            .get()
+            .is_some_and(|returns| !returns.is_empty());
         if returns || pending.since.is_some_and(|since| since.elapsed() >= HOLD) {
             self.send_pending(&mut pending)?;
         }

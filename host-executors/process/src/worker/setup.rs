@@ -1,6 +1,10 @@
 //! From the coordinator's first message to a sandbox that can run attempts.
 
-use super::{control, gate::Gate, outgoing::{Outgoing, Voice}};
+use super::{
+    control,
+    gate::Gate,
+    outgoing::{Outgoing, Voice},
+};
 use crate::{channel::Inbox, message::Setup};
 use std::{
     borrow::Cow,
@@ -12,9 +16,7 @@ use std::{
 };
 use taps_bundle::{Bundle, Manifest, Source};
 use taps_payload::{SegmentStore, SharedAccount, SharedWords, StoreOptions, tmpfs::HugeTmpfs};
-use taps_sandbox::{
-    AotCache, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker,
-};
+use taps_sandbox::{AotCache, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker};
 
 /// A worker that is ready to serve.
 pub(super) struct Prepared {
@@ -41,7 +43,11 @@ impl Prepared {
             File::from(file).read_to_end(&mut bytes)?;
             components.push(Cow::Owned(bytes));
         }
-        let tmpfs = if setup.store.tmpfs { Some(inbox.descriptor()?) } else { None };
+        let tmpfs = if setup.store.tmpfs {
+            Some(inbox.descriptor()?)
+        } else {
+            None
+        };
         let store = SegmentStore::new(StoreOptions {
             kind: setup.store.kind,
             huge_pages: setup.store.huge_pages,
@@ -72,7 +78,12 @@ impl Prepared {
             environment: setup.environment,
             inline_max_bytes: setup.inline_max_bytes,
         });
-        let mut runtime = TaskRuntime::new(loaded, bundle.manifest(), Arc::clone(&context), setup.policy)?;
+        let mut runtime = TaskRuntime::new(
+            loaded,
+            bundle.manifest(),
+            Arc::clone(&context),
+            setup.policy,
+        )?;
         for note in setup.notes {
             runtime = runtime.with_note(note);
         }

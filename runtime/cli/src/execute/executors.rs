@@ -141,7 +141,12 @@ impl Chosen {
             Self::ThreadPool { threads } => {
                 let runtime = Arc::new(runtime(resolved, bundle, components, context)?);
                 let factory = sandboxed(Arc::clone(&runtime));
-                Ok(Made::threads("thread-pool", *threads, factory, Some(runtime)))
+                Ok(Made::threads(
+                    "thread-pool",
+                    *threads,
+                    factory,
+                    Some(runtime),
+                ))
             }
             Self::ProcessPool {
                 nodes,
@@ -166,7 +171,8 @@ impl Chosen {
                 };
                 let setup = WorkerSetup {
                     bundle: Arc::new(bundle.clone()),
-                    cache_directory: AotCache::default_directory().filter(|_| apps::cache().is_some()),
+                    cache_directory: AotCache::default_directory()
+                        .filter(|_| apps::cache().is_some()),
                     interrupt: self.interrupt(resolved),
                     policy: policy(resolved),
                     notes: Vec::new(),

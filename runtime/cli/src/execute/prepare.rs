@@ -48,8 +48,8 @@ impl Prepared {
             return Err(bundle_failure(error));
         }
         let executor = Chosen::of(resolved)?;
-        let sandbox = Sandbox::new(executor.pool(), apps::cache())
-            .map_err(|error| runtime(error.into()))?;
+        let sandbox =
+            Sandbox::new(executor.pool(), apps::cache()).map_err(|error| runtime(error.into()))?;
         let load = |index, interrupt| {
             sandbox
                 .load(bundle, index, interrupt)
@@ -59,7 +59,8 @@ impl Prepared {
             .map(|index| load(index, executor.interrupt(resolved)))
             .collect::<Result<Vec<_>, _>>()?;
         let store_options = executor.store(resolved);
-        let store = SegmentStore::new(store_options.clone()).map_err(|error| runtime(error.into()))?;
+        let store =
+            SegmentStore::new(store_options.clone()).map_err(|error| runtime(error.into()))?;
         Ok(Self {
             driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,

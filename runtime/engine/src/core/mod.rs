@@ -125,6 +125,13 @@ impl Core {
         }
     }
 
+    /// Tells which workers will join, so that a demand is judged by what will be there.
+    pub fn promise(&mut self, workers: &[WorkerInfo]) {
+        for worker in workers {
+            self.placement.promise(worker);
+        }
+    }
+
     /// Applies an event and appends what has to be done, in this order. Never panics for what an
     /// executor or a driver says: what does not fit is absorbed and counted.
     pub fn handle(&mut self, now_ns: u64, event: Event, actions: &mut Vec<Action>) {

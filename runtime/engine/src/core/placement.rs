@@ -18,6 +18,8 @@ use std::collections::VecDeque;
 pub(super) struct Placement {
     workers: FxHashMap<WorkerId, Worker>,
     hosts: Vec<Host>,
+    /// Hosts as they will be when every worker that the executor starts has joined.
+    promised: Vec<Host>,
     /// Idle workers; the last one became idle last, and is warm.
     idle: Vec<(WorkerId, u32)>,
     /// How long attempts take.
@@ -166,6 +168,27 @@ impl Host {
     }
 }
 
+/// Adds what a worker brings to its host; gives the host's position.
+fn grow(hosts: &mut Vec<Host>, info: &WorkerInfo) -> usize {
+    let known = hosts.iter().position(|host| host.name == info.host);
+    let position = known.unwrap_or_else(|| {
+        hosts.push(Host {
+            name: info.host.clone(),
+            cores: Amount::default(),
+            memory_bytes: Amount::default(),
+            resources: Vec::new(),
+        });
+        hosts.len() - 1
+    });
+    let host = &mut hosts[position];
+    host.cores.add(info.cores);
+    host.memory_bytes.add(info.memory_bytes);
+    for (name, amount) in &info.resources {
+        host.resource_mut(name).add(*amount);
+    }
+    position
+}
+
 impl Placement {
     pub(super) fn contains(&self, worker: WorkerId) -> bool {
         self.workers.contains_key(&worker)
@@ -191,22 +214,7 @@ impl Placement {
 
     /// Adds an idle worker that is not there.
     pub(super) fn join(&mut self, info: WorkerInfo) {
-        let host = self.hosts.iter().position(|host| host.name == info.host);
-        let host = host.unwrap_or_else(|| {
-            self.hosts.push(Host {
-                name: info.host.clone(),
-                cores: Amount::default(),
-                memory_bytes: Amount::default(),
-                resources: Vec::new(),
-            });
-            self.hosts.len() - 1
-        });
-        let shared = &mut self.hosts[host];
-        shared.cores.add(info.cores);
-        shared.memory_bytes.add(info.memory_bytes);
-        for (name, amount) in &info.resources {
-            shared.resource_mut(name).add(*amount);
-        }
+        let host = grow(&mut self.hosts, &info);
         self.idle.push((info.id, host as u32));
         self.looks_ahead |= info.look_ahead > 0;
         let worker = Worker {
@@ -316,14 +324,25 @@ impl Placement {
         Some(next.key)
     }
 
+    /// Notes a worker that will join. Demands are feasible on what will be there.
+    pub(super) fn promise(&mut self, info: &WorkerInfo) {
+        grow(&mut self.promised, info);
+    }
+
+    /// Hosts as they are, and as they will be.
+    fn all_hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().chain(&self.promised)
+    }
+
     /// Whether some host could run the demand if it ran nothing else.
     pub(super) fn is_feasible(&self, demand: &Demand) -> bool {
-        self.hosts.iter().any(|host| host.could_fit(demand))
+        self.all_hosts().any(|host| host.could_fit(demand))
     }
 
     /// Refuses a demand that no host can meet, once workers are known.
     pub(super) fn check(&self, demand: &Demand) -> Result<(), SubmitError> {
-        if self.workers.is_empty() || self.is_feasible(demand) {
+        let known = !(self.workers.is_empty() && self.promised.is_empty());
+        if !known || self.is_feasible(demand) {
             return Ok(());
         }
         let cores = ("cores", u64::from(demand.cores));
@@ -348,7 +367,7 @@ impl Placement {
 
     /// The largest total of cores (0), memory (1) or a named resource that a host has.
     fn largest(&self, position: usize, name: &str) -> u64 {
-        let totals = self.hosts.iter().map(|host| match position {
+        let totals = self.all_hosts().map(|host| match position {
             0 => host.cores.total,
             1 => host.memory_bytes.total,
             _ => host.resource(name).total,
