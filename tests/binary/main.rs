@@ -9,6 +9,7 @@ mod durability;
 mod harness;
 mod mapreduce;
 mod outcomes;
+mod processes;
 mod records;
 mod sandbox;
 mod summary;

@@ -58,6 +58,14 @@ impl ProcessError {
     }
 }
 
+/// Without the coordinator there is nothing left to do, and nobody to tell.
+pub(crate) fn unless_alone(served: Result<(), ProcessError>) -> Result<(), ProcessError> {
+    match served {
+        Err(ProcessError::Alone) => Ok(()),
+        other => other,
+    }
+}
+
 impl From<ChannelError> for ProcessError {
     fn from(error: ChannelError) -> Self {
         if let ChannelError::Closed(Errno::PIPE | Errno::CONNRESET) = error {

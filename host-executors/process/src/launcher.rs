@@ -4,7 +4,7 @@
 use crate::{
     channel::{Inbox, Patience, Received, send_now},
     child::{self, Child, Role},
-    error::ProcessError,
+    error::{ProcessError, unless_alone},
     message::{FromLauncher, ToLauncher},
 };
 use std::os::fd::OwnedFd;
@@ -24,7 +24,7 @@ pub fn serve_launcher(parent: u32) -> Result<(), ProcessError> {
     for node in &nodes {
         node.bury();
     }
-    served
+    unless_alone(served)
 }
 
 fn serve(channel: &OwnedFd, nodes: &mut Vec<Node>) -> Result<(), ProcessError> {

@@ -1,6 +1,6 @@
 //! The coordinator's end of one worker slot: its process, if it has one, and what is on it.
 
-use super::{Shared, Traffic};
+use super::Traffic;
 use crate::{
     channel::{self, Inbox, Outbox, Patience, Received},
     error::ChannelError,
@@ -61,7 +61,8 @@ pub(super) struct Process {
     pub(super) ending: Option<Instant>,
     /// The data channel is watched for room.
     pub(super) watched_for_room: bool,
-    pub(super) heard: Instant,
+    /// Since when a word of it is awaited: that it is ready, or the answer to a ping.
+    pub(super) awaited: Option<Instant>,
     /// What went wrong with its channels.
     pub(super) trouble: Option<String>,
 }
@@ -169,7 +170,7 @@ impl Process {
             closed: false,
             ending: None,
             watched_for_room: false,
-            heard: Instant::now(),
+            awaited: Some(Instant::now()),
             trouble: None,
         })
     }
@@ -273,8 +274,7 @@ impl Process {
     }
 
     /// Reads what the worker has sent on its data channel.
-    pub(super) fn hear_data(&mut self, heard: &mut Heard, shared: &Shared) {
-        let traffic = &shared.bytes;
+    pub(super) fn hear_data(&mut self, heard: &mut Heard, traffic: &Traffic) {
         while !self.closed {
             match self.inbox.receive(&self.data, Patience::Look) {
                 Ok(Received::Bytes) => {
@@ -321,7 +321,7 @@ impl Process {
         }
         let read = before - self.inbox.len();
         traffic.received.fetch_add(read as u64, Ordering::Relaxed);
-        self.heard = Instant::now();
+        self.was_heard();
         Ok(())
     }
 
@@ -335,9 +335,9 @@ impl Process {
     }
 
     /// Reads the control channel.
-    pub(super) fn hear_control(&mut self, heard: &mut Heard, _: &Shared) {
+    pub(super) fn hear_control(&mut self, heard: &mut Heard, _: &Traffic) {
         while let Ok(Received::Bytes) = self.control_inbox.receive(&self.control, Patience::Look) {
-            self.heard = Instant::now();
+            self.was_heard();
             loop {
                 match self.control_inbox.next() {
                     Ok(Some(ControlReply::Pong(_))) => {}
@@ -357,16 +357,23 @@ impl Process {
         }
     }
 
+    fn was_heard(&mut self) {
+        if self.ready {
+            self.awaited = None;
+        }
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn ping(&mut self, number: u64, now: Instant) {
+        self.awaited.get_or_insert(now);
+        self.say(&Control::Ping(number));
+    }
+
     fn is_over(&mut self, id: AttemptId) {
         // Almost always the first.
         if let Some(position) = self.out.iter().position(|(_, out)| *out == id) {
             self.out.remove(position);
         }
-    }
-
-    /// Takes what is on it.
-    pub(super) fn take_out(&mut self) -> Vec<AttemptId> {
-        self.out.drain(..).map(|(_, id)| id).collect()
     }
 
     /// The attempt with that number.
