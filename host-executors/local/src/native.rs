@@ -108,6 +108,22 @@ impl NativeRunner {
         })
     }
 
+    /// How an argument came: by reference, unless it lies on a disk.
+    fn travelled(&self, location: &Location) -> Transfer {
+        let bytes = location.len();
+        let read = match location {
+            Location::Segment(segment) => (self.run.store.get(segment.id))
+                .is_some_and(|segment| segment.is_read_to_be_mapped()),
+            _ => false,
+        };
+        Transfer {
+            bytes,
+            bytes_moved: if read { bytes } else { 0 },
+            way: if read { Way::Read } else { Way::Reference },
+            copies: u8::from(read),
+        }
+    }
+
     fn publish_all(&self, outputs: Vec<NativeOutput>) -> Result<Vec<(Output, Transfer)>, Failure> {
         let mut published: Vec<(Output, Transfer)> = Vec::with_capacity(outputs.len());
         for output in outputs {
@@ -191,12 +207,7 @@ impl AttemptRunner for NativeRunner {
             }
             Err(failure) => (Err(failure), Vec::new()),
         };
-        let by_reference = |argument: &taps_engine::Argument| Transfer {
-            bytes: argument.location.len(),
-            bytes_moved: 0,
-            way: Way::Reference,
-            copies: 0,
-        };
+        let travelled = |argument: &taps_engine::Argument| self.travelled(&argument.location);
         AttemptReport {
             id: attempt.id,
             worker: self.worker,
@@ -207,7 +218,7 @@ impl AttemptRunner for NativeRunner {
                 task_end,
                 finished: self.run.now_ns(),
             },
-            inputs: attempt.arguments.iter().map(by_reference).collect(),
+            inputs: attempt.arguments.iter().map(travelled).collect(),
             outputs,
             instantiation: Instantiation::None,
             cpu_ns: taps_sandbox::thread_cpu_ns().saturating_sub(cpu_before),

@@ -306,13 +306,16 @@ pub(crate) enum Access {
     Read,
     /// Reading and writing.
     Write,
+    /// Reading and writing, and nobody else has it.
+    Own,
 }
 
-/// A shared mapping at an address that the kernel chose.
+/// A mapping at an address that the kernel chose, shared unless it is anonymous.
 #[derive(Debug)]
 pub(crate) struct HostMap {
     addr: usize,
     len: usize,
+    access: Access,
 }
 
 impl HostMap {
@@ -343,11 +346,12 @@ impl HostMap {
         let whole = Self {
             addr: start,
             len: reserved,
+            access,
         };
         let addr = start.next_multiple_of(alignment);
         let protection = match access {
             Access::Read => ProtFlags::READ,
-            Access::Write => ProtFlags::READ | ProtFlags::WRITE,
+            Access::Write | Access::Own => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: the range lies in the reservation made above, which nothing refers to.
         unsafe {
@@ -364,12 +368,40 @@ impl HostMap {
         drop(Self {
             addr: start,
             len: addr - start,
+            access,
         });
         drop(Self {
             addr: addr + len,
             len: start + reserved - (addr + len),
+            access,
         });
-        Ok(Self { addr, len })
+        Ok(Self { addr, len, access })
+    }
+
+    /// Zero memory of this process alone.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )
+        }?;
+        Ok(Self {
+            addr: start.expose_provenance(),
+            len,
+            access: Access::Own,
+        })
+    }
+
+    /// The bytes of a mapping made by `anonymous`.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        assert_eq!(self.access, Access::Own, "others see this memory");
+        // SAFETY: all of it is writable memory of this value alone, borrowed for as long. Guarded
+        // by `a_segment_on_a_disk_is_read_into_memory`.
+        unsafe { std::slice::from_raw_parts_mut(pointer(self.addr).cast(), self.len) }
     }
 
     /// Start of the mapping.
