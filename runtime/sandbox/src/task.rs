@@ -3,7 +3,7 @@
 use crate::{
     CancelToken, Control, GuestSink, LoadedComponent, RunContext, Speaker, State, Stream, classify,
     error::SandboxError,
-    host::payloads::{OutputHandle, PayloadHandle},
+    host::payloads::{Buffered, OutputHandle, PayloadHandle},
     sandbox::new_store,
     state::Role,
     wire::{TaskArgument, TaskError, TaskOutput},
@@ -20,7 +20,7 @@ use taps_bundle::Manifest;
 use taps_engine::{
     Attempt, AttemptReport, Failure, Instantiation, OutcomeKind, Output, Timeline, WorkerId,
 };
-use taps_payload::{Location, Transfer, Way};
+use taps_payload::{Location, Transfer, Way, WritableSegment};
 use wasmtime::{
     Store,
     component::{Resource, TypedFunc},
@@ -475,6 +475,10 @@ impl Live {
                 (segment, Way::Mapped, 0)
             }
             OutputHandle::Written(segment) => (segment, Way::Copied, 1),
+            OutputHandle::Buffered(buffered) => {
+                let segment = self.fill(buffered)?;
+                (segment, Way::Copied, 1)
+            }
         };
         let bytes = segment.len();
         let segment = run
@@ -488,6 +492,20 @@ impl Live {
             copies,
         };
         Ok((Location::Segment(segment.reference()), transfer))
+    }
+
+    /// Copies an output from guest memory.
+    fn fill(&mut self, buffered: Buffered) -> Result<WritableSegment, Failure> {
+        match buffered.fill(self.store.data_mut()) {
+            Ok(Ok(segment)) => Ok(segment),
+            Ok(Err(_)) => {
+                let reason = self.store.data().payload_failure.clone();
+                let reason = reason.unwrap_or_else(|| "the payload cannot be written".to_owned());
+                Err(Failure::new(OutcomeKind::PayloadError, reason))
+            }
+            // Cancelled, or out of time.
+            Err(error) => Err(classify::failure(&error, self.store.data(), None)),
+        }
     }
 
     /// Passes on what the guest wrote to its standard streams; gives standard error back.

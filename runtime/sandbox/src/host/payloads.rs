@@ -3,7 +3,7 @@
 use super::interface;
 use crate::{
     DriverHost, PayloadOrigin, State,
-    memory::{Range, lend_mut},
+    memory::{Range, lend_mut, lend_range},
     windows,
     wire::PayloadError,
 };
@@ -100,6 +100,60 @@ pub(crate) enum OutputHandle {
     Window(WindowKey),
     /// Written by the host.
     Written(WritableSegment),
+    /// In the guest's own memory, because there was no memory for a window: copied to a segment on
+    /// a disk when it is published.
+    Buffered(Buffered),
+}
+
+/// Guest memory that becomes a segment.
+pub(crate) struct Buffered {
+    /// Keeps windows away from the range until it is copied.
+    pub(crate) key: WindowKey,
+    /// A linear memory neither moves nor shrinks, so these bytes stay the guest's for its life.
+    pub(crate) range: Range,
+    pub(crate) segment: WritableSegment,
+}
+
+impl Buffered {
+    /// Copies what the guest made.
+    pub(crate) fn fill(mut self, state: &mut State) -> wasmtime::Result<Filled> {
+        if !state.windows.contains(self.key) {
+            // It ended with an earlier attempt, in a reused sandbox.
+            return Ok(Err(PayloadError::WrongState));
+        }
+        let filled = lend_range(state, self.range, |state, bytes| {
+            let size = self.segment.len() as usize;
+            write_in_pieces(state, &mut self.segment, &bytes[..size])
+        })?;
+        let detached = state.windows.detach(self.key);
+        debug_assert!(detached.is_ok(), "it was there just now");
+        Ok(filled.map(|()| self.segment))
+    }
+}
+
+/// A segment, or why the store could not write it.
+pub(crate) type Filled = Result<WritableSegment, PayloadError>;
+
+/// Writes guest memory to a segment, looking for cancellation between pieces.
+fn write_in_pieces(
+    state: &mut State,
+    segment: &mut WritableSegment,
+    bytes: &[u8],
+) -> wasmtime::Result<Result<(), PayloadError>> {
+    for (piece, at) in bytes
+        .chunks(WRITTEN_BYTES)
+        .zip((0..).step_by(WRITTEN_BYTES))
+    {
+        if let Err(error) = state.control.check() {
+            state.interrupted = Some(error);
+            return Err(error.into());
+        }
+        if let Err(error) = segment.write_at(at, piece) {
+            state.payload_failure = Some(error.to_string());
+            return Ok(Err(PayloadError::Io));
+        }
+    }
+    Ok(Ok(()))
 }
 
 impl State {
@@ -203,6 +257,9 @@ impl State {
 
 /// Bytes read or written between two looks at the attempt's control: a few milliseconds' worth.
 const PIECE_BYTES: usize = 8 << 20;
+
+/// As much as is written at once: it may go to a disk.
+const WRITTEN_BYTES: usize = 1 << 20;
 
 impl Bytes {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, String> {
@@ -351,6 +408,9 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
     }
     let segment = match state.run.store.create_mappable(size) {
         Ok(segment) => segment,
+        Err(StoreError::Full { .. }) if state.run.store.spills() => {
+            return create_buffered(state, range, size);
+        }
         Err(error) => return Ok((Err(state.store_error(&error)),)),
     };
     match windows::attach_output(state, range, segment) {
@@ -362,23 +422,35 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
     }
 }
 
+/// The guest fills its own memory, which the host copies to a disk when it is published. The
+/// segment is made now, so that a full disk is known before the work.
+fn create_buffered(state: &mut State, range: Range, size: u64) -> Answer<Created> {
+    let segment = match state.run.store.create_spilled(size) {
+        Ok(segment) => segment,
+        Err(error) => return Ok((Err(state.store_error(&error)),)),
+    };
+    match windows::reserve(state, range) {
+        Ok(key) => {
+            let buffered = Buffered {
+                key,
+                range,
+                segment,
+            };
+            let handle = state.table.push(OutputHandle::Buffered(buffered))?;
+            Ok((Ok((handle, 0)),))
+        }
+        Err(error) => Ok((Err(state.window_error(&error)),)),
+    }
+}
+
 fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resource<OutputHandle>> {
     let written = lend_mut(&mut store, &bytes, |state, bytes| {
         let mut segment = match state.run.store.create(bytes.len() as u64) {
             Ok(segment) => segment,
             Err(error) => return Ok(Err(state.store_error(&error))),
         };
-        for (piece, at) in bytes.chunks(PIECE_BYTES).zip((0..).step_by(PIECE_BYTES)) {
-            if let Err(error) = state.control.check() {
-                state.interrupted = Some(error);
-                return Err(wasmtime::Error::from(error));
-            }
-            if let Err(error) = segment.write_at(at, piece) {
-                state.payload_failure = Some(error.to_string());
-                return Ok(Err(PayloadError::Io));
-            }
-        }
-        Ok(Ok(segment))
+        let written = write_in_pieces(state, &mut segment, bytes)?;
+        Ok::<_, wasmtime::Error>(written.map(|()| segment))
     })?;
     let answer = match written {
         Ok(segment) => Ok(store
@@ -392,12 +464,15 @@ fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resour
 
 fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
     let state = store.data_mut();
-    if let OutputHandle::Window(key) = state
+    let output = state
         .table
-        .delete(Resource::<OutputHandle>::new_own(index))?
-    {
-        // Gone already where a reused sandbox kept the handle from an earlier attempt.
-        let _ = state.windows.detach(key);
+        .delete(Resource::<OutputHandle>::new_own(index))?;
+    match output {
+        OutputHandle::Window(key) | OutputHandle::Buffered(Buffered { key, .. }) => {
+            // Gone already where a reused sandbox kept the handle from an earlier attempt.
+            let _ = state.windows.detach(key);
+        }
+        OutputHandle::Written(_) => {}
     }
     Ok(())
 }
