@@ -47,7 +47,41 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
+    println!("\n100 kB, written, published, read and freed again, microseconds:");
+    for (name, slab_max_bytes) in [("in a slab", 999_999), ("in a memory of its own", 0)] {
+        for (memory, recycle_bytes) in [("fresh", 0), ("recycled", 512 << 20)] {
+            let cost = small(StoreOptions {
+                slab_max_bytes,
+                recycle_bytes,
+                tmpfs: huge.clone(),
+                ..StoreOptions::default()
+            })?;
+            println!("{name}, {memory}: {cost:.1}");
+        }
+    }
     Ok(())
+}
+
+/// Sixteen segments live at a time, so that memory comes and goes as in a run.
+fn small(options: StoreOptions) -> Result<f64, Box<dyn std::error::Error>> {
+    const COUNT: u32 = 5000;
+    let store = SegmentStore::new(options)?;
+    let mut bytes = vec![7_u8; 100_000];
+    let mut alive = std::collections::VecDeque::new();
+    let start = Instant::now();
+    for _ in 0..COUNT {
+        let mut segment = store.create(100_000)?;
+        segment.write_at(0, &bytes)?;
+        let segment = store.publish(segment)?;
+        segment.read_at(0, &mut bytes)?;
+        alive.push_back(segment);
+        if alive.len() > 16
+            && let Some(oldest) = alive.pop_front()
+        {
+            store.free(oldest.id());
+        }
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT))
 }
 
 fn measure(

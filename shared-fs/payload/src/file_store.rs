@@ -133,7 +133,11 @@ impl FileStore {
         }
         copy(payload.file(), to)?;
         // It may have changed meanwhile.
-        payload.verify()?;
+        if let Err(error) = payload.verify() {
+            // Made just now; what matters is the first error.
+            let _ = fs::remove_file(to);
+            return Err(error);
+        }
         Ok(Linked::Copy)
     }
 
@@ -293,6 +297,10 @@ fn copy(mut from: &File, to: &Path) -> Result<(), FileError> {
     if rustix::fs::ioctl_ficlone(&file, from).is_ok() {
         return Ok(());
     }
-    io::copy(&mut from, &mut file).map_err(failed)?;
+    io::copy(&mut from, &mut file).map_err(|error| {
+        // No part of a file is left behind; what matters is the first error.
+        let _ = fs::remove_file(to);
+        failed(error)
+    })?;
     Ok(())
 }

@@ -160,6 +160,9 @@ impl Slabs {
         } else {
             if was_full {
                 slabs.push(slab);
+            } else {
+                // Before the lock is released, see above.
+                drop(slab);
             }
             None
         }
