@@ -225,6 +225,7 @@ pub(crate) struct Setup {
     pub(crate) grants: Vec<Grant>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) inline_max_bytes: u64,
+    pub(crate) map_min_bytes: u64,
     pub(crate) store: StoreSetup,
 }
 
@@ -234,6 +235,7 @@ pub(crate) struct StoreSetup {
     pub(crate) kind: taps_payload::StoreKind,
     pub(crate) huge_pages: bool,
     pub(crate) recycle_bytes: u64,
+    pub(crate) slab_max_bytes: u64,
     /// Identifiers of this store begin here.
     pub(crate) id_space: u32,
     pub(crate) spill_directory: Option<PathBuf>,

@@ -62,7 +62,9 @@ fn run(
     let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
     let dir = prepare::run_directory(resolved)?;
-    let opened = open_records(resolved, bundle, &dir, &logger, &prepared, start)
+    let opened = prepared
+        .open_store(resolved, &dir)
+        .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, start))
         .and_then(|log| Ok((prepared.plan(resolved, bundle, &log, start)?, log)));
     let (plan, log) = opened.inspect_err(|_| {
         // Nothing ran, so nothing half-written stays; the failure matters more than what cannot

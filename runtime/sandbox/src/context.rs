@@ -20,6 +20,8 @@ pub struct RunContext {
     pub environment: Vec<(String, String)>,
     /// Results up to this size travel inline.
     pub inline_max_bytes: u64,
+    /// Payloads below this size are read into a window, and not mapped there.
+    pub map_min_bytes: u64,
 }
 
 impl RunContext {
@@ -37,6 +39,7 @@ impl RunContext {
             grants: Vec::new(),
             environment: Vec::new(),
             inline_max_bytes: 0,
+            map_min_bytes: 0,
         })
     }
 

@@ -52,6 +52,7 @@ impl Prepared {
             kind: setup.store.kind,
             huge_pages: setup.store.huge_pages,
             recycle_bytes: setup.store.recycle_bytes,
+            slab_max_bytes: setup.store.slab_max_bytes,
             id_space: setup.store.id_space,
             account: account.slot(setup.slot),
             spill_dir: setup.store.spill_directory,
@@ -77,6 +78,7 @@ impl Prepared {
             grants: setup.grants,
             environment: setup.environment,
             inline_max_bytes: setup.inline_max_bytes,
+            map_min_bytes: setup.map_min_bytes,
         });
         let mut runtime = TaskRuntime::new(
             loaded,

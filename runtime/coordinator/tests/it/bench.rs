@@ -132,6 +132,7 @@ impl Run {
             grants: Vec::new(),
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
+            map_min_bytes: 0,
         });
         let plan = Plan {
             driver: load(),

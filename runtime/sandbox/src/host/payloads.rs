@@ -327,7 +327,7 @@ fn attach(
     if size > range.len as u64 {
         return Ok((Err(PayloadError::WindowTooSmall),));
     }
-    let maps = state.maps;
+    let maps = state.maps && size >= state.run.map_min_bytes;
     let segment = match state.open(&handle)? {
         Ok(Bytes::Segment(segment)) if maps && segment.is_mappable() => Some(Arc::clone(segment)),
         Ok(_) => None,

@@ -168,6 +168,7 @@ impl Bench {
             grants: setup.grants,
             environment: vec![("LANG".into(), "C".into())],
             inline_max_bytes: setup.inline_max_bytes,
+            map_min_bytes: 0,
         });
         let runtime = TaskRuntime::new(
             vec![component],
