@@ -110,6 +110,7 @@ fn worker() -> Result<f64, Error> {
         grants: Vec::new(),
         environment: Vec::new(),
         inline_max_bytes: 65_536,
+        data: None,
     });
     let runtime = Arc::new(TaskRuntime::new(
         components,

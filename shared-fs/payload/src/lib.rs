@@ -30,7 +30,9 @@ mod window;
 
 pub use file::{FileError, FilePayload};
 pub use mapping::SharedWords;
-pub use reference::{FileRef, Fingerprint, Location, SegmentId, SegmentRef, Transfer, Way};
+pub use reference::{
+    FileRef, Fingerprint, Location, PayloadDigest, SegmentId, SegmentRef, StoredRef, Transfer, Way,
+};
 pub use store::{
     AccountSlot, ExportedMemory, FullReason, Memory, MemoryId, MemoryInfo, Place, Segment,
     SegmentStore, SharedAccount, StoreError, StoreInfo, StoreKind, StoreOptions, StoreStatistics,

@@ -80,6 +80,7 @@ impl Bench {
             grants: Vec::new(),
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
+            data: None,
         });
         let factory = NativeRunner::factory(env!("CARGO_PKG_NAME"), Arc::clone(&run));
         let runner = factory.expect("tasks are linked in")(WorkerId(0));

@@ -1,6 +1,9 @@
 //! What a run needs before it may write anything: components compiled and linked, limits, grants.
 
-use super::executors::{Chosen, Made};
+use super::{
+    data::Data,
+    executors::{Chosen, Made},
+};
 use crate::{
     apps,
     exit::{ExitCode, Failure},
@@ -28,6 +31,7 @@ pub(super) struct Prepared {
     grants: Vec<Grant>,
     executor: Chosen,
     made: Option<Made>,
+    data: Data,
 }
 
 fn bundle_failure(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
@@ -61,6 +65,7 @@ impl Prepared {
         let store_options = executor.store(resolved);
         let store = SegmentStore::new(store_options.clone()).map_err(|error| runtime(error.into()))?;
         Ok(Self {
+            data: Data::open(resolved, bundle, &store)?,
             driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,
             components,
@@ -80,6 +85,11 @@ impl Prepared {
     /// What was made for the run, once [`Prepared::plan`] has put it together.
     pub(super) fn made(&mut self) -> Option<Made> {
         self.made.take()
+    }
+
+    /// The transformer of the run.
+    pub(super) fn data(&self) -> &Data {
+        &self.data
     }
 
     /// What `environment.json` says beyond the machine.
@@ -119,6 +129,7 @@ impl Prepared {
             grants: self.grants.clone(),
             environment: resolved.general.run.env_vars.clone().into_iter().collect(),
             inline_max_bytes: engine.payload.inline_max_bytes,
+            data: self.data.plane(),
         });
         let components = std::mem::take(&mut self.components);
         let store = self.store_options.clone();

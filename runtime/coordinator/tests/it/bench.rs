@@ -132,6 +132,7 @@ impl Run {
             grants: Vec::new(),
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
+            data: None,
         });
         let plan = Plan {
             driver: load(),

@@ -57,6 +57,7 @@ impl Default for Setup {
             },
             memory: taps_bundle::MemoryProfile::Auto,
             inline_max_bytes: 64 << 10,
+            data: None,
         }
     }
 }
@@ -168,6 +169,7 @@ impl Bench {
             grants: setup.grants,
             environment: vec![("LANG".into(), "C".into())],
             inline_max_bytes: setup.inline_max_bytes,
+            data: None,
         });
         let runtime = TaskRuntime::new(
             vec![component],
