@@ -57,7 +57,6 @@ impl Default for Setup {
             },
             memory: taps_bundle::MemoryProfile::Auto,
             inline_max_bytes: 64 << 10,
-            data: None,
         }
     }
 }

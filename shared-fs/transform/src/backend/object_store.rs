@@ -272,3 +272,68 @@ impl Backend for Objects {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/support/servers.rs"]
+mod servers;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second of two puts under one name fails unless it brings the same bytes; without conditions
+    /// on the server's side it wins.
+    async fn put_twice(objects: &Objects) -> [Result<(), String>; 3] {
+        let put = |bytes: &'static [u8]| objects.put("run-process-1", Bytes::from_static(bytes));
+        let first = put(b"ours").await.map_err(|refusal| refusal.0);
+        let again = put(b"ours").await.map_err(|refusal| refusal.0);
+        let other = put(b"another's").await.map_err(|refusal| refusal.0);
+        [first, again, other]
+    }
+
+    fn open(url: &str, options: &[(&str, String)]) -> Objects {
+        let options = options
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
+        Objects::open(url, &options, Duration::from_secs(30), Ownership::Run).expect("a store")
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a thread").block_on(work)
+    }
+
+    #[test]
+    fn nothing_of_others_is_overwritten_in_a_directory() {
+        let place = tempfile::tempdir().expect("a directory");
+        let objects = open(&format!("file://{}", place.path().display()), &[]);
+        let [first, again, other] = run(put_twice(&objects));
+        assert_eq!((first, again), (Ok(()), Ok(())));
+        assert!(other.is_err_and(|reason| reason.contains("another object")));
+    }
+
+    #[test]
+    fn nothing_of_others_is_overwritten_where_the_server_knows_conditions() {
+        let Some(server) = servers::Moto::start() else {
+            return;
+        };
+        let url = format!("s3://{}/prefix", servers::Moto::BUCKET);
+        let objects = open(&url, &server.options());
+        let [first, again, other] = run(put_twice(&objects));
+        assert_eq!((first, again), (Ok(()), Ok(())));
+        assert!(other.is_err_and(|reason| reason.contains("another object")));
+        let kept = run(objects.get("run-process-1")).expect("there");
+        assert_eq!(kept.as_deref(), Some(&b"ours"[..]));
+    }
+
+    #[test]
+    fn a_server_that_ignores_conditions_serves_as_well() {
+        let server = servers::S3::start();
+        let url = format!("s3://{}/prefix", servers::S3::BUCKET);
+        let objects = open(&url, &server.options(servers::S3::SECRET));
+        assert_eq!(run(put_twice(&objects)), [Ok(()), Ok(()), Ok(())]);
+    }
+}
