@@ -394,7 +394,9 @@ impl Live {
     /// A task that gave up because a payload failed reports it under this kind.
     fn payload_failure(&self, kind: &str) -> Option<Failure> {
         let reason = self.store.data().payload_failure.as_ref()?;
-        (kind == PAYLOAD_ERROR).then(|| Failure::new(OutcomeKind::PayloadError, reason.clone()))
+        [PAYLOAD_ERROR, PAYLOAD_ERROR_OF_SDK]
+            .contains(&kind)
+            .then(|| Failure::new(OutcomeKind::PayloadError, reason.clone()))
     }
 
     fn call_guest(
@@ -580,6 +582,8 @@ impl Live {
 
 /// Kind of the error of a task that gave up because a payload failed.
 const PAYLOAD_ERROR: &str = "payload-error";
+/// The same, as Rust guests name it when it comes from reading an argument.
+const PAYLOAD_ERROR_OF_SDK: &str = "PayloadError";
 
 fn payload_error(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(OutcomeKind::PayloadError, error.to_string())

@@ -25,7 +25,7 @@ impl ConfigProblem {
     }
 }
 
-/// Why a data plane could not be opened. Each message completes "failed to …".
+/// Why a data plane could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A value cannot be used.
@@ -35,7 +35,9 @@ pub enum OpenError {
     #[error("start the threads of the transformer")]
     Runtime(#[source] std::io::Error),
     /// The store did not do what a run needs of it.
-    #[error("use the store of the transformer ({given}): {step}: {reason}")]
+    #[error(
+        "expected a store that payloads can be put into, got from and removed from, got `{given}` ({step}: {reason})"
+    )]
     Probe {
         /// Key below the section of the transformer that names the store.
         field: &'static str,

@@ -163,6 +163,9 @@ impl Drop for Under {
     }
 }
 
+/// At its end a run waits at least this long for a store that hangs: what is not removed then stays.
+const REMOVE_ALL: Duration = Duration::from_secs(10);
+
 /// Threads for the operations of a process: they only wait and copy.
 const THREADS: usize = 2;
 /// Files are read and written by so many threads at most.
@@ -354,7 +357,7 @@ impl DataPlane {
         let (backend, under) = (Arc::clone(backend), Under::new(&self.shared));
         let (len, task_key) = (bytes.len(), Arc::clone(&key));
         handle.spawn(async move {
-            let result = shared.within("put", &task_key, put).await;
+            let result = shared.within("put", &task_key, shared.limit, put).await;
             shared.record(
                 OperationKind::Put,
                 caller,
@@ -367,7 +370,7 @@ impl DataPlane {
             let taken = answer.give(result);
             if failed || !taken {
                 let _ = shared
-                    .within("remove", &task_key, backend.remove(&task_key))
+                    .within("remove", &task_key, shared.limit, backend.remove(&task_key))
                     .await;
             }
             drop(under);
@@ -431,7 +434,9 @@ impl DataPlane {
         let inline_max = self.config.inline_max_bytes;
         let under = Under::new(&self.shared);
         handle.spawn(async move {
-            let fetched = shared.within("get", &key, backend.get(&key)).await;
+            let fetched = shared
+                .within("get", &key, shared.limit, backend.get(&key))
+                .await;
             let checked = match fetched {
                 Ok(bytes) => {
                     let (shared, stored) = (Arc::clone(&shared), Arc::clone(&stored));
@@ -494,7 +499,9 @@ impl DataPlane {
         let (key, len) = (Arc::clone(&stored.key), stored.len as usize);
         let under = Under::new(&self.shared);
         handle.spawn(async move {
-            let result = shared.within("remove", &key, backend.remove(&key)).await;
+            let result = shared
+                .within("remove", &key, shared.limit, backend.remove(&key))
+                .await;
             shared.record(
                 OperationKind::Remove,
                 Caller::DRIVER,
@@ -544,7 +551,11 @@ impl DataPlane {
         };
         let run: &RunKey = &self.config.run;
         let key: Arc<str> = format!("{run}-*").into();
-        handle.block_on(self.shared.within("remove", &key, backend.remove_run(run)))
+        let limit = self.shared.limit.max(REMOVE_ALL);
+        let removed = self
+            .shared
+            .within("remove", &key, limit, backend.remove_run(run));
+        handle.block_on(removed)
     }
 }
 
@@ -577,9 +588,10 @@ impl Shared {
         &self,
         operation: &'static str,
         key: &Arc<str>,
+        limit: Duration,
         work: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, TransformError> {
-        match tokio::time::timeout(self.limit, work).await {
+        match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Refusal(reason))) => Err(TransformError::Backend {
                 operation,
@@ -591,7 +603,7 @@ impl Shared {
                 operation,
                 key: Arc::clone(key),
                 store: Arc::clone(&self.name),
-                limit: self.limit,
+                limit,
             }),
         }
     }

@@ -36,6 +36,19 @@ pub(crate) fn check(
     Ok(Some((filter, transformer)))
 }
 
+/// The field by which the user named the store, where there is more than one way.
+fn named_by(resolved: &Resolved, field: String) -> String {
+    let is_set = |name: &str| {
+        let value = resolved.transformer_config.get(name);
+        value.is_some_and(|value| !value.is_null())
+    };
+    let others = ["connector", "host"].into_iter();
+    match others.filter(|name| is_set(name)).next() {
+        Some(other) if !is_set(&field) => other.to_owned(),
+        _ => field,
+    }
+}
+
 /// The data plane of a run, if it has one.
 #[derive(Default)]
 pub(super) struct Data {
@@ -67,6 +80,7 @@ impl Data {
                 OpenError::Probe { field, .. } => (*field).to_owned(),
                 OpenError::Runtime(_) => return Failure::new(ExitCode::Runtime, error),
             };
+            let field = named_by(resolved, field);
             let place = resolved.place_of(&format!("engine.transformer.{field}"));
             Failure::new(ExitCode::Usage, format!("{place}: {error}"))
         })?;

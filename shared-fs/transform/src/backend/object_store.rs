@@ -330,10 +330,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_ignores_conditions_serves_as_well() {
+    fn a_server_without_conditions_serves_as_well() {
         let server = servers::S3::start();
         let url = format!("s3://{}/prefix", servers::S3::BUCKET);
         let objects = open(&url, &server.options(servers::S3::SECRET));
+        let [_, _, other] = run(put_twice(&objects));
+        assert!(other.is_err_and(|reason| reason.contains("another object")));
+        // As after the answer "not implemented".
+        objects.creates.store(false, Ordering::Relaxed);
         assert_eq!(run(put_twice(&objects)), [Ok(()), Ok(()), Ok(())]);
     }
 }

@@ -32,7 +32,8 @@ impl Redis {
         })?;
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT.min(timeout)))
-            .set_response_timeout(Some(timeout))
+            // The data plane limits every operation.
+            .set_response_timeout(None)
             .set_number_of_retries(1);
         Ok(Self {
             client,

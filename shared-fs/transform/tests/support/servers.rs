@@ -145,8 +145,7 @@ impl Redis {
     }
 }
 
-/// The S3 API of `s3s-fs`, in this process, over a directory. It checks signatures, and ignores
-/// conditions on puts.
+/// The S3 API of `s3s-fs`, in this process, over a directory. It checks signatures.
 pub(crate) struct S3 {
     runtime: Option<tokio::runtime::Runtime>,
     directory: TempDir,
