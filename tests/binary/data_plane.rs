@@ -69,7 +69,7 @@ fn agrees(transformer: &[&str]) {
     for app in [&CHOLESKY[..], &WORDS[..]] {
         let plain = Place::new();
         let expected = results(&succeeded(&plain, app));
-        for executor in ["thread-pool", "native"] {
+        for executor in ["thread-pool", "native", "process-pool"] {
             let place = Place::new();
             let args = [app, &["--executor", executor], transformer].concat();
             let json = succeeded(&place, &args);
@@ -154,6 +154,7 @@ fn identifiers_travel_unresolved_and_the_driver_fetches_nothing_that_it_does_not
     for (executor_args, cache, fetched) in [
         (&[][..], "--transformer.cache-size=0", 5),
         (&[][..], "--transformer.cache-size=4", 1),
+        (&["--executor=process-pool"][..], "--transformer.cache-size=0", 5),
         (
             &["--transformer.resolution=eager"][..],
             "--transformer.cache-size=0",

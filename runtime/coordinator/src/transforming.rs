@@ -55,7 +55,9 @@ impl Coordinator {
     /// Gives the payloads of a refused submission up.
     pub(crate) fn give_up(&self, arguments: &[Arc<StoredRef>]) {
         if let Some(plane) = self.context.data.as_ref() {
-            arguments.iter().for_each(|stored| plane.remove(stored));
+            for stored in arguments {
+                plane.remove(stored);
+            }
         }
     }
 

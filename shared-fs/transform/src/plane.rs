@@ -282,6 +282,13 @@ impl DataPlane {
         let _ = self.shared.sink.set((sink, start));
     }
 
+    /// Records an operation of another process of the run.
+    pub fn record(&self, operation: Operation) {
+        if let Some((sink, _)) = self.shared.sink.get() {
+            sink.record(operation);
+        }
+    }
+
     /// What it was opened with: for worker processes.
     pub fn config(&self) -> &PlaneConfig {
         &self.config

@@ -297,6 +297,7 @@ impl Shared {
             grants: context.grants.clone(),
             environment: context.environment.clone(),
             inline_max_bytes: context.inline_max_bytes,
+            data: context.data.as_ref().map(|plane| plane.config().clone()),
             store: StoreSetup {
                 kind: store.kind,
                 huge_pages: store.huge_pages,
