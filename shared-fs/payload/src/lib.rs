@@ -58,7 +58,9 @@ mod window;
 pub use file::{FileError, FilePayload};
 pub use file_store::{FileStore, Isolation, Linked};
 pub use mapping::SharedWords;
-pub use reference::{FileRef, Fingerprint, Location, SegmentId, SegmentRef, Transfer, Way};
+pub use reference::{
+    FileRef, Fingerprint, Location, PayloadDigest, SegmentId, SegmentRef, StoredRef, Transfer, Way,
+};
 pub use store::{
     AccountSlot, ExportedMemory, FullReason, Medium, Memory, MemoryId, MemoryInfo, Place, Segment,
     SegmentStore, SharedAccount, StoreError, StoreInfo, StoreKind, StoreOptions, StoreStatistics,

@@ -336,6 +336,7 @@ impl Shared {
             environment: context.environment.clone(),
             inline_max_bytes: context.inline_max_bytes,
             map_min_bytes: context.map_min_bytes,
+            data: context.data.as_ref().map(|plane| plane.config().clone()),
             store: StoreSetup {
                 kind: store.kind,
                 huge_pages: store.huge_pages,

@@ -1,6 +1,9 @@
 //! What a run needs before it may write anything: components compiled and linked, limits, grants.
 
-use super::executors::{Chosen, Made};
+use super::{
+    data::Data,
+    executors::{Chosen, Made},
+};
 use crate::{
     apps,
     exit::{ExitCode, Failure},
@@ -27,6 +30,7 @@ pub(super) struct Prepared {
     grants: Vec<Grant>,
     executor: Chosen,
     made: Option<Made>,
+    data: Data,
 }
 
 fn bundle_failure(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
@@ -58,6 +62,7 @@ impl Prepared {
             .map(|index| load(index, executor.interrupt(resolved)))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
+            data: Data::default(),
             driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,
             components,
@@ -68,11 +73,17 @@ impl Prepared {
         })
     }
 
-    /// Opens the payload store. Payloads beyond the limit go to the run directory, unless told otherwise.
-    pub(super) fn open_store(&mut self, resolved: &Resolved, dir: &RunDir) -> Result<(), Failure> {
+    /// Opens the payload store, and that of the transformer. Payloads beyond the limit go to the run directory, unless told otherwise.
+    pub(super) fn open_store(
+        &mut self,
+        resolved: &Resolved,
+        bundle: &Bundle,
+        dir: &RunDir,
+    ) -> Result<(), Failure> {
         let options = self.executor.store(resolved, dir.path());
         let store = SegmentStore::new(options.clone())
             .map_err(|error| Failure::new(ExitCode::Runtime, error))?;
+        self.data = Data::open(resolved, bundle, &store)?;
         self.store = Some((store, options));
         Ok(())
     }
@@ -90,6 +101,11 @@ impl Prepared {
     /// What was made for the run, once [`Prepared::plan`] has put it together.
     pub(super) fn made(&mut self) -> Option<Made> {
         self.made.take()
+    }
+
+    /// The transformer of the run.
+    pub(super) fn data(&self) -> &Data {
+        &self.data
     }
 
     /// What `environment.json` says beyond the machine.
@@ -137,6 +153,7 @@ impl Prepared {
             environment: resolved.general.run.env_vars.clone().into_iter().collect(),
             inline_max_bytes: engine.payload.inline_max_bytes,
             map_min_bytes: engine.payload.map_min_bytes,
+            data: self.data.plane(),
         });
         let components = std::mem::take(&mut self.components);
         let made = (self.executor).make(resolved, bundle, components, &context, store_options)?;

@@ -2,7 +2,7 @@
 
 use super::interface;
 use crate::{
-    DriverHost, PayloadOrigin, State,
+    DriverHost, LogLevel, PayloadOrigin, State,
     memory::{Range, lend_mut, lend_range},
     windows,
     wire::PayloadError,
@@ -13,6 +13,7 @@ use taps_payload::{
     FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
     WritableSegment,
 };
+use taps_transform::{Resolved, Ticket, TransformError};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType, WasmList},
@@ -26,6 +27,10 @@ pub(crate) struct PayloadHandle {
     location: Location,
     media_type: Arc<str>,
     bytes: Option<Bytes>,
+    /// Where a transformer fetches the bytes already.
+    ticket: Option<Ticket>,
+    /// Copies that the host made to have the bytes here.
+    fetch_copies: u8,
     attached: Attached,
     /// Which argument of the attempt this is, for the record.
     argument: Option<(AttemptId, usize)>,
@@ -58,10 +63,17 @@ impl PayloadHandle {
             location,
             media_type,
             bytes: None,
+            ticket: None,
+            fetch_copies: 0,
             attached: Attached::No,
             argument: Some((attempt, index)),
             owner: None,
         }
+    }
+
+    pub(crate) fn with_ticket(mut self, ticket: Option<Ticket>) -> Self {
+        self.ticket = ticket;
+        self
     }
 
     pub(crate) fn of_driver(
@@ -74,6 +86,8 @@ impl PayloadHandle {
             location,
             media_type,
             bytes: None,
+            ticket: None,
+            fetch_copies: 0,
             attached: Attached::No,
             argument: None,
             owner: Some((origin, owner)),
@@ -163,6 +177,11 @@ impl State {
         handle: &Resource<PayloadHandle>,
     ) -> wasmtime::Result<Result<&Bytes, PayloadError>> {
         let store = self.run.store.clone();
+        if self.is_unfetched(handle)?
+            && let Err(error) = self.fetch(handle)?
+        {
+            return Ok(Err(error));
+        }
         let payload = self.table.get_mut(handle)?;
         if payload.bytes.is_none() {
             let opened = match &payload.location {
@@ -174,6 +193,7 @@ impl State {
                 Location::File(file) => FilePayload::open(file)
                     .map(Bytes::File)
                     .map_err(|error| error.to_string()),
+                Location::Stored(stored) => Err(format!("payload {} was not fetched", stored.key)),
                 Location::Engine { key, .. } => {
                     Err(format!("payload {key} was not fetched from the engine"))
                 }
@@ -192,6 +212,56 @@ impl State {
             .bytes
             .as_ref()
             .ok_or(PayloadError::Io))
+    }
+
+    fn is_unfetched(&self, handle: &Resource<PayloadHandle>) -> wasmtime::Result<bool> {
+        let payload = self.table.get(handle)?;
+        Ok(payload.bytes.is_none() && matches!(payload.location, Location::Stored(_)))
+    }
+
+    /// Brings the bytes of a payload here from the transformer's store. A cancel or the deadline of the
+    /// attempt ends the wait, and the guest.
+    pub(crate) fn fetch(
+        &mut self,
+        handle: &Resource<PayloadHandle>,
+    ) -> wasmtime::Result<Result<(), PayloadError>> {
+        let (run, control) = (Arc::clone(&self.run), self.control.clone());
+        let payload = self.table.get_mut(handle)?;
+        let Location::Stored(reference) = &payload.location else {
+            return Ok(Ok(()));
+        };
+        let ticket = match (payload.ticket.take(), &run.data) {
+            (Some(ticket), _) => ticket,
+            (None, Some(plane)) => plane.prefetch(reference, self.caller),
+            (None, None) => {
+                self.payload_failure = Some(format!(
+                    "payload {}: the run has no transformer",
+                    reference.key
+                ));
+                return Ok(Err(PayloadError::Io));
+            }
+        };
+        let bytes = match ticket.wait(&|| control.check().is_ok()) {
+            Ok(Resolved::Bytes(bytes)) => Bytes::Inline(bytes),
+            Ok(Resolved::Segment(segment)) => Bytes::Segment(segment),
+            Err(error) => {
+                if let (TransformError::Interrupted(_), Err(why)) = (&error, control.check()) {
+                    self.interrupted = Some(why);
+                    return Err(why.into());
+                }
+                let reason = error.to_string();
+                if self.role.attempt().is_none() {
+                    // A driver is only told that it failed.
+                    run.sink.log(self.speaker(), LogLevel::Error, &reason);
+                }
+                self.payload_failure = Some(reason);
+                return Ok(Err(PayloadError::Io));
+            }
+        };
+        payload.bytes = Some(bytes);
+        payload.fetch_copies = ticket.copies();
+        self.note_transfer(handle, Way::Stored, 0, 0)?;
+        Ok(Ok(()))
     }
 
     /// Reads into host or guest memory and notes how the bytes travelled.
@@ -240,6 +310,12 @@ impl State {
         copies: u8,
     ) -> wasmtime::Result<()> {
         let payload = self.table.get(handle)?;
+        let is_stored = matches!(payload.location, Location::Stored(_));
+        let (way, copies) = if is_stored {
+            (Way::Stored, copies + payload.fetch_copies)
+        } else {
+            (way, copies)
+        };
         // A reused sandbox may still hold a payload of an earlier attempt.
         let current = self.role.attempt();
         let argument = payload.argument.filter(|(id, _)| current == Some(*id));

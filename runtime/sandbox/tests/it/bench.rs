@@ -169,6 +169,7 @@ impl Bench {
             environment: vec![("LANG".into(), "C".into())],
             inline_max_bytes: setup.inline_max_bytes,
             map_min_bytes: 0,
+            data: None,
         });
         let runtime = TaskRuntime::new(
             vec![component],
