@@ -19,6 +19,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::fs::FileExt as _,
     },
+    time::Duration,
 };
 
 /// A fresh memfd that nobody else can open, of size 0.
@@ -97,11 +98,21 @@ impl SizedFile {
     }
 
     /// Forbids all writing for ever. Fails while a mapping could still write.
+    ///
+    /// A process that this one forks has copies of its mappings until it executes a program, and
+    /// for that long the kernel refuses: this waits for a moment, longer each time.
     pub(crate) fn seal_content(&self) -> io::Result<()> {
-        Ok(rustix::fs::fcntl_add_seals(
-            &self.file,
-            SealFlags::WRITE | SealFlags::SEAL,
-        )?)
+        const LONGEST: Duration = Duration::from_millis(128);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match rustix::fs::fcntl_add_seals(&self.file, SealFlags::WRITE | SealFlags::SEAL) {
+                Err(Errno::BUSY) if pause <= LONGEST => {
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                }
+                other => return Ok(other?),
+            }
+        }
     }
 
     /// Size in bytes.
@@ -466,6 +477,29 @@ mod tests {
                 assert_eq!(mappings("taps-host-map"), 0);
             }
         }
+    }
+
+    /// Processes are started while payloads are published.
+    #[test]
+    fn sealing_waits_for_a_mapping_that_goes_away() {
+        let file = SizedFile::new(file("taps-sealing"), LEN, Sealing::ThenContent);
+        let file = file.expect("memory is left");
+        let page = rustix::param::page_size();
+        let map = HostMap::new(&file, 0, LEN as usize, page, Access::Write).expect("room");
+        let refused = rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE);
+        assert_eq!(refused, Err(Errno::BUSY), "it could be written");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                receiver.recv().expect("it is sent");
+                drop(map);
+            });
+            scope.spawn(|| {
+                sender.send(()).expect("it is received");
+                file.seal_content().expect("the mapping goes away");
+            });
+        });
+        file.write_at(0, &[1]).expect_err("sealed");
     }
 
     #[test]
