@@ -5,6 +5,7 @@ mod arguments;
 mod bad_apps;
 mod bad_input;
 mod cli;
+mod data_plane;
 mod durability;
 mod harness;
 mod mapreduce;

@@ -4,6 +4,7 @@
 //! time limit is noticed only where the task sleeps or computes in kernels.
 
 use crate::{AttemptRunner, RunnerFactory};
+use bytes::Bytes;
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,8 +21,9 @@ use taps_engine::{
     WorkerId, panic_message,
 };
 use taps_payload::{FilePayload, Location, SegmentMap, Transfer, Way};
-use taps_sandbox::{CancelToken, Control, Interrupted, LogLevel, RunContext, Speaker};
+use taps_sandbox::{CancelToken, Control, Interrupted, LogLevel, RunContext, Speaker, stored};
 use taps_schema::Kernels;
+use taps_transform::{Resolved, Ticket};
 
 /// Calls the task functions of one app.
 pub struct NativeRunner {
@@ -46,17 +48,23 @@ impl NativeRunner {
         })
     }
 
-    fn call(&self, attempt: &Attempt, control: &Control) -> Result<Vec<NativeOutput>, Failure> {
+    fn call(
+        &self,
+        attempt: &Attempt,
+        control: &Control,
+        inputs: &mut [Transfer],
+        timeline: &mut Timeline,
+    ) -> Result<Vec<NativeOutput>, Failure> {
         let task = self
             .tasks
             .get(attempt.task as usize)
             .ok_or_else(|| Failure::new(OutcomeKind::EngineError, "the app has no such task"))?;
         control.check().map_err(interrupted)?;
-        let arguments = attempt
-            .arguments
-            .iter()
-            .map(|argument| self.argument(&argument.location))
-            .collect::<Result<Vec<_>, _>>()?;
+        let arguments = self.arguments(attempt, control, inputs)?;
+        timeline.task_start = self.run.now_ns();
+        if self.run.data.is_some() {
+            timeline.inputs = [timeline.received, timeline.task_start];
+        }
         let host: Rc<dyn TaskHost> = Rc::new(Surroundings {
             id: attempt.id,
             seed: attempt.seed,
@@ -83,6 +91,41 @@ impl NativeRunner {
         }
     }
 
+    /// Opens the arguments. Those in a transformer's store are fetched, all at the same time: a native
+    /// task has its arguments at hand when it starts, so `lazy` means `eager` here.
+    fn arguments(
+        &self,
+        attempt: &Attempt,
+        control: &Control,
+        inputs: &mut [Transfer],
+    ) -> Result<Vec<NativeArgument>, Failure> {
+        let caller = stored::caller(self.worker, attempt);
+        let locations = || attempt.arguments.iter().map(|argument| &argument.location);
+        let tickets: Vec<Option<Ticket>> = locations()
+            .map(|location| match (location, &self.run.data) {
+                (Location::Stored(stored), Some(plane)) => Some(plane.prefetch(stored, caller)),
+                _ => None,
+            })
+            .collect();
+        let mut arguments = Vec::with_capacity(tickets.len());
+        for ((location, ticket), input) in locations().zip(tickets).zip(inputs) {
+            let Some(ticket) = ticket else {
+                arguments.push(self.argument(location)?);
+                continue;
+            };
+            let payload: Arc<dyn HostPayload> = match stored::wait(&ticket, control)? {
+                Resolved::Bytes(bytes) => Arc::new(InMemory(bytes)),
+                Resolved::Segment(segment) => Arc::new(Mapped(segment.map().map_err(|error| {
+                    Failure::new(OutcomeKind::PayloadError, error.to_string())
+                })?)),
+            };
+            input.way = Way::Stored;
+            input.copies = ticket.copies();
+            arguments.push(NativeArgument::Payload(payload));
+        }
+        Ok(arguments)
+    }
+
     fn argument(&self, location: &Location) -> Result<NativeArgument, Failure> {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(OutcomeKind::PayloadError, error.to_string())
@@ -100,6 +143,12 @@ impl NativeRunner {
             Location::File(file) => NativeArgument::Payload(Arc::new(InFile(
                 FilePayload::open(file).map_err(|error| failed(&error))?,
             ))),
+            Location::Stored(stored) => {
+                return Err(failed(&format!(
+                    "payload {}: the run has no transformer",
+                    stored.key
+                )));
+            }
             Location::Engine { key, .. } => {
                 return Err(failed(&format!(
                     "payload {key} was not fetched from the engine"
@@ -108,17 +157,36 @@ impl NativeRunner {
         })
     }
 
-    fn publish_all(&self, outputs: Vec<NativeOutput>) -> Result<Vec<(Output, Transfer)>, Failure> {
+    /// How an argument came: by reference, unless it lies on a disk.
+    fn travelled(&self, location: &Location) -> Transfer {
+        let bytes = location.len();
+        let read = match location {
+            Location::Segment(segment) => (self.run.store.get(segment.id))
+                .is_some_and(|segment| segment.is_read_to_be_mapped()),
+            _ => false,
+        };
+        Transfer {
+            bytes,
+            bytes_moved: if read { bytes } else { 0 },
+            way: if read { Way::Read } else { Way::Reference },
+            copies: u8::from(read),
+        }
+    }
+
+    fn publish_all(
+        &self,
+        outputs: Vec<NativeOutput>,
+        attempt: &Attempt,
+        control: &Control,
+    ) -> Result<Vec<(Output, Transfer)>, Failure> {
         let mut published: Vec<(Output, Transfer)> = Vec::with_capacity(outputs.len());
-        for output in outputs {
-            match self.publish(output) {
+        for (index, output) in outputs.into_iter().enumerate() {
+            match self.publish(output, (attempt, index), control) {
                 Ok(done) => published.push(done),
                 Err(failure) => {
                     // Nobody will hear of the outputs before this one.
-                    for (output, _) in published {
-                        if let Location::Segment(segment) = output.location {
-                            self.run.store.free(segment.id);
-                        }
+                    for (output, _) in &published {
+                        stored::free(&self.run, &output.location);
                     }
                     return Err(failure);
                 }
@@ -127,7 +195,12 @@ impl NativeRunner {
         Ok(published)
     }
 
-    fn publish(&self, output: NativeOutput) -> Result<(Output, Transfer), Failure> {
+    fn publish(
+        &self,
+        output: NativeOutput,
+        (attempt, index): (&Attempt, usize),
+        control: &Control,
+    ) -> Result<(Output, Transfer), Failure> {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(OutcomeKind::PayloadError, error.to_string())
         };
@@ -136,6 +209,17 @@ impl NativeRunner {
             NativeOutput::Buffer(buffer) => buffer.as_slice().to_vec(),
         };
         let len = bytes.len() as u64;
+        if let Some(plane) = stored::plane_for(&self.run, attempt, index, len) {
+            let caller = stored::caller(self.worker, attempt);
+            let location = stored::put(plane, &Bytes::from(bytes), caller, control)?;
+            let transfer = Transfer {
+                bytes: len,
+                bytes_moved: len,
+                way: Way::Stored,
+                copies: 1,
+            };
+            return Ok((Output { location }, transfer));
+        }
         if len <= self.run.inline_max_bytes {
             let transfer = Transfer {
                 bytes: len,
@@ -180,10 +264,20 @@ impl AttemptRunner for NativeRunner {
             .timeout_ms
             .map(|limit| Instant::now() + Duration::from_millis(limit));
         let control = Control::new(token.clone(), deadline);
-        let task_start = self.run.now_ns();
-        let called = self.call(attempt, &control);
-        let task_end = self.run.now_ns();
-        let published = called.and_then(|outputs| self.publish_all(outputs));
+        let travelled = |argument: &taps_engine::Argument| self.travelled(&argument.location);
+        let mut inputs: Vec<Transfer> = attempt.arguments.iter().map(travelled).collect();
+        let mut timeline = Timeline {
+            received,
+            task_start: received,
+            ..Timeline::default()
+        };
+        let called = self.call(attempt, &control, &mut inputs, &mut timeline);
+        timeline.task_end = self.run.now_ns();
+        let published = called.and_then(|outputs| self.publish_all(outputs, attempt, &control));
+        timeline.finished = self.run.now_ns();
+        if self.run.data.is_some() && published.is_ok() {
+            timeline.results = [timeline.task_end, timeline.finished];
+        }
         let (result, outputs) = match published {
             Ok(published) => {
                 let (outputs, transfers) = published.into_iter().unzip();
@@ -191,23 +285,12 @@ impl AttemptRunner for NativeRunner {
             }
             Err(failure) => (Err(failure), Vec::new()),
         };
-        let by_reference = |argument: &taps_engine::Argument| Transfer {
-            bytes: argument.location.len(),
-            bytes_moved: 0,
-            way: Way::Reference,
-            copies: 0,
-        };
         AttemptReport {
             id: attempt.id,
             worker: self.worker,
             result,
-            timeline: Timeline {
-                received,
-                task_start,
-                task_end,
-                finished: self.run.now_ns(),
-            },
-            inputs: attempt.arguments.iter().map(by_reference).collect(),
+            timeline,
+            inputs,
             outputs,
             instantiation: Instantiation::None,
             cpu_ns: taps_sandbox::thread_cpu_ns().saturating_sub(cpu_before),

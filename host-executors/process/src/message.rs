@@ -9,6 +9,7 @@ use std::{os::fd::OwnedFd, path::PathBuf};
 use taps_engine::{Attempt, AttemptId, AttemptReport, WorkerId};
 use taps_payload::{MemoryId, MemoryInfo, Place, SegmentId, SegmentRef};
 use taps_sandbox::{Grant, InstancePolicy, Interrupt, LogLevel, Speaker, Stream};
+use taps_transform::{Operation, PlaneConfig};
 
 /// A worker slot of a pool: its number, and how often its process was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -188,7 +189,7 @@ pub(crate) struct Loan {
     pub(crate) place: Place,
 }
 
-/// What a guest said, on its way to the run's log.
+/// What a guest said, on its way to the run's log, and what its worker did for it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Said {
     /// A log line.
@@ -204,6 +205,8 @@ pub(crate) enum Said {
         text: String,
         dropped_bytes: u64,
     },
+    /// An operation of the worker's data plane.
+    Operation(Operation),
 }
 
 /// Everything that a worker process needs to know. Its descriptors, in order: the control channel, the
@@ -225,6 +228,9 @@ pub(crate) struct Setup {
     pub(crate) grants: Vec<Grant>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) inline_max_bytes: u64,
+    pub(crate) map_min_bytes: u64,
+    /// The transformer of the run, where there is one.
+    pub(crate) data: Option<PlaneConfig>,
     pub(crate) store: StoreSetup,
 }
 
@@ -234,6 +240,7 @@ pub(crate) struct StoreSetup {
     pub(crate) kind: taps_payload::StoreKind,
     pub(crate) huge_pages: bool,
     pub(crate) recycle_bytes: u64,
+    pub(crate) slab_max_bytes: u64,
     /// Identifiers of this store begin here.
     pub(crate) id_space: u32,
     pub(crate) spill_directory: Option<PathBuf>,

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 use taps_bundle::{Bundle, Digest, Source, check_component_header};
-use taps_config::{Schema, is_app_path, nearest};
+use taps_config::{PluginSchema, Schema, is_app_path, nearest};
 use taps_sandbox::{AotCache, PoolSize, Sandbox};
+use taps_transform::{Plugin, filter_plugins, transformer_plugins};
 
 /// The apps inside of this program.
 pub(crate) fn built_in() -> Result<Vec<Bundle>, Failure> {
@@ -17,7 +18,19 @@ pub(crate) fn built_in() -> Result<Vec<Bundle>, Failure> {
 pub(crate) fn schema() -> Result<Schema, Failure> {
     let bundles = built_in()?;
     let apps = bundles.iter().map(|bundle| bundle.app().clone());
-    Ok(Schema::new(apps.collect()))
+    let plugins = |plugins: Vec<Plugin>| {
+        let described = plugins.into_iter().map(|plugin| PluginSchema {
+            name: plugin.name.to_owned(),
+            summary: plugin.summary.to_owned(),
+            fields: plugin.fields,
+        });
+        described.collect()
+    };
+    Ok(Schema {
+        filters: plugins(filter_plugins()),
+        transformers: plugins(transformer_plugins()),
+        ..Schema::new(apps.collect())
+    })
 }
 
 /// The compiled-code cache, unless the user's directory cannot serve.

@@ -21,6 +21,7 @@ use taps_records::{
 };
 use taps_schema::{DriverError, DriverErrorKind, Report};
 
+pub(crate) mod data;
 mod executors;
 mod prepare;
 mod verdict;
@@ -62,8 +63,13 @@ fn run(
     let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
     let dir = prepare::run_directory(resolved)?;
-    let opened = open_records(resolved, bundle, &dir, &logger, &prepared, start)
-        .and_then(|log| Ok((prepared.plan(resolved, bundle, &log, start)?, log)));
+    let opened = prepared
+        .open_store(resolved, bundle, &dir)
+        .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, start))
+        .and_then(|log| {
+            prepared.data().record_in(dir.path(), start)?;
+            Ok((prepared.plan(resolved, bundle, &log, start)?, log))
+        });
     let (plan, log) = opened.inspect_err(|_| {
         // Nothing ran, so nothing half-written stays; the failure matters more than what cannot
         // be removed.
@@ -75,6 +81,7 @@ fn run(
     logger.log(Level::RUN, "run", "Running app...");
     let outcome = conduct(plan, handle, progress, &logger)?;
     drop(syncing);
+    prepared.data().close(&logger)?;
     let seconds = outcome.app_elapsed_ns as f64 / 1e9;
     logger.log(
         Level::RUN,

@@ -1,17 +1,23 @@
 //! The roles that the program has in processes that it starts itself. No command of users.
 
-use crate::exit::ExitCode;
-use std::ffi::OsString;
+use crate::exit::{ExitCode, Failure};
+use std::{ffi::OsString, process::Command};
 use taps_process_pool::{Role, serve_launcher, serve_manager, serve_worker};
 
 /// First argument of such a process.
 pub(crate) const NAME: &str = "internal";
+
+/// The role besides those of a process pool.
+const HUGE_TMPFS: &str = "huge-tmpfs";
 
 /// Serves in the role that the arguments name: the role, and the parent's process number.
 pub(crate) fn serve(args: &[OsString]) -> ExitCode {
     let mut args = args.iter().filter_map(|arg| arg.to_str());
     let role = args.next().unwrap_or_default();
     let parent = args.next().and_then(|number| number.parse().ok());
+    if role == HUGE_TMPFS {
+        return exit_code(taps_payload::tmpfs::serve_child());
+    }
     let roles = [Role::Launcher, Role::Manager, Role::Worker];
     let found = roles.into_iter().find(|known| known.name() == role);
     let served = match (found, parent) {
@@ -23,10 +29,18 @@ pub(crate) fn serve(args: &[OsString]) -> ExitCode {
             return ExitCode::Usage;
         }
     };
-    match served {
-        Ok(()) => ExitCode::Ok,
-        Err(error) => {
-            crate::render::outcome(Err(crate::exit::Failure::new(ExitCode::Runtime, error)))
-        }
-    }
+    exit_code(served)
+}
+
+fn exit_code<E: std::error::Error + Send + Sync + 'static>(served: Result<(), E>) -> ExitCode {
+    let served = served.map(|()| ExitCode::Ok);
+    crate::render::outcome(served.map_err(|error| Failure::new(ExitCode::Runtime, error)))
+}
+
+/// Starts this program as the child that makes a tmpfs with huge pages.
+pub(crate) fn huge_tmpfs() -> Command {
+    // The file that runs now, even if another has taken its place meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command.args([NAME, HUGE_TMPFS]);
+    command
 }

@@ -75,6 +75,7 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
         };
         failed(Failure::new(ExitCode::Usage, errors).hint(hint))
     })?;
+    execute::data::check(&resolved).map_err(failed)?;
     let style = Style::for_stderr();
     for notice in &resolved.notices {
         render::note(&format!("{} {notice}", style.warning("note:")));

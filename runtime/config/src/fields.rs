@@ -241,16 +241,42 @@ fn payload() -> Section {
         field(
             "map_min_bytes",
             integer(0, i64::MAX),
-            json!(1_048_576),
+            json!(1_000_000),
             "Smallest payload that is mapped into the guest instead of read.",
         ),
         field(
             "limit",
             FieldKind::String,
             Value::Null,
-            "Limit of all payloads held in memory at a time.",
+            "Limit of all payloads held in memory at a time; half of the machine's memory unless set.",
         )
-        .rule(Rule::Size),
+        .rule(Rule::Size)
+        .alias("payload-limit"),
+        field(
+            "spill",
+            FieldKind::Bool,
+            json!(true),
+            "Whether payloads beyond the limit go to files in `spill_dir`; otherwise their tasks fail.",
+        ),
+        field(
+            "spill_dir",
+            FieldKind::String,
+            Value::Null,
+            "Directory of those files, which have no names there; the run directory unless set.",
+        ),
+        field(
+            "store",
+            words(&["auto", "huge-tmpfs", "recycled-memfd", "sealed-memfd"]),
+            json!("auto"),
+            "Memory of payloads: the best that this machine has, or one of the kinds.",
+        )
+        .alias("payload-store"),
+        field(
+            "huge_pages",
+            FieldKind::Bool,
+            json!(true),
+            "Whether large payloads get pages of 2 MiB where the kernel has them.",
+        ),
     ];
     Section {
         name: "engine.payload",

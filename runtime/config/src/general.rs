@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 use taps_schema::Kernels;
 
@@ -44,7 +45,7 @@ pub struct EngineSettings {
 }
 
 /// Section `[engine.payload]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadSettings {
     /// Largest payload that travels with the call.
     pub inline_max_bytes: u64,
@@ -52,6 +53,14 @@ pub struct PayloadSettings {
     pub map_min_bytes: u64,
     /// Limit of all payloads held in memory at a time.
     pub limit_bytes: Option<u64>,
+    /// Whether payloads beyond the limit go to files.
+    pub spill: bool,
+    /// Where; the run directory unless set.
+    pub spill_dir: Option<PathBuf>,
+    /// Kind of the payload store; `auto` for the best that there is.
+    pub store: String,
+    /// Whether large payloads get huge pages.
+    pub huge_pages: bool,
 }
 
 /// Section `[logging]`.
@@ -269,6 +278,10 @@ impl EngineSettings {
                 inline_max_bytes: payload.number("inline_max_bytes"),
                 map_min_bytes: payload.number("map_min_bytes"),
                 limit_bytes: payload.size("limit"),
+                spill: payload.boolean("spill"),
+                spill_dir: payload.text("spill_dir").map(PathBuf::from),
+                store: payload.text("store").unwrap_or_default(),
+                huge_pages: payload.boolean("huge_pages"),
             },
         }
     }
@@ -317,6 +330,10 @@ impl Values<'_> {
         number
             .and_then(|number| T::try_from(number).ok())
             .unwrap_or_default()
+    }
+
+    fn boolean(&self, key: &str) -> bool {
+        self.0.get(key).and_then(Value::as_bool).unwrap_or_default()
     }
 
     fn size(&self, key: &str) -> Option<u64> {

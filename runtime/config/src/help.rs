@@ -189,7 +189,9 @@ impl Page {
             let flags = format!("--{}, --{}", slot.what(), slot.section());
             let help = match slot {
                 Slot::Executor => "What runs the tasks.",
-                Slot::Filter => "Which payloads the transformer takes.",
+                Slot::Filter => {
+                    "Which payloads the transformer takes; `none` means every payload, as in TaPS."
+                }
                 _ => "How payloads travel instead of with the task.",
             };
             self.entry(&flags, &[help, &facts]);

@@ -133,8 +133,14 @@ fn log_level(input: Input<'_>) -> Result<Value, Problem> {
 }
 
 fn check_rule(rule: Rule, value: Value) -> Result<Value, Problem> {
-    /// Files that every run directory has.
-    const OWN_FILES: [&str; 3] = ["config.toml", "environment.json", "events.log"];
+    /// Files that a run directory has, or may have.
+    const OWN_FILES: [&str; 5] = [
+        "config.toml",
+        "environment.json",
+        "events.log",
+        "stats.jsonl",
+        "aggregated.json",
+    ];
     let refused = |value: &Value| wrong(describe(&FieldKind::String, rule), Input::Json(value));
     match (rule, &value) {
         (Rule::FileName, Value::String(name)) => {

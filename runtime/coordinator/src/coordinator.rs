@@ -13,7 +13,7 @@ use std::sync::{
 };
 use taps_engine::{AttemptId, EventSink, Executor, ExecutorEvent, core::Event};
 use taps_records::LogEvent;
-use taps_sandbox::RunContext;
+use taps_sandbox::{CancelToken, RunContext};
 
 /// Looks at a taken lock before its thread parks: some ten microseconds.
 const SPINS: u32 = 200;
@@ -25,6 +25,10 @@ pub(crate) struct Coordinator {
     pub(crate) signal: Arc<MainSignal>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) context: Arc<RunContext>,
+    /// Cancelled when the run is to end early.
+    pub(crate) token: CancelToken,
+    /// An argument travelled without the transformer, and the run said so.
+    pub(crate) untransformed: AtomicBool,
     log: Arc<RunLog>,
     /// Attempts decided on whose submission to the executor has not returned yet.
     submitting: AtomicUsize,
@@ -35,7 +39,7 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(crate) fn new(plan: &Plan) -> Arc<Self> {
+    pub(crate) fn new(plan: &Plan, token: CancelToken) -> Arc<Self> {
         let signal = Arc::new(MainSignal::default());
         Arc::new(Self {
             state: Mutex::new(State::new(plan)),
@@ -43,6 +47,8 @@ impl Coordinator {
             signal,
             executor: Arc::clone(&plan.executor),
             context: Arc::clone(&plan.context),
+            token,
+            untransformed: AtomicBool::new(false),
             log: Arc::clone(&plan.log),
             submitting: AtomicUsize::new(0),
             late_cancels: LateCancels::default(),
@@ -85,6 +91,11 @@ impl Coordinator {
     fn give(&self, orders: Orders) {
         if !orders.freed.is_empty() {
             self.executor.freed(&orders.freed);
+        }
+        if let Some(plane) = self.context.data.as_ref() {
+            for stored in &orders.remove {
+                plane.remove(stored);
+            }
         }
         if !orders.dispatch.is_empty() {
             self.executor.submit(orders.dispatch);

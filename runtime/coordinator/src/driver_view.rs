@@ -3,6 +3,7 @@
 use crate::{
     coordinator::Coordinator,
     state::{State, Wait},
+    transforming::stored_in,
 };
 use std::{
     path::{Component, Path},
@@ -67,7 +68,19 @@ impl DriverHost for Coordinator {
         arguments: Vec<ArgumentSpec>,
         options: TaskOptions,
     ) -> Result<TaskId, Refusal> {
-        self.change(|state, now_ns, orders| state.submit(now_ns, task, arguments, options, orders))
+        if self.context.data.is_none() {
+            return self.change(|state, now_ns, orders| {
+                state.submit(now_ns, task, arguments, options, orders)
+            });
+        }
+        let arguments = self.transformed(task, arguments);
+        let stored = stored_in(&arguments);
+        let submitted = self
+            .change(|state, now_ns, orders| state.submit(now_ns, task, arguments, options, orders));
+        if submitted.is_err() {
+            self.give_up(&stored);
+        }
+        submitted
     }
 
     fn hold(&self, location: Location) -> PayloadKey {

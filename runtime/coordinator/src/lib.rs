@@ -22,6 +22,7 @@ mod run;
 mod run_log;
 mod state;
 mod submission;
+mod transforming;
 
 pub use plan::{Plan, RunOutcome, TaskRoutes};
 pub use run::{RunError, RunHandle, run};

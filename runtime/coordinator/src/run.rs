@@ -69,7 +69,7 @@ pub fn run(
     handle: &RunHandle,
     mut progress: Option<&mut dyn FnMut(&Counts)>,
 ) -> Result<RunOutcome, RunError> {
-    let coordinator = Coordinator::new(&plan);
+    let coordinator = Coordinator::new(&plan, handle.0.driver.clone());
     *handle.0.signal.lock() = Some(Arc::clone(&coordinator.signal));
     let host: Arc<dyn DriverHost> = Arc::clone(&coordinator) as Arc<dyn DriverHost>;
     let start = DriverStart {

@@ -10,7 +10,7 @@ use taps_engine::{
     Attempt, AttemptId, AttemptReport, Failure, Limits, TaskId, Timeline, WorkerId,
     core::{Action, Core, Event, FailedTask, TaskStatus},
 };
-use taps_payload::{Location, SegmentId, SegmentStore};
+use taps_payload::{Location, SegmentId, SegmentStore, StoredRef};
 use taps_records::LogEvent;
 use taps_sandbox::{DriverStatus, QueueId};
 use taps_schema::Kernels;
@@ -63,6 +63,8 @@ pub(crate) struct Orders {
     pub(crate) recall: Vec<AttemptId>,
     /// Segments that the run has dropped.
     pub(crate) freed: Vec<SegmentId>,
+    /// Payloads of a transformer that nobody can read any more.
+    pub(crate) remove: Vec<Arc<StoredRef>>,
 }
 
 impl State {
@@ -197,6 +199,9 @@ impl State {
                     self.store.free(segment.id);
                     orders.freed.push(segment.id);
                 }
+                Action::Free {
+                    location: Location::Stored(stored),
+                } => orders.remove.push(stored),
                 Action::Free { .. } | Action::Retrying { .. } | Action::Recomputed { .. } => {}
             }
         }

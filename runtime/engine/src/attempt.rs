@@ -146,6 +146,10 @@ pub struct Timeline {
     pub task_end: u64,
     /// The outputs were published and the sandbox was given back.
     pub finished: u64,
+    /// Begin and end of resolving arguments before the task, where a transformer did.
+    pub inputs: [u64; 2],
+    /// Begin and end of putting results into the store, where a transformer did.
+    pub results: [u64; 2],
 }
 
 /// Where the sandbox of an attempt came from.

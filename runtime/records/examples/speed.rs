@@ -134,6 +134,7 @@ fn events(task: u64) -> [LogEvent; 3] {
             task_start: time_ns + 2_000,
             task_end: time_ns + 3_000,
             finished: time_ns + 4_000,
+            ..Timeline::default()
         },
         inputs: vec![transfer],
         outputs: vec![transfer],

@@ -110,6 +110,8 @@ fn worker() -> Result<f64, Error> {
         grants: Vec::new(),
         environment: Vec::new(),
         inline_max_bytes: 65_536,
+        map_min_bytes: 1_000_000,
+        data: None,
     });
     let runtime = Arc::new(TaskRuntime::new(
         components,

@@ -2,9 +2,10 @@
 
 use crate::Grant;
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 use taps_engine::AttemptId;
 use taps_payload::SegmentStore;
+use taps_transform::DataPlane;
 
 /// Shared by all sandboxes of a run.
 pub struct RunContext {
@@ -20,6 +21,10 @@ pub struct RunContext {
     pub environment: Vec<(String, String)>,
     /// Results up to this size travel inline.
     pub inline_max_bytes: u64,
+    /// Payloads below this size are read into a window, and not mapped there.
+    pub map_min_bytes: u64,
+    /// The transformer, where there is one.
+    pub data: Option<Arc<DataPlane>>,
 }
 
 impl RunContext {
@@ -37,6 +42,8 @@ impl RunContext {
             grants: Vec::new(),
             environment: Vec::new(),
             inline_max_bytes: 0,
+            map_min_bytes: 0,
+            data: None,
         })
     }
 

@@ -27,6 +27,7 @@ mod memory;
 mod profile;
 mod sandbox;
 mod state;
+pub mod stored;
 mod task;
 #[expect(unsafe_code, reason = "loads native code from the private cache")]
 mod trusted;

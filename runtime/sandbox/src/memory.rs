@@ -52,6 +52,25 @@ pub(crate) fn lend_mut<R>(
     use_it(store.data_mut(), bytes)
 }
 
+/// Lends a range for reading, which came from a list that the guest of this store passed earlier.
+pub(crate) fn lend_range<R>(
+    state: &mut State,
+    range: Range,
+    use_it: impl FnOnce(&mut State, &[u8]) -> R,
+) -> R {
+    // SAFETY: the canonical ABI checked the range against a linear memory of this store, which is
+    // alive as long as the store's data, and neither moves nor shrinks (see the module). No guest
+    // code runs while the host has the data, and the data holds no reference to guest memory.
+    // Guarded by `an_output_that_memory_has_no_room_for_goes_to_the_disk`.
+    let bytes = unsafe {
+        std::slice::from_raw_parts(
+            std::ptr::with_exposed_provenance::<u8>(range.address),
+            range.len,
+        )
+    };
+    use_it(state, bytes)
+}
+
 /// A number type of the kernels.
 pub(crate) trait Number: Copy {
     /// Name in messages.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use taps_engine::{Attempt, AttemptId};
 use taps_payload::{Transfer, WindowLimits, WindowSet};
 use taps_schema::Kernels;
+use taps_transform::Caller;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) stderr: Capture,
     pub(crate) run: Arc<RunContext>,
     pub(crate) role: Role,
+    /// On whose behalf the data plane is used.
+    pub(crate) caller: Caller,
     /// How each argument of the attempt travelled.
     pub(crate) inputs: Vec<Transfer>,
     /// Why the guest was interrupted, when it was.
@@ -79,6 +82,7 @@ impl State {
             stderr,
             run: Arc::clone(run),
             role,
+            caller: Caller::DRIVER,
             inputs: Vec::new(),
             interrupted: None,
             payload_failure: None,

@@ -3,11 +3,13 @@
 use crate::{
     CancelToken, Control, GuestSink, LoadedComponent, RunContext, Speaker, State, Stream, classify,
     error::SandboxError,
-    host::payloads::{OutputHandle, PayloadHandle},
+    host::payloads::{Buffered, OutputHandle, PayloadHandle},
     sandbox::new_store,
     state::Role,
+    stored,
     wire::{TaskArgument, TaskError, TaskOutput},
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{
     sync::{
@@ -20,7 +22,8 @@ use taps_bundle::Manifest;
 use taps_engine::{
     Attempt, AttemptReport, Failure, Instantiation, OutcomeKind, Output, Timeline, WorkerId,
 };
-use taps_payload::{Location, Transfer, Way};
+use taps_payload::{Location, Transfer, Way, WritableSegment};
+use taps_transform::{DataPlane, Ticket};
 use wasmtime::{
     Store,
     component::{Resource, TypedFunc},
@@ -197,11 +200,14 @@ impl TaskWorker {
             received,
             ..Timeline::default()
         };
+        let caller = stored::caller(self.id, attempt);
+        let tickets = stored::prefetch(&self.runtime.run, attempt, caller);
         let mut inputs = Vec::new();
         let mut peak_memory_bytes = 0;
         let (instantiation, ran) = match self.sandbox_for(attempt, control) {
             Ok((mut live, instantiation)) => {
-                let ran = live.call(attempt, &mut timeline);
+                live.store.data_mut().caller = caller;
+                let ran = live.call(attempt, tickets, &mut timeline);
                 inputs = std::mem::take(&mut live.store.data_mut().inputs);
                 peak_memory_bytes = live.store.data().memory.peak;
                 self.retire(attempt, live, ran.is_ok());
@@ -350,13 +356,25 @@ impl Live {
         self.store.data_mut().assign(attempt, control.clone())
     }
 
-    fn call(&mut self, attempt: &Attempt, timeline: &mut Timeline) -> Ran {
+    fn call(
+        &mut self,
+        attempt: &Attempt,
+        tickets: Vec<Option<Ticket>>,
+        timeline: &mut Timeline,
+    ) -> Ran {
         let run = Arc::clone(&self.store.data().run);
-        let result = self.call_guest(attempt, timeline, &run);
+        let result = self.call_guest(attempt, tickets, timeline, &run);
         timeline.task_end = timeline.task_end.max(run.now_ns());
         let stderr = self.report_output(run.sink.as_ref());
         match result {
-            Ok(Ok(outputs)) => self.publish(outputs, &run),
+            Ok(Ok(outputs)) => {
+                let start = run.now_ns();
+                let published = self.publish(outputs, attempt, &run);
+                if run.data.is_some() {
+                    timeline.results = [start, run.now_ns()];
+                }
+                published
+            }
             Ok(Err(TaskError { kind, message })) => {
                 Err(self.payload_failure(&kind).unwrap_or(Failure {
                     outcome: OutcomeKind::TaskError,
@@ -376,29 +394,46 @@ impl Live {
     /// A task that gave up because a payload failed reports it under this kind.
     fn payload_failure(&self, kind: &str) -> Option<Failure> {
         let reason = self.store.data().payload_failure.as_ref()?;
-        (kind == "payload-error").then(|| Failure::new(OutcomeKind::PayloadError, reason.clone()))
+        [PAYLOAD_ERROR, PAYLOAD_ERROR_OF_SDK]
+            .contains(&kind)
+            .then(|| Failure::new(OutcomeKind::PayloadError, reason.clone()))
     }
 
     fn call_guest(
         &mut self,
         attempt: &Attempt,
+        tickets: Vec<Option<Ticket>>,
         timeline: &mut Timeline,
         run: &RunContext,
     ) -> wasmtime::Result<Result<Vec<TaskOutput>, TaskError>> {
         self.store.data().control.check()?;
-        let arguments = self.arguments(attempt)?;
+        let start = run.now_ns();
+        let arguments = match self.arguments(attempt, tickets, stored::is_eager(run))? {
+            Ok(arguments) => arguments,
+            Err(error) => return Ok(Err(error)),
+        };
         timeline.task_start = run.now_ns();
+        if run.data.is_some() {
+            timeline.inputs = [start, timeline.task_start];
+        }
         let (result,) = self.run.call(&mut self.store, (attempt.task, arguments))?;
         timeline.task_end = run.now_ns();
         Ok(result)
     }
 
     /// Small inline payloads travel with the call, others as handles.
-    fn arguments(&mut self, attempt: &Attempt) -> wasmtime::Result<Vec<TaskArgument>> {
+    fn arguments(
+        &mut self,
+        attempt: &Attempt,
+        tickets: Vec<Option<Ticket>>,
+        eager: bool,
+    ) -> wasmtime::Result<Result<Vec<TaskArgument>, TaskError>> {
         let state = self.store.data_mut();
+        let mut tickets = tickets.into_iter();
         let mut arguments = Vec::with_capacity(attempt.arguments.len());
         for (index, argument) in attempt.arguments.iter().enumerate() {
             let bytes = argument.location.len();
+            let ticket = tickets.next().flatten();
             if let Location::Inline(data) = &argument.location {
                 let inline = Transfer {
                     bytes,
@@ -421,21 +456,34 @@ impl Live {
                     media_type,
                     attempt.id,
                     index,
-                );
-                arguments.push(TaskArgument::Payload(state.table.push(handle)?));
+                )
+                .with_ticket(ticket);
+                let handle = state.table.push(handle)?;
+                if eager && state.fetch(&handle)?.is_err() {
+                    return Ok(Err(TaskError {
+                        kind: PAYLOAD_ERROR.to_owned(),
+                        message: String::new(),
+                    }));
+                }
+                arguments.push(TaskArgument::Payload(handle));
             }
         }
-        Ok(arguments)
+        Ok(Ok(arguments))
     }
 
     /// Publishes the outputs. Windows are taken away first: nobody writes to what is published.
-    fn publish(&mut self, outputs: Vec<TaskOutput>, run: &RunContext) -> Ran {
+    fn publish(&mut self, outputs: Vec<TaskOutput>, attempt: &Attempt, run: &RunContext) -> Ran {
         let mut published = Vec::with_capacity(outputs.len());
         let mut transfers = Vec::with_capacity(outputs.len());
-        for output in outputs {
+        for (index, output) in outputs.into_iter().enumerate() {
             let done = match output {
-                TaskOutput::Inline(bytes) => publish_bytes(bytes, run),
-                TaskOutput::Buffer(handle) => self.publish_buffer(handle, run),
+                TaskOutput::Inline(bytes) => {
+                    match stored::plane_for(run, attempt, index, bytes.len() as u64) {
+                        Some(plane) => self.put(plane, &bytes.into(), 1),
+                        None => publish_bytes(bytes, run),
+                    }
+                }
+                TaskOutput::Buffer(handle) => self.publish_buffer(handle, (attempt, index), run),
             };
             match done {
                 Ok((location, transfer)) => {
@@ -444,10 +492,8 @@ impl Live {
                 }
                 Err(failure) => {
                     // Nobody will hear of the outputs before this one.
-                    for Output { location } in published {
-                        if let Location::Segment(segment) = location {
-                            run.store.free(segment.id);
-                        }
+                    for Output { location } in &published {
+                        stored::free(run, location);
                     }
                     return Err(failure);
                 }
@@ -459,6 +505,7 @@ impl Live {
     fn publish_buffer(
         &mut self,
         handle: Resource<OutputHandle>,
+        (attempt, index): (&Attempt, usize),
         run: &RunContext,
     ) -> Result<(Location, Transfer), Failure> {
         let state = self.store.data_mut();
@@ -475,12 +522,24 @@ impl Live {
                 (segment, Way::Mapped, 0)
             }
             OutputHandle::Written(segment) => (segment, Way::Copied, 1),
+            OutputHandle::Buffered(buffered) => {
+                let segment = self.fill(buffered)?;
+                (segment, Way::Copied, 1)
+            }
         };
         let bytes = segment.len();
         let segment = run
             .store
             .publish(segment)
             .map_err(|error| payload_error(&error))?;
+        if let Some(plane) = stored::plane_for(run, attempt, index, bytes)
+            && !plane.is_shared_memory()
+        {
+            // Read where it is, and gone with the last who reads it.
+            run.store.free(segment.id());
+            let whole = stored::bytes_of(&segment).map_err(|error| payload_error(&error))?;
+            return self.put(plane, &whole, copies);
+        }
         let transfer = Transfer {
             bytes,
             bytes_moved: bytes,
@@ -488,6 +547,39 @@ impl Live {
             copies,
         };
         Ok((Location::Segment(segment.reference()), transfer))
+    }
+
+    /// Copies an output from guest memory.
+    fn fill(&mut self, buffered: Buffered) -> Result<WritableSegment, Failure> {
+        match buffered.fill(self.store.data_mut()) {
+            Ok(Ok(segment)) => Ok(segment),
+            Ok(Err(_)) => {
+                let reason = self.store.data().payload_failure.clone();
+                let reason = reason.unwrap_or_else(|| "the payload cannot be written".to_owned());
+                Err(Failure::new(OutcomeKind::PayloadError, reason))
+            }
+            // Cancelled, or out of time.
+            Err(error) => Err(classify::failure(&error, self.store.data(), None)),
+        }
+    }
+
+    /// Puts an output into the transformer's store; `copies` were made of it before.
+    fn put(
+        &self,
+        plane: &DataPlane,
+        bytes: &Bytes,
+        copies: u8,
+    ) -> Result<(Location, Transfer), Failure> {
+        let state = self.store.data();
+        let location = stored::put(plane, bytes, state.caller, &state.control)?;
+        let bytes = bytes.len() as u64;
+        let transfer = Transfer {
+            bytes,
+            bytes_moved: bytes,
+            way: Way::Stored,
+            copies: copies + 1,
+        };
+        Ok((location, transfer))
     }
 
     /// Passes on what the guest wrote to its standard streams; gives standard error back.
@@ -505,6 +597,11 @@ impl Live {
         Some(text)
     }
 }
+
+/// Kind of the error of a task that gave up because a payload failed.
+const PAYLOAD_ERROR: &str = "payload-error";
+/// The same, as Rust guests name it when it comes from reading an argument.
+const PAYLOAD_ERROR_OF_SDK: &str = "PayloadError";
 
 fn payload_error(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(OutcomeKind::PayloadError, error.to_string())

@@ -51,6 +51,14 @@ pub(crate) fn attach_output(
     unsafe { windows.attach_output(range.address, range.len, segment) }
 }
 
+/// Keeps the list that the guest passed clear of windows, and makes it zero: the guest fills its own
+/// memory, where there is none for a window.
+pub(crate) fn reserve(state: &mut State, range: Range) -> Result<WindowKey, WindowError> {
+    let windows = &mut state.windows;
+    // SAFETY: as in `attach_input`.
+    unsafe { windows.reserve(range.address, range.len) }
+}
+
 /// The error as the guest sees it.
 pub(crate) fn payload_error(error: &WindowError) -> PayloadError {
     match error {

@@ -59,7 +59,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             operation,
             path: path.to_owned(),
@@ -138,6 +138,10 @@ impl FilePayload {
     /// The name under which others can open this payload.
     pub fn reference(&self) -> &FileRef {
         &self.reference
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Length in bytes.

@@ -19,6 +19,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::fs::FileExt as _,
     },
+    time::Duration,
 };
 
 /// A fresh memfd that nobody else can open, of size 0.
@@ -97,11 +98,21 @@ impl SizedFile {
     }
 
     /// Forbids all writing for ever. Fails while a mapping could still write.
+    ///
+    /// A process that this one forks has copies of its mappings until it executes a program, and
+    /// for that long the kernel refuses: this waits for a moment, longer each time.
     pub(crate) fn seal_content(&self) -> io::Result<()> {
-        Ok(rustix::fs::fcntl_add_seals(
-            &self.file,
-            SealFlags::WRITE | SealFlags::SEAL,
-        )?)
+        const LONGEST: Duration = Duration::from_millis(128);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match rustix::fs::fcntl_add_seals(&self.file, SealFlags::WRITE | SealFlags::SEAL) {
+                Err(Errno::BUSY) if pause <= LONGEST => {
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                }
+                other => return Ok(other?),
+            }
+        }
     }
 
     /// Size in bytes.
@@ -306,13 +317,16 @@ pub(crate) enum Access {
     Read,
     /// Reading and writing.
     Write,
+    /// Reading and writing, and nobody else has it.
+    Own,
 }
 
-/// A shared mapping at an address that the kernel chose.
+/// A mapping at an address that the kernel chose, shared unless it is anonymous.
 #[derive(Debug)]
 pub(crate) struct HostMap {
     addr: usize,
     len: usize,
+    access: Access,
 }
 
 impl HostMap {
@@ -343,11 +357,12 @@ impl HostMap {
         let whole = Self {
             addr: start,
             len: reserved,
+            access,
         };
         let addr = start.next_multiple_of(alignment);
         let protection = match access {
             Access::Read => ProtFlags::READ,
-            Access::Write => ProtFlags::READ | ProtFlags::WRITE,
+            Access::Write | Access::Own => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: the range lies in the reservation made above, which nothing refers to.
         unsafe {
@@ -364,12 +379,40 @@ impl HostMap {
         drop(Self {
             addr: start,
             len: addr - start,
+            access,
         });
         drop(Self {
             addr: addr + len,
             len: start + reserved - (addr + len),
+            access,
         });
-        Ok(Self { addr, len })
+        Ok(Self { addr, len, access })
+    }
+
+    /// Zero memory of this process alone.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )
+        }?;
+        Ok(Self {
+            addr: start.expose_provenance(),
+            len,
+            access: Access::Own,
+        })
+    }
+
+    /// The bytes of a mapping made by `anonymous`.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        assert_eq!(self.access, Access::Own, "others see this memory");
+        // SAFETY: all of it is writable memory of this value alone, borrowed for as long. Guarded
+        // by `a_segment_on_a_disk_is_read_into_memory`.
+        unsafe { std::slice::from_raw_parts_mut(pointer(self.addr).cast(), self.len) }
     }
 
     /// Start of the mapping.
@@ -434,6 +477,29 @@ mod tests {
                 assert_eq!(mappings("taps-host-map"), 0);
             }
         }
+    }
+
+    /// Processes are started while payloads are published.
+    #[test]
+    fn sealing_waits_for_a_mapping_that_goes_away() {
+        let file = SizedFile::new(file("taps-sealing"), LEN, Sealing::ThenContent);
+        let file = file.expect("memory is left");
+        let page = rustix::param::page_size();
+        let map = HostMap::new(&file, 0, LEN as usize, page, Access::Write).expect("room");
+        let refused = rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE);
+        assert_eq!(refused, Err(Errno::BUSY), "it could be written");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                receiver.recv().expect("it is sent");
+                drop(map);
+            });
+            scope.spawn(|| {
+                sender.send(()).expect("it is received");
+                file.seal_content().expect("the mapping goes away");
+            });
+        });
+        file.write_at(0, &[1]).expect_err("sealed");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Names for payloads: small, serialisable values that stand for bytes somewhere.
 
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// A segment of a payload store, unique within a run and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub enum Location {
         /// Length in bytes.
         len: u64,
     },
+    /// In the store of the run's transformer, outside of the run's memory.
+    /// Shared, so that a location stays small.
+    Stored(Arc<StoredRef>),
 }
 
 impl Location {
@@ -40,6 +43,7 @@ impl Location {
             Self::Segment(segment) => segment.len,
             Self::File(file) => file.fingerprint.len,
             Self::Engine { len, .. } => *len,
+            Self::Stored(stored) => stored.len,
         }
     }
 
@@ -56,6 +60,33 @@ pub struct SegmentRef {
     pub id: SegmentId,
     /// Bytes used, from the start.
     pub len: u64,
+}
+
+/// A payload in the store of a transformer: an identifier that travels instead of the bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StoredRef {
+    /// Name in the store, never used twice.
+    pub key: Arc<str>,
+    /// Length in bytes.
+    pub len: u64,
+    /// Digest of the bytes that were stored.
+    pub digest: PayloadDigest,
+}
+
+/// XXH3-128 of a payload's bytes: tells damage, not malice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PayloadDigest(pub u128);
+
+impl fmt::Display for PayloadDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for PayloadDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PayloadDigest({self})")
+    }
 }
 
 /// A file payload.
@@ -105,6 +136,8 @@ pub enum Way {
     Reference,
     /// Never looked at.
     Untouched,
+    /// Through the store of a transformer: fetched from it, or put into it.
+    Stored,
 }
 
 /// Bytes as one piece; serde's own way for slices takes them one by one.

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 use taps_payload::{
-    MemoryInfo, Place, Segment, SegmentId, SegmentRef, SegmentStore, SharedAccount, StoreError,
-    StoreOptions,
+    Medium, MemoryInfo, Place, Segment, SegmentId, SegmentRef, SegmentStore, SharedAccount,
+    StoreError, StoreOptions,
 };
 
 const LIMIT_BYTES: u64 = 64 << 20;
@@ -83,7 +83,7 @@ fn ids_of_stores_do_not_meet() {
     for index in 0..3 {
         let store = store(&account, index);
         for _ in 0..10 {
-            let segment = published(&store, &[1; 3 << 20]);
+            let segment = published(&store, &vec![1; 3 << 20]);
             assert_eq!(segment.id().0 >> 40, u64::from(index));
             assert_eq!(segment.place().memory.0 >> 40, u64::from(index));
             assert!(ids.insert(segment.id()));
@@ -119,7 +119,7 @@ fn forged_names_and_places_are_refused() {
     let error = adopt(segment.id(), 5000, place);
     assert!(matches!(error, StoreError::Known { .. }), "{error}");
     // In the id space of the adopting store itself.
-    let error = adopt(SegmentId((1 << 40) | 99), 5000, place);
+    let error = adopt(SegmentId((1 << 40) + 99), 5000, place);
     assert!(matches!(error, StoreError::Known { .. }), "{error}");
     let fresh = SegmentId(77);
     let capacity = memory.info().capacity;
@@ -160,14 +160,14 @@ fn memories_that_are_not_what_they_are_said_to_be_are_refused() {
     let open = std::fs::File::from(open.expect("memfds work"));
     open.set_len(info.capacity).expect("ours");
     let sealed = MemoryInfo {
-        sealed: true,
+        medium: Medium::Memfd,
         ..info
     };
     two.import(sealed, open.into()).expect_err("not sealed");
     let disk = std::fs::File::open(std::env::current_exe().expect("it runs")).expect("readable");
     let on_disk = MemoryInfo {
         capacity: 4096,
-        sealed: false,
+        medium: Medium::Tmpfs,
         mappable: true,
         ..info
     };

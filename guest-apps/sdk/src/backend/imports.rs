@@ -11,9 +11,9 @@ use super::{Backend, BackendPayload, KernelMode, Level, Status, TaskOption};
 use crate::{Argument, Error, Failure, PayloadError, Result, TaskEntry};
 
 /// Inputs of this size and more are mapped, smaller ones read.
-const ATTACH_BYTES: usize = 1 << 20;
+const ATTACH_BYTES: usize = 1_000_000;
 /// Outputs of this size and more are built in a window.
-const WINDOW_BYTES: usize = 1 << 20;
+const WINDOW_BYTES: usize = 1_000_000;
 
 thread_local! {
     /// Whether a task runs, not a driver: only a task has outputs.

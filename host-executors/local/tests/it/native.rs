@@ -67,12 +67,15 @@ struct Bench {
 
 impl Bench {
     fn new(limit_bytes: u64) -> Self {
-        let store = StoreOptions {
+        Self::with(StoreOptions {
             limit_bytes: Some(limit_bytes),
             huge_pages: false,
             recycle_bytes: 0,
             ..StoreOptions::default()
-        };
+        })
+    }
+
+    fn with(store: StoreOptions) -> Self {
         let run = Arc::new(RunContext {
             start: Instant::now(),
             store: SegmentStore::new(store).expect("memfds work"),
@@ -80,6 +83,8 @@ impl Bench {
             grants: Vec::new(),
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
+            map_min_bytes: 0,
+            data: None,
         });
         let factory = NativeRunner::factory(env!("CARGO_PKG_NAME"), Arc::clone(&run));
         let runner = factory.expect("tasks are linked in")(WorkerId(0));
@@ -148,6 +153,31 @@ fn arguments_are_read_wherever_they_are() {
         let report = bench.call("add_up", vec![location]);
         assert_eq!(report.outcome(), OutcomeKind::PayloadError, "{report:?}");
     }
+}
+
+/// What lies on a disk is never mapped: it is read, and the record says so.
+#[test]
+fn an_argument_on_a_disk_is_copied() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let mut bench = Bench::with(StoreOptions {
+        limit_bytes: Some(0),
+        huge_pages: false,
+        spill_dir: Some(folder.path().to_owned()),
+        ..StoreOptions::default()
+    });
+    let store = &bench.run.store;
+    let mut segment = store.create(100_000).expect("the disk has room");
+    segment.write_at(0, &vec![5; 100_000]).expect("it fits");
+    let segment = store.publish(segment).expect("it is ours").reference();
+    assert_eq!(store.statistics().spilled_segments, 1);
+    let report = bench.call("add_up", vec![Location::Segment(segment)]);
+    let transfer = report.inputs[0];
+    assert_eq!((transfer.way, transfer.copies), (Way::Read, 1));
+    assert_eq!(transfer.bytes_moved, 100_000);
+    let Location::Inline(sum) = &report.result.expect("it succeeds")[0].location else {
+        panic!("it is small")
+    };
+    assert!(sum.windows(8).any(|part| part == 500_000_u64.to_le_bytes()));
 }
 
 #[test]

@@ -194,7 +194,8 @@ impl IoThread {
     }
 
     fn take_heard(&mut self, worker: u32, heard: Heard) {
-        let sink = &self.shared.setup.context.sink;
+        let context = &self.shared.setup.context;
+        let sink = &context.sink;
         for said in heard.words {
             match said {
                 Said::Line {
@@ -208,6 +209,11 @@ impl IoThread {
                     text,
                     dropped_bytes,
                 } => sink.output(speaker, stream, &text, dropped_bytes),
+                Said::Operation(operation) => {
+                    if let Some(plane) = &context.data {
+                        plane.record(operation);
+                    }
+                }
             }
         }
         if heard.ready {

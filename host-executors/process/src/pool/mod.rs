@@ -335,10 +335,13 @@ impl Shared {
             grants: context.grants.clone(),
             environment: context.environment.clone(),
             inline_max_bytes: context.inline_max_bytes,
+            map_min_bytes: context.map_min_bytes,
+            data: context.data.as_ref().map(|plane| plane.config().clone()),
             store: StoreSetup {
                 kind: store.kind,
                 huge_pages: store.huge_pages,
                 recycle_bytes: store.recycle_bytes,
+                slab_max_bytes: store.slab_max_bytes,
                 // The coordinator's is 0; a process has one that no other of the run has.
                 id_space: 1 + incarnation.worker.0 + workers * incarnation.number,
                 spill_directory: store.spill_dir.clone(),

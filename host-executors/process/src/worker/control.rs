@@ -161,6 +161,7 @@ impl Thread {
                 task_start: began,
                 task_end: now,
                 finished: now,
+                ..Timeline::default()
             },
             notes: vec!["the worker process was ended to stop the guest".to_owned()],
             ..AttemptReport::of_failure(running.id, self.options.worker, failure)

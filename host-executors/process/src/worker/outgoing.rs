@@ -15,6 +15,7 @@ use std::{
 use taps_engine::{AttemptReport, Failure, OutcomeKind};
 use taps_payload::{Location, SegmentId, SegmentStore};
 use taps_sandbox::{GuestSink, LogLevel, Speaker, Stream};
+use taps_transform::{Operation, OperationSink};
 
 /// Reports that wait to be sent with others, at most.
 const MOST_HELD: usize = 32;
@@ -227,5 +228,11 @@ impl GuestSink for Voice {
             text: text.to_owned(),
             dropped_bytes,
         });
+    }
+}
+
+impl OperationSink for Voice {
+    fn record(&self, operation: Operation) {
+        self.0.say(Said::Operation(operation));
     }
 }

@@ -17,6 +17,7 @@ use std::{
 use taps_bundle::{Bundle, Manifest, Source};
 use taps_payload::{SegmentStore, SharedAccount, SharedWords, StoreOptions, tmpfs::HugeTmpfs};
 use taps_sandbox::{AotCache, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker};
+use taps_transform::{DataPlane, Ownership};
 
 /// A worker that is ready to serve.
 pub(super) struct Prepared {
@@ -52,6 +53,7 @@ impl Prepared {
             kind: setup.store.kind,
             huge_pages: setup.store.huge_pages,
             recycle_bytes: setup.store.recycle_bytes,
+            slab_max_bytes: setup.store.slab_max_bytes,
             id_space: setup.store.id_space,
             account: account.slot(setup.slot),
             spill_dir: setup.store.spill_directory,
@@ -70,13 +72,26 @@ impl Prepared {
         let loaded = (0..bundle.manifest().components.len())
             .map(|index| sandbox.load(&bundle, index, setup.interrupt))
             .collect::<Result<Vec<_>, _>>()?;
+        let start = began(setup.start_ns);
+        let data = setup
+            .data
+            .map(|config| DataPlane::open(config, store.clone(), Ownership::Worker))
+            .transpose()?;
+        if let Some(plane) = data
+            .as_ref()
+            .filter(|plane| plane.config().transformer.metrics)
+        {
+            plane.record_to(Arc::new(Voice(Arc::clone(outgoing))), start);
+        }
         let context = Arc::new(RunContext {
-            start: began(setup.start_ns),
+            start,
             store: store.clone(),
             sink: Box::new(Voice(Arc::clone(outgoing))),
             grants: setup.grants,
             environment: setup.environment,
             inline_max_bytes: setup.inline_max_bytes,
+            map_min_bytes: setup.map_min_bytes,
+            data,
         });
         let mut runtime = TaskRuntime::new(
             loaded,

@@ -1,4 +1,4 @@
-//! `describe`: what an app says of itself.
+//! `describe`: what an app says of itself, or what an executor, a filter or a transformer takes.
 
 use crate::apps;
 use crate::exit::{ExitCode, Failure};
@@ -9,12 +9,54 @@ use taps_config::describe_kind;
 use taps_schema::{ConfigField, TaskDescription};
 
 pub(crate) fn describe(app: &str, as_json: bool) -> Result<ExitCode, Failure> {
-    let bundle = apps::find(app)?;
+    let bundle = match apps::find(app) {
+        Ok(bundle) => bundle,
+        Err(unknown) => return describe_plugin(app, as_json, unknown),
+    };
     if as_json {
         render::json(bundle.manifest())?;
     } else {
         render::data(&text(&bundle))?;
     }
+    Ok(ExitCode::Ok)
+}
+
+/// An executor, a filter or a transformer; `unknown` when there is none of that name either.
+fn describe_plugin(name: &str, as_json: bool, unknown: Failure) -> Result<ExitCode, Failure> {
+    let schema = apps::schema()?;
+    let groups = [
+        ("executor", &schema.executors),
+        ("filter", &schema.filters),
+        ("transformer", &schema.transformers),
+    ];
+    let wanted = name.replace('_', "-");
+    let plugins = groups.into_iter().flat_map(|(what, plugins)| {
+        let named = plugins.iter().map(move |plugin| (what, plugin));
+        named.collect::<Vec<_>>()
+    });
+    let found = plugins
+        .into_iter()
+        .find(|(_, plugin)| plugin.name.eq_ignore_ascii_case(&wanted));
+    let Some((what, plugin)) = found else {
+        return Err(unknown);
+    };
+    if as_json {
+        render::json(&serde_json::json!({
+            "kind": what,
+            "name": plugin.name,
+            "summary": plugin.summary,
+            "fields": plugin.fields,
+        }))?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut text = format!("{} ({what})\n\n{}\n", plugin.name, plugin.summary);
+    if !plugin.fields.is_empty() {
+        text.push_str("\nFields:\n");
+    }
+    for field in &plugin.fields {
+        field_text(&mut text, what, field);
+    }
+    render::data(&text)?;
     Ok(ExitCode::Ok)
 }
 
@@ -39,7 +81,7 @@ fn text(bundle: &Bundle) -> String {
         text.push_str("\nFields:\n");
     }
     for field in &app.config {
-        field_text(&mut text, field);
+        field_text(&mut text, "app", field);
     }
     if !app.tasks.is_empty() {
         text.push_str("\nTasks:\n");
@@ -54,7 +96,7 @@ fn text(bundle: &Bundle) -> String {
     text
 }
 
-fn field_text(text: &mut String, field: &ConfigField) {
+fn field_text(text: &mut String, section: &str, field: &ConfigField) {
     let flag = field.name.replace('_', "-");
     let default = match &field.default {
         Some(serde_json::Value::String(default)) => format!("default {default}"),
@@ -64,7 +106,7 @@ fn field_text(text: &mut String, field: &ConfigField) {
     };
     let _ = writeln!(
         text,
-        "  --app.{flag}  {}; {default}",
+        "  --{section}.{flag}  {}; {default}",
         describe_kind(&field.kind)
     );
     for line in field.help.lines().filter(|line| !line.trim().is_empty()) {

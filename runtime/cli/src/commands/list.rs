@@ -37,7 +37,11 @@ fn groups(schema: &Schema, what: Option<Listed>) -> Groups {
         (app.name.clone(), summary)
     });
     let none = |text: &str| vec![("none".to_owned(), text.to_owned())];
-    let filters = [none("Every payload."), plugins(&schema.filters)].concat();
+    let filters = [
+        none("The same as `all`: every payload, where there is a transformer."),
+        plugins(&schema.filters),
+    ]
+    .concat();
     let transformers = [
         none("Payloads travel as they are."),
         plugins(&schema.transformers),

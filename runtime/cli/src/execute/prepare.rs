@@ -1,6 +1,9 @@
 //! What a run needs before it may write anything: components compiled and linked, limits, grants.
 
-use super::executors::{Chosen, Made};
+use super::{
+    data::Data,
+    executors::{Chosen, Made},
+};
 use crate::{
     apps,
     exit::{ExitCode, Failure},
@@ -23,11 +26,11 @@ pub(super) struct Prepared {
     _sandbox: Sandbox,
     driver: Option<LoadedComponent>,
     components: Vec<LoadedComponent>,
-    store: SegmentStore,
-    store_options: StoreOptions,
+    store: Option<(SegmentStore, StoreOptions)>,
     grants: Vec<Grant>,
     executor: Chosen,
     made: Option<Made>,
+    data: Data,
 }
 
 fn bundle_failure(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
@@ -58,19 +61,36 @@ impl Prepared {
         let components = (0..bundle.manifest().components.len())
             .map(|index| load(index, executor.interrupt(resolved)))
             .collect::<Result<Vec<_>, _>>()?;
-        let store_options = executor.store(resolved);
-        let store =
-            SegmentStore::new(store_options.clone()).map_err(|error| runtime(error.into()))?;
         Ok(Self {
+            data: Data::default(),
             driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,
             components,
-            store,
-            store_options,
+            store: None,
             grants: grants(resolved)?,
             executor,
             made: None,
         })
+    }
+
+    /// Opens the payload store, and that of the transformer. Payloads beyond the limit go to the run directory, unless told otherwise.
+    pub(super) fn open_store(
+        &mut self,
+        resolved: &Resolved,
+        bundle: &Bundle,
+        dir: &RunDir,
+    ) -> Result<(), Failure> {
+        let options = self.executor.store(resolved, dir.path());
+        let store = SegmentStore::new(options.clone())
+            .map_err(|error| Failure::new(ExitCode::Runtime, error))?;
+        self.data = Data::open(resolved, bundle, &store)?;
+        self.store = Some((store, options));
+        Ok(())
+    }
+
+    /// The payload store.
+    pub(super) fn store(&self) -> Option<&SegmentStore> {
+        self.store.as_ref().map(|(store, _)| store)
     }
 
     /// Worker slots of the run.
@@ -83,6 +103,11 @@ impl Prepared {
         self.made.take()
     }
 
+    /// The transformer of the run.
+    pub(super) fn data(&self) -> &Data {
+        &self.data
+    }
+
     /// What `environment.json` says beyond the machine.
     pub(super) fn environment(&self, bundle: &Bundle) -> EnvironmentExtra {
         let mut extra = crate::commands::environment_extra();
@@ -91,11 +116,12 @@ impl Prepared {
                 .components
                 .insert(entry.file.clone(), entry.digest.to_string());
         }
-        let info = self.store.info();
-        extra.runtime.insert(
-            "payload_store".into(),
-            format!("{} ({})", info.kind, info.reason),
-        );
+        if let Some(info) = self.store().map(SegmentStore::info) {
+            extra.runtime.insert(
+                "payload_store".into(),
+                format!("{} ({})", info.kind, info.reason),
+            );
+        }
         if let Some(component) = self.components.first() {
             extra
                 .runtime
@@ -113,17 +139,24 @@ impl Prepared {
         start: Instant,
     ) -> Result<Plan, Failure> {
         let engine = &resolved.general.engine;
+        let Some((store, store_options)) = self.store.clone() else {
+            return Err(Failure::new(
+                ExitCode::Runtime,
+                "the payload store is not open",
+            ));
+        };
         let context = Arc::new(RunContext {
             start,
-            store: self.store.clone(),
+            store,
             sink: Plan::sink(log),
             grants: self.grants.clone(),
             environment: resolved.general.run.env_vars.clone().into_iter().collect(),
             inline_max_bytes: engine.payload.inline_max_bytes,
+            map_min_bytes: engine.payload.map_min_bytes,
+            data: self.data.plane(),
         });
         let components = std::mem::take(&mut self.components);
-        let store = self.store_options.clone();
-        let made = (self.executor).make(resolved, bundle, components, &context, store)?;
+        let made = (self.executor).make(resolved, bundle, components, &context, store_options)?;
         let executor = Arc::clone(&made.executor);
         self.made = Some(made);
         let Some(driver) = self.driver.take() else {

@@ -132,6 +132,8 @@ impl Run {
             grants: Vec::new(),
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
+            map_min_bytes: 0,
+            data: None,
         });
         let plan = Plan {
             driver: load(),

@@ -50,6 +50,7 @@ pub(super) struct World {
 pub(super) fn name_of(location: &Location) -> Option<String> {
     match location {
         Location::Segment(segment) => Some(format!("segment {}", segment.id.0)),
+        Location::Stored(stored) => Some(format!("stored {}", stored.key)),
         // Length 0: an output that the engine does not have yet.
         Location::Engine { key, len } if *len > 0 => Some(format!("key {key}")),
         _ => None,

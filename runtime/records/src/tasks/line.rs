@@ -83,16 +83,24 @@ impl Line<'_> {
             task_start,
             task_end,
             finished,
+            inputs,
+            results,
         } = report.timeline;
+        // Without a transformer: all that happens before and after the task function.
+        let or = |[start, end]: [u64; 2], otherwise: [u64; 2]| {
+            if start == 0 { otherwise } else { [start, end] }
+        };
+        let [input_start, input_end] = or(inputs, [received, task_start]);
+        let [result_start, result_end] = or(results, [task_end, finished]);
         for (name, time_ns) in [
             (r#", "execution_start_time": "#, received),
             (r#", "execution_end_time": "#, finished),
             (r#", "task_start_time": "#, task_start),
             (r#", "task_end_time": "#, task_end),
-            (r#", "input_transform_start_time": "#, received),
-            (r#", "input_transform_end_time": "#, task_start),
-            (r#", "result_transform_start_time": "#, task_end),
-            (r#", "result_transform_end_time": "#, finished),
+            (r#", "input_transform_start_time": "#, input_start),
+            (r#", "input_transform_end_time": "#, input_end),
+            (r#", "result_transform_start_time": "#, result_start),
+            (r#", "result_transform_end_time": "#, result_end),
         ] {
             json.raw(name);
             match time_ns {
@@ -295,5 +303,6 @@ fn way_name(way: Way) -> &'static str {
         Way::Copied => "copied",
         Way::Reference => "reference",
         Way::Untouched => "untouched",
+        Way::Stored => "stored",
     }
 }

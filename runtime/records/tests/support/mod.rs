@@ -103,6 +103,7 @@ pub(crate) fn report(task: u64, number: u32, received: u64) -> AttemptReport {
             task_start: received + 1_000,
             task_end: received + 2_000,
             finished: received + 3_000,
+            ..Timeline::default()
         },
         inputs: vec![Transfer {
             bytes: 8,
@@ -374,6 +375,7 @@ pub(crate) fn any_report() -> impl Strategy<Value = AttemptReport> {
                     task_start,
                     task_end,
                     finished,
+                    ..Timeline::default()
                 },
                 inputs,
                 outputs,

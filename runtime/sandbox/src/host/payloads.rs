@@ -2,8 +2,8 @@
 
 use super::interface;
 use crate::{
-    DriverHost, PayloadOrigin, State,
-    memory::{Range, lend_mut},
+    DriverHost, LogLevel, PayloadOrigin, State,
+    memory::{Range, lend_mut, lend_range},
     windows,
     wire::PayloadError,
 };
@@ -13,6 +13,7 @@ use taps_payload::{
     FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
     WritableSegment,
 };
+use taps_transform::{Resolved, Ticket, TransformError};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType, WasmList},
@@ -26,6 +27,10 @@ pub(crate) struct PayloadHandle {
     location: Location,
     media_type: Arc<str>,
     bytes: Option<Bytes>,
+    /// Where a transformer fetches the bytes already.
+    ticket: Option<Ticket>,
+    /// Copies that the host made to have the bytes here.
+    fetch_copies: u8,
     attached: Attached,
     /// Which argument of the attempt this is, for the record.
     argument: Option<(AttemptId, usize)>,
@@ -58,10 +63,17 @@ impl PayloadHandle {
             location,
             media_type,
             bytes: None,
+            ticket: None,
+            fetch_copies: 0,
             attached: Attached::No,
             argument: Some((attempt, index)),
             owner: None,
         }
+    }
+
+    pub(crate) fn with_ticket(mut self, ticket: Option<Ticket>) -> Self {
+        self.ticket = ticket;
+        self
     }
 
     pub(crate) fn of_driver(
@@ -74,6 +86,8 @@ impl PayloadHandle {
             location,
             media_type,
             bytes: None,
+            ticket: None,
+            fetch_copies: 0,
             attached: Attached::No,
             argument: None,
             owner: Some((origin, owner)),
@@ -100,6 +114,60 @@ pub(crate) enum OutputHandle {
     Window(WindowKey),
     /// Written by the host.
     Written(WritableSegment),
+    /// In the guest's own memory, because there was no memory for a window: copied to a segment on
+    /// a disk when it is published.
+    Buffered(Buffered),
+}
+
+/// Guest memory that becomes a segment.
+pub(crate) struct Buffered {
+    /// Keeps windows away from the range until it is copied.
+    pub(crate) key: WindowKey,
+    /// A linear memory neither moves nor shrinks, so these bytes stay the guest's for its life.
+    pub(crate) range: Range,
+    pub(crate) segment: WritableSegment,
+}
+
+impl Buffered {
+    /// Copies what the guest made.
+    pub(crate) fn fill(mut self, state: &mut State) -> wasmtime::Result<Filled> {
+        if !state.windows.contains(self.key) {
+            // It ended with an earlier attempt, in a reused sandbox.
+            return Ok(Err(PayloadError::WrongState));
+        }
+        let filled = lend_range(state, self.range, |state, bytes| {
+            let size = self.segment.len() as usize;
+            write_in_pieces(state, &mut self.segment, &bytes[..size])
+        })?;
+        let detached = state.windows.detach(self.key);
+        debug_assert!(detached.is_ok(), "it was there just now");
+        Ok(filled.map(|()| self.segment))
+    }
+}
+
+/// A segment, or why the store could not write it.
+pub(crate) type Filled = Result<WritableSegment, PayloadError>;
+
+/// Writes guest memory to a segment, looking for cancellation between pieces.
+fn write_in_pieces(
+    state: &mut State,
+    segment: &mut WritableSegment,
+    bytes: &[u8],
+) -> wasmtime::Result<Result<(), PayloadError>> {
+    for (piece, at) in bytes
+        .chunks(WRITTEN_BYTES)
+        .zip((0..).step_by(WRITTEN_BYTES))
+    {
+        if let Err(error) = state.control.check() {
+            state.interrupted = Some(error);
+            return Err(error.into());
+        }
+        if let Err(error) = segment.write_at(at, piece) {
+            state.payload_failure = Some(error.to_string());
+            return Ok(Err(PayloadError::Io));
+        }
+    }
+    Ok(Ok(()))
 }
 
 impl State {
@@ -109,6 +177,11 @@ impl State {
         handle: &Resource<PayloadHandle>,
     ) -> wasmtime::Result<Result<&Bytes, PayloadError>> {
         let store = self.run.store.clone();
+        if self.is_unfetched(handle)?
+            && let Err(error) = self.fetch(handle)?
+        {
+            return Ok(Err(error));
+        }
         let payload = self.table.get_mut(handle)?;
         if payload.bytes.is_none() {
             let opened = match &payload.location {
@@ -120,6 +193,7 @@ impl State {
                 Location::File(file) => FilePayload::open(file)
                     .map(Bytes::File)
                     .map_err(|error| error.to_string()),
+                Location::Stored(stored) => Err(format!("payload {} was not fetched", stored.key)),
                 Location::Engine { key, .. } => {
                     Err(format!("payload {key} was not fetched from the engine"))
                 }
@@ -138,6 +212,56 @@ impl State {
             .bytes
             .as_ref()
             .ok_or(PayloadError::Io))
+    }
+
+    fn is_unfetched(&self, handle: &Resource<PayloadHandle>) -> wasmtime::Result<bool> {
+        let payload = self.table.get(handle)?;
+        Ok(payload.bytes.is_none() && matches!(payload.location, Location::Stored(_)))
+    }
+
+    /// Brings the bytes of a payload here from the transformer's store. A cancel or the deadline of the
+    /// attempt ends the wait, and the guest.
+    pub(crate) fn fetch(
+        &mut self,
+        handle: &Resource<PayloadHandle>,
+    ) -> wasmtime::Result<Result<(), PayloadError>> {
+        let (run, control) = (Arc::clone(&self.run), self.control.clone());
+        let payload = self.table.get_mut(handle)?;
+        let Location::Stored(reference) = &payload.location else {
+            return Ok(Ok(()));
+        };
+        let ticket = match (payload.ticket.take(), &run.data) {
+            (Some(ticket), _) => ticket,
+            (None, Some(plane)) => plane.prefetch(reference, self.caller),
+            (None, None) => {
+                self.payload_failure = Some(format!(
+                    "payload {}: the run has no transformer",
+                    reference.key
+                ));
+                return Ok(Err(PayloadError::Io));
+            }
+        };
+        let bytes = match ticket.wait(&|| control.check().is_ok()) {
+            Ok(Resolved::Bytes(bytes)) => Bytes::Inline(bytes),
+            Ok(Resolved::Segment(segment)) => Bytes::Segment(segment),
+            Err(error) => {
+                if let (TransformError::Interrupted(_), Err(why)) = (&error, control.check()) {
+                    self.interrupted = Some(why);
+                    return Err(why.into());
+                }
+                let reason = error.to_string();
+                if self.role.attempt().is_none() {
+                    // A driver is only told that it failed.
+                    run.sink.log(self.speaker(), LogLevel::Error, &reason);
+                }
+                self.payload_failure = Some(reason);
+                return Ok(Err(PayloadError::Io));
+            }
+        };
+        payload.bytes = Some(bytes);
+        payload.fetch_copies = ticket.copies();
+        self.note_transfer(handle, Way::Stored, 0, 0)?;
+        Ok(Ok(()))
     }
 
     /// Reads into host or guest memory and notes how the bytes travelled.
@@ -186,6 +310,12 @@ impl State {
         copies: u8,
     ) -> wasmtime::Result<()> {
         let payload = self.table.get(handle)?;
+        let is_stored = matches!(payload.location, Location::Stored(_));
+        let (way, copies) = if is_stored {
+            (Way::Stored, copies + payload.fetch_copies)
+        } else {
+            (way, copies)
+        };
         // A reused sandbox may still hold a payload of an earlier attempt.
         let current = self.role.attempt();
         let argument = payload.argument.filter(|(id, _)| current == Some(*id));
@@ -203,6 +333,9 @@ impl State {
 
 /// Bytes read or written between two looks at the attempt's control: a few milliseconds' worth.
 const PIECE_BYTES: usize = 8 << 20;
+
+/// As much as is written at once: it may go to a disk.
+const WRITTEN_BYTES: usize = 1 << 20;
 
 impl Bytes {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, String> {
@@ -270,7 +403,7 @@ fn attach(
     if size > range.len as u64 {
         return Ok((Err(PayloadError::WindowTooSmall),));
     }
-    let maps = state.maps;
+    let maps = state.maps && size >= state.run.map_min_bytes;
     let segment = match state.open(&handle)? {
         Ok(Bytes::Segment(segment)) if maps && segment.is_mappable() => Some(Arc::clone(segment)),
         Ok(_) => None,
@@ -351,6 +484,9 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
     }
     let segment = match state.run.store.create_mappable(size) {
         Ok(segment) => segment,
+        Err(StoreError::Full { .. }) if state.run.store.spills() => {
+            return create_buffered(state, range, size);
+        }
         Err(error) => return Ok((Err(state.store_error(&error)),)),
     };
     match windows::attach_output(state, range, segment) {
@@ -362,23 +498,35 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
     }
 }
 
+/// The guest fills its own memory, which the host copies to a disk when it is published. The
+/// segment is made now, so that a full disk is known before the work.
+fn create_buffered(state: &mut State, range: Range, size: u64) -> Answer<Created> {
+    let segment = match state.run.store.create_spilled(size) {
+        Ok(segment) => segment,
+        Err(error) => return Ok((Err(state.store_error(&error)),)),
+    };
+    match windows::reserve(state, range) {
+        Ok(key) => {
+            let buffered = Buffered {
+                key,
+                range,
+                segment,
+            };
+            let handle = state.table.push(OutputHandle::Buffered(buffered))?;
+            Ok((Ok((handle, 0)),))
+        }
+        Err(error) => Ok((Err(state.window_error(&error)),)),
+    }
+}
+
 fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resource<OutputHandle>> {
     let written = lend_mut(&mut store, &bytes, |state, bytes| {
         let mut segment = match state.run.store.create(bytes.len() as u64) {
             Ok(segment) => segment,
             Err(error) => return Ok(Err(state.store_error(&error))),
         };
-        for (piece, at) in bytes.chunks(PIECE_BYTES).zip((0..).step_by(PIECE_BYTES)) {
-            if let Err(error) = state.control.check() {
-                state.interrupted = Some(error);
-                return Err(wasmtime::Error::from(error));
-            }
-            if let Err(error) = segment.write_at(at, piece) {
-                state.payload_failure = Some(error.to_string());
-                return Ok(Err(PayloadError::Io));
-            }
-        }
-        Ok(Ok(segment))
+        let written = write_in_pieces(state, &mut segment, bytes)?;
+        Ok::<_, wasmtime::Error>(written.map(|()| segment))
     })?;
     let answer = match written {
         Ok(segment) => Ok(store
@@ -392,12 +540,15 @@ fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resour
 
 fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
     let state = store.data_mut();
-    if let OutputHandle::Window(key) = state
+    let output = state
         .table
-        .delete(Resource::<OutputHandle>::new_own(index))?
-    {
-        // Gone already where a reused sandbox kept the handle from an earlier attempt.
-        let _ = state.windows.detach(key);
+        .delete(Resource::<OutputHandle>::new_own(index))?;
+    match output {
+        OutputHandle::Window(key) | OutputHandle::Buffered(Buffered { key, .. }) => {
+            // Gone already where a reused sandbox kept the handle from an earlier attempt.
+            let _ = state.windows.detach(key);
+        }
+        OutputHandle::Written(_) => {}
     }
     Ok(())
 }

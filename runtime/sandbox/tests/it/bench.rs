@@ -10,7 +10,7 @@ use taps_bundle::{Bundle, Digest, Source};
 use taps_engine::{
     Argument, Attempt, AttemptId, AttemptReport, Failure, Limits, OutcomeKind, TaskId, WorkerId,
 };
-use taps_payload::{FileRef, Location, SegmentStore, StoreOptions};
+use taps_payload::{FileRef, Location, SegmentStore, StoreOptions, WritableSegment};
 use taps_sandbox::{
     CancelToken, Grant, GuestSink, InstancePolicy, Interrupt, LogLevel, PoolSize, RunContext,
     Sandbox, Speaker, Stream, TaskRuntime, TaskWorker,
@@ -168,6 +168,8 @@ impl Bench {
             grants: setup.grants,
             environment: vec![("LANG".into(), "C".into())],
             inline_max_bytes: setup.inline_max_bytes,
+            map_min_bytes: 0,
+            data: None,
         });
         let runtime = TaskRuntime::new(
             vec![component],
@@ -241,13 +243,19 @@ impl Bench {
         failure(&self.call(task, arguments))
     }
 
-    /// Publishes bytes as a segment.
+    /// Publishes bytes as a segment that can be mapped.
     pub(crate) fn segment(&self, bytes: &[u8]) -> Location {
-        let mut segment = self
-            .run
-            .store
-            .create(bytes.len() as u64)
-            .expect("there is room");
+        let segment = self.run.store.create_mappable(bytes.len() as u64);
+        self.publish(segment.expect("there is room"), bytes)
+    }
+
+    /// Publishes bytes as a segment of whatever kind the store chooses.
+    pub(crate) fn any_segment(&self, bytes: &[u8]) -> Location {
+        let segment = self.run.store.create(bytes.len() as u64);
+        self.publish(segment.expect("there is room"), bytes)
+    }
+
+    fn publish(&self, mut segment: WritableSegment, bytes: &[u8]) -> Location {
         segment.write_at(0, bytes).expect("it fits");
         let segment = self.run.store.publish(segment).expect("it is ours");
         Location::Segment(segment.reference())

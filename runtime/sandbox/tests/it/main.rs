@@ -12,4 +12,5 @@ mod kernels;
 mod limits;
 mod outcomes;
 mod policies;
+mod spilling;
 mod windows;

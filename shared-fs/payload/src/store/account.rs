@@ -4,14 +4,15 @@
 //!  words of a sealed memfd that all processes map, a cache line for each row
 //!  ┌────────┬────────┬────────┬──────────┐
 //!  │ layout │ limit  │ slots  │ pressure │
-//!  ├────────┼────────┼────────┼──────────┤
-//!  │ held   │ peak   │ live   │ peak     │  all processes
-//!  ├────────┼────────┼────────┼──────────┤
-//!  │ held   │        │ live   │ peak     │  slot 0: the coordinator
-//!  │   …    │        │        │          │  slot 1: a worker process
-//!  └────────┴────────┴────────┴──────────┘
+//!  ├────────┼────────┼────────┼──────────┼─────────┬──────┬──────────┐
+//!  │ held   │ peak   │ live   │ peak     │ spilled │ peak │ segments │  all processes
+//!  ├────────┼────────┼────────┼──────────┼─────────┼──────┼──────────┤
+//!  │ held   │        │ live   │ peak     │ spilled │ peak │ segments │  slot 0: the coordinator
+//!  │   …    │        │        │          │         │      │          │  slot 1: a worker process
+//!  └────────┴────────┴────────┴──────────┴─────────┴──────┴──────────┘
 //!  held  memory that exists: in use, or kept for reuse; `held ≤ limit`, always
 //!  live  memory in use
+//!  spilled  bytes of segments on a disk, which the limit does not count
 //! ```
 //!
 //! A process that dies between two of the updates leaves too much in `held`, never too little:
@@ -41,6 +42,9 @@ const HELD: usize = 0;
 const PEAK_HELD: usize = 1;
 const LIVE: usize = 2;
 const PEAK_LIVE: usize = 3;
+const SPILLED: usize = 4;
+const PEAK_SPILLED: usize = 5;
+const SPILLED_SEGMENTS: usize = 6;
 
 /// The memory held by all stores of a run, in all its processes, and the limit on it.
 #[derive(Clone, Debug)]
@@ -118,20 +122,41 @@ impl SharedAccount {
         self.word(TOTAL + PEAK_LIVE).load(Ordering::Relaxed)
     }
 
+    /// Bytes of segments on a disk.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.word(TOTAL + SPILLED).load(Ordering::Acquire)
+    }
+
+    /// Most bytes that were on a disk at one time.
+    pub fn peak_spilled_bytes(&self) -> u64 {
+        self.word(TOTAL + PEAK_SPILLED).load(Ordering::Relaxed)
+    }
+
+    /// Segments that ever went to a disk.
+    pub fn spilled_segments(&self) -> u64 {
+        self.word(TOTAL + SPILLED_SEGMENTS).load(Ordering::Relaxed)
+    }
+
     /// Called when the process of a slot is dead: what it held is gone, except for
-    /// `still_held_bytes` of its memory that others have descriptors of. Called again with less
+    /// `still_held_bytes` of its memory that others have descriptors of. What it had on a disk is
+    /// no longer counted. Called again with less
     /// as those are closed. At 0 the slot can be given to a new process.
     pub fn retire(&self, slot: usize, still_held_bytes: u64) {
         let Some(slot) = self.slot(slot) else {
             return;
         };
-        for column in [HELD, LIVE] {
-            let before = slot.word(column).swap(still_held_bytes, Ordering::AcqRel);
+        let still = [
+            (HELD, still_held_bytes),
+            (LIVE, still_held_bytes),
+            (SPILLED, 0),
+        ];
+        for (column, now) in still {
+            let before = slot.word(column).swap(now, Ordering::AcqRel);
             let total = self.word(TOTAL + column);
-            if before > still_held_bytes {
-                subtract(total, before - still_held_bytes);
+            if before > now {
+                subtract(total, before - now);
             } else {
-                total.fetch_add(still_held_bytes - before, Ordering::AcqRel);
+                total.fetch_add(now - before, Ordering::AcqRel);
             }
         }
     }
@@ -198,6 +223,35 @@ impl AccountSlot {
         })
     }
 
+    /// Bytes of this store on a disk.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.word(SPILLED).load(Ordering::Acquire)
+    }
+
+    /// Most bytes of this store that were on a disk at one time.
+    pub fn peak_spilled_bytes(&self) -> u64 {
+        self.word(PEAK_SPILLED).load(Ordering::Relaxed)
+    }
+
+    /// Segments of this store that ever went to a disk.
+    pub fn spilled_segments(&self) -> u64 {
+        self.word(SPILLED_SEGMENTS).load(Ordering::Relaxed)
+    }
+
+    /// Accounts for a file on a disk.
+    pub(super) fn spill(&self, bytes: u64) -> Spilled {
+        for first in [self.first, TOTAL] {
+            let word = |column| self.account.word(first + column);
+            let now = word(SPILLED).fetch_add(bytes, Ordering::AcqRel) + bytes;
+            word(PEAK_SPILLED).fetch_max(now, Ordering::Relaxed);
+            word(SPILLED_SEGMENTS).fetch_add(1, Ordering::Relaxed);
+        }
+        Spilled {
+            slot: self.clone(),
+            bytes,
+        }
+    }
+
     /// Asks all stores to give up what they keep for reuse, at their next opportunity. Says how
     /// often anybody asked before.
     pub(super) fn press(&self) -> u64 {
@@ -255,6 +309,20 @@ impl Drop for Reservation {
         self.vacate();
         subtract(self.slot.word(HELD), self.bytes);
         subtract(self.total(HELD), self.bytes);
+    }
+}
+
+/// Bytes on a disk; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Spilled {
+    slot: AccountSlot,
+    bytes: u64,
+}
+
+impl Drop for Spilled {
+    fn drop(&mut self) {
+        subtract(self.slot.word(SPILLED), self.bytes);
+        subtract(self.slot.account.word(TOTAL + SPILLED), self.bytes);
     }
 }
 

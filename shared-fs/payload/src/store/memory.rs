@@ -1,6 +1,6 @@
 //! Memories: files in memory in which segments lie, and how they are passed between processes.
 
-use super::account::Reservation;
+use super::account::{Reservation, Spilled};
 use super::free_list::{Keepable, Purpose};
 use crate::mapping::SizedFile;
 use crate::{HUGE_PAGE_BYTES, page_bytes, round_up};
@@ -33,6 +33,18 @@ pub struct Place {
     pub offset: u64,
 }
 
+/// What keeps the bytes of a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Medium {
+    /// A memfd, whose size the kernel keeps.
+    Memfd,
+    /// A file of a tmpfs, which has no seals: only processes of the run can open it.
+    Tmpfs,
+    /// A file on a disk, which is read and never mapped.
+    Disk,
+}
+
 /// What another process must know of a memory. It stays true for as long as the memory exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryInfo {
@@ -45,9 +57,8 @@ pub struct MemoryInfo {
     /// Whether it may be mapped over guest memory: no other segment shares its pages, and no disk
     /// can fail under it.
     pub mappable: bool,
-    /// Whether the kernel keeps its size, as for a memfd. Where there are no seals, on a tmpfs,
-    /// only processes of the run can open it.
-    pub sealed: bool,
+    /// What keeps the bytes.
+    pub medium: Medium,
 }
 
 /// A memory on its way to another process.
@@ -68,8 +79,19 @@ pub struct Memory {
     exported: AtomicBool,
     /// Told when the memory is gone, where it was exported.
     closed: Option<ClosedMemories>,
-    /// None where another store accounts for it. Declared last: given back after the file is closed.
-    reservation: Option<Reservation>,
+    /// Declared last: given back after the file is closed.
+    held: Held,
+}
+
+/// How a memory is accounted for.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// As memory.
+    Memory(Reservation),
+    /// As room on a disk.
+    Disk(#[expect(dead_code, reason = "it counts until it is dropped")] Spilled),
+    /// By another store.
+    Elsewhere,
 }
 
 /// Memories that were exported and are gone.
@@ -81,7 +103,7 @@ impl Memory {
         file: SizedFile,
         purpose: Purpose,
         closed: ClosedMemories,
-        reservation: Reservation,
+        held: Held,
     ) -> Self {
         Self {
             info,
@@ -89,14 +111,18 @@ impl Memory {
             purpose,
             exported: AtomicBool::new(false),
             closed: Some(closed),
-            reservation: Some(reservation),
+            held,
         }
     }
 
     /// Takes a memory that another process exported, if it is what it is said to be.
     pub(super) fn import(info: MemoryInfo, file: OwnedFd) -> io::Result<Self> {
         let file = File::from(file);
-        if info.mappable {
+        if info.medium == Medium::Disk && info.mappable {
+            let reason = "a file on a disk is never mapped";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        if info.medium != Medium::Disk {
             // A mapped file on a disk that fails is a SIGBUS.
             let system = rustix::fs::fstatfs(&file)?.f_type as u64;
             if system != TMPFS_MAGIC {
@@ -104,10 +130,9 @@ impl Memory {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
         }
-        let seals = if info.sealed {
-            SealFlags::SHRINK | SealFlags::GROW
-        } else {
-            SealFlags::empty()
+        let seals = match info.medium {
+            Medium::Memfd => SealFlags::SHRINK | SealFlags::GROW,
+            Medium::Tmpfs | Medium::Disk => SealFlags::empty(),
         };
         Ok(Self {
             info,
@@ -115,7 +140,7 @@ impl Memory {
             purpose: Purpose::Segment,
             exported: AtomicBool::new(false),
             closed: None,
-            reservation: None,
+            held: Held::Elsewhere,
         })
     }
 
@@ -129,7 +154,15 @@ impl Memory {
     }
 
     pub(super) fn reservation(&mut self) -> Option<&mut Reservation> {
-        self.reservation.as_mut()
+        match &mut self.held {
+            Held::Memory(reservation) => Some(reservation),
+            Held::Disk(_) | Held::Elsewhere => None,
+        }
+    }
+
+    /// Whether it is a file on a disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.info.medium == Medium::Disk
     }
 
     /// A descriptor with which it can be read and not written.
@@ -186,7 +219,16 @@ impl Keepable for Backing {
 impl Backing {
     /// Fresh memory, all of it zero.
     pub(super) fn new(memory: Memory) -> Self {
-        Self { memory, dirty: 0 }
+        Self::from_parts(memory, 0)
+    }
+
+    /// Memory whose bytes from `dirty` on are zero.
+    pub(super) fn from_parts(memory: Memory, dirty: u64) -> Self {
+        Self { memory, dirty }
+    }
+
+    pub(super) fn into_parts(self) -> (Memory, u64) {
+        (self.memory, self.dirty)
     }
 
     pub(crate) fn memory(&self) -> &Memory {

@@ -1,27 +1,33 @@
 //! The segment store: shared memory with a life cycle, a limit and recycling.
 
 mod account;
+mod error;
 mod free_list;
 mod memory;
+mod options;
 mod segment;
+mod slab;
 mod source;
+mod spill;
 
 pub use account::{AccountSlot, SharedAccount};
-pub use memory::{ExportedMemory, Memory, MemoryId, MemoryInfo, Place};
+pub use error::{FullReason, StoreError};
+pub use memory::{ExportedMemory, Medium, Memory, MemoryId, MemoryInfo, Place};
+pub use options::{StoreInfo, StoreKind, StoreOptions, StoreStatistics};
 pub use segment::{Segment, WritableSegment};
 
-use crate::{SegmentId, SegmentRef, tmpfs::HugeTmpfs};
+use crate::{SegmentId, SegmentRef};
 use account::Reservation;
 use free_list::{FreeList, Purpose};
-use memory::{Backing, ClosedMemories};
+use memory::{Backing, ClosedMemories, Held};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use segment::{Adopted, Loan, Room};
-use serde::{Deserialize, Serialize};
+use slab::{SLAB_BYTES, Slabs};
 use source::{Made, Source};
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fmt, io,
+    io,
     os::fd::OwnedFd,
     path::PathBuf,
     sync::{
@@ -37,158 +43,9 @@ pub(crate) const ID_BITS: u32 = 40;
 /// lost to the others until it notices that they need it.
 const KEPT_PART: u64 = 4;
 
-/// A kind of store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StoreKind {
-    /// The best that is possible.
-    #[default]
-    Auto,
-    /// Files of a tmpfs of the run's own, see [`StoreOptions::tmpfs`].
-    HugeTmpfs,
-    /// One memfd for each large segment, used again and again.
-    RecycledMemfd,
-    /// One memfd for each segment, which nobody can ever write again: for descriptors that leave
-    /// the run's own processes.
-    SealedMemfd,
-}
-
-/// How a store is to be made.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// Which kind of store.
-    pub kind: StoreKind,
-    /// Most bytes of memory for segments, in use and kept for reuse together. None: half of the
-    /// machine's memory, as for a tmpfs. An `account` has a limit of its own.
-    pub limit_bytes: Option<u64>,
-    /// Whether to ask for huge pages.
-    pub huge_pages: bool,
-    /// Most bytes of freed memory kept for reuse. Stores that share an account keep at most a
-    /// quarter of its limit together, and less when one of them needs it.
-    pub recycle_bytes: u64,
-    /// The upper bits of all ids that this store gives, so that they are unique over processes.
-    /// Below 2^24.
-    pub id_space: u32,
-    /// The store's part of an account that it shares with others. None: an account of its own.
-    pub account: Option<AccountSlot>,
-    /// A tmpfs with huge pages, made before.
-    pub tmpfs: Option<HugeTmpfs>,
-    /// Where segments go that the limit has no room for. None: they are refused.
-    pub spill_dir: Option<PathBuf>,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            kind: StoreKind::Auto,
-            limit_bytes: None,
-            huge_pages: true,
-            recycle_bytes: 512 << 20,
-            id_space: 0,
-            account: None,
-            tmpfs: None,
-            spill_dir: None,
-        }
-    }
-}
-
-/// Which store a run uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreInfo {
-    /// Name of the kind.
-    pub kind: &'static str,
-    /// Whether large segments have huge pages. It may still fail for single ones, see
-    /// [`StoreStatistics::huge_segments`].
-    pub huge_pages: bool,
-    /// Why this kind, in words.
-    pub reason: String,
-}
-
-/// What a store has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreStatistics {
-    /// Bytes of memory in use: written, published, or freed but still read by somebody.
-    pub live_bytes: u64,
-    /// Most bytes that were in use at one time.
-    pub peak_bytes: u64,
-    /// Bytes of freed memory kept for reuse.
-    pub free_bytes: u64,
-    /// Segments made.
-    pub created: u64,
-    /// How many of them got the memory of a freed one.
-    pub recycled: u64,
-    /// How many of them have huge pages.
-    pub huge_segments: u64,
-}
-
-/// What a store has run out of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FullReason {
-    /// Its own limit.
-    Limit,
-    /// The machine's memory.
-    Memory,
-    /// Descriptors of this process.
-    Descriptors,
-}
-
-impl fmt::Display for FullReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Limit => "its limit is reached",
-            Self::Memory => "the machine has no memory left",
-            Self::Descriptors => "the process has no file descriptors left",
-        })
-    }
-}
-
-/// Why a store refused. Each message completes "failed to …".
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no room.
-    #[error(
-        "make a payload of {wanted_bytes} bytes: the payload store is full, {reason} \
-         ({live_bytes} bytes in use, at most {limit_bytes})"
-    )]
-    Full {
-        /// Length asked for.
-        wanted_bytes: u64,
-        /// Bytes in use.
-        live_bytes: u64,
-        /// Most bytes that may be in use.
-        limit_bytes: u64,
-        /// What is missing.
-        reason: FullReason,
-    },
-    /// The segment belongs to another store.
-    #[error("publish {id:?}: it belongs to another payload store")]
-    Foreign {
-        /// The segment.
-        id: SegmentId,
-    },
-    /// There is a segment of that name.
-    #[error("adopt {id:?}: there is one already")]
-    Known {
-        /// The segment.
-        id: SegmentId,
-    },
-    /// What another store said cannot be.
-    #[error("adopt {id:?}: it does not lie in {memory:?}")]
-    Misplaced {
-        /// The segment.
-        id: SegmentId,
-        /// The memory that was given.
-        memory: MemoryId,
-    },
-    /// The system refused.
-    #[error("{operation}")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-}
+/// Slabs are for stores that have room for so many: each size of segments has its own, and a
+/// small limit would be spent on slots that nobody uses.
+const LEAST_SLABS: u64 = 16;
 
 /// Shared memory for payloads. Clones share one store.
 #[derive(Clone, Debug)]
@@ -207,6 +64,10 @@ struct Shared {
     recycled: AtomicU64,
     huge_segments: AtomicU64,
     free: Mutex<FreeList<Backing>>,
+    slabs: Slabs,
+    /// Longest segment that goes to a slab.
+    slab_max: u64,
+    spill_dir: Option<PathBuf>,
     /// The account's pressure when this store last gave way to it.
     seen_pressure: AtomicU64,
     closed: ClosedMemories,
@@ -220,7 +81,7 @@ impl SegmentStore {
             operation: "set up shared memory for payloads",
             source,
         };
-        let slot = match options.account {
+        let slot = match options.account.clone() {
             Some(slot) => slot,
             None => private_account(options.limit_bytes.unwrap_or_else(default_limit_bytes))
                 .map_err(failed)?,
@@ -229,15 +90,24 @@ impl SegmentStore {
         if id_base >> ID_BITS != u64::from(options.id_space) {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         }
-        let (source, probe) = Source::new(options.kind, options.tmpfs.as_ref(), options.huge_pages)
-            .map_err(failed)?;
+        let (source, probe) = Source::new(&options).map_err(failed)?;
         let account = slot.account();
         let most_kept = match account.slots() as u64 {
             0 | 1 => options.recycle_bytes,
             stores => (account.limit_bytes() / KEPT_PART / stores).min(options.recycle_bytes),
         };
+        let stores = (account.slots() as u64).max(1);
+        let many = account.limit_bytes() / stores >= LEAST_SLABS * SLAB_BYTES;
+        let slab_max = if many && source.recycles() {
+            options.slab_max_bytes
+        } else {
+            0
+        };
         let shared = Shared {
             source,
+            slabs: Slabs::new(),
+            slab_max,
+            spill_dir: options.spill_dir,
             id_base,
             next_id: AtomicU64::new(0),
             next_memory: AtomicU64::new(0),
@@ -264,12 +134,24 @@ impl SegmentStore {
         self.shared.source.info()
     }
 
-    /// Makes a segment of `len` bytes that reads as zero, all its memory allocated.
+    /// Makes a segment of `len` bytes that reads as zero, all its memory allocated: a small one in
+    /// memory that it shares, and one that the limit has no room for on a disk, where the store has
+    /// one.
     pub fn create(&self, len: u64) -> Result<WritableSegment, StoreError> {
-        self.create_mappable(len)
+        let made = match self.create_in_slab(len) {
+            Some(made) => Ok(made),
+            None => self.create_mappable(len),
+        };
+        match (made, &self.shared.spill_dir) {
+            (Err(StoreError::Full { reason, .. }), Some(_)) if reason.is_memory() => {
+                self.create_spilled(len)
+            }
+            (made, _) => made,
+        }
     }
 
-    /// As [`Self::create`], in a memory of its own: it can be mapped over guest memory.
+    /// Makes a segment of `len` bytes that reads as zero, in a memory of its own: it can be mapped
+    /// over guest memory, for it is never on a disk.
     pub fn create_mappable(&self, len: u64) -> Result<WritableSegment, StoreError> {
         let shared = &self.shared;
         let backing = shared.acquire(len)?;
@@ -278,6 +160,34 @@ impl SegmentStore {
         }
         let room = Room::Own(Loan::new(backing, Arc::downgrade(shared)));
         Ok(WritableSegment::new(shared.new_id(), len, room))
+    }
+
+    /// Whether segments that the limit has no room for go to a disk.
+    pub fn spills(&self) -> bool {
+        self.shared.spill_dir.is_some()
+    }
+
+    /// Makes a segment on the disk for what the limit has no room for.
+    pub fn create_spilled(&self, len: u64) -> Result<WritableSegment, StoreError> {
+        let shared = &self.shared;
+        let backing = shared.spill(len)?;
+        let room = Room::Own(Loan::new(backing, Arc::downgrade(shared)));
+        Ok(WritableSegment::new(shared.new_id(), len, room))
+    }
+
+    /// None where the segment is too large, or there is no room for another slab: there may be
+    /// for the segment alone.
+    fn create_in_slab(&self, len: u64) -> Option<WritableSegment> {
+        let shared = &self.shared;
+        if len > shared.slab_max {
+            return None;
+        }
+        let more = || shared.acquire_memory(SLAB_BYTES, Purpose::Slab, len);
+        let slot = shared.slabs.slot(len, shared, more).ok()??;
+        if slot.was_used() {
+            shared.recycled.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(WritableSegment::new(shared.new_id(), len, Room::Slot(slot)))
     }
 
     /// Ends the writing of a segment. From now on nobody can change it, and `get` knows it.
@@ -291,10 +201,10 @@ impl SegmentStore {
             source,
         };
         let (id, len, room) = segment.finish().map_err(failed)?;
-        self.shared
-            .source
-            .published(room.memory().file())
-            .map_err(failed)?;
+        if !room.memory().is_on_disk() {
+            let file = room.memory().file();
+            self.shared.source.published(file).map_err(failed)?;
+        }
         let segment = Arc::new(Segment::new(id, len, room));
         let before = self
             .shared
@@ -387,6 +297,9 @@ impl SegmentStore {
             created: shared.next_id.load(Ordering::Relaxed),
             recycled: shared.recycled.load(Ordering::Relaxed),
             huge_segments: shared.huge_segments.load(Ordering::Relaxed),
+            spilled_bytes: shared.slot.spilled_bytes(),
+            peak_spilled_bytes: shared.slot.peak_spilled_bytes(),
+            spilled_segments: shared.slot.spilled_segments(),
         }
     }
 }
@@ -394,6 +307,10 @@ impl SegmentStore {
 impl Shared {
     fn new_id(&self) -> SegmentId {
         SegmentId(self.id_base | self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn new_memory_id(&self) -> MemoryId {
+        MemoryId(self.id_base | self.next_memory.fetch_add(1, Ordering::Relaxed))
     }
 
     fn full(&self, wanted_bytes: u64, reason: FullReason) -> StoreError {
@@ -425,7 +342,9 @@ impl Shared {
             if let Some(reservation) = backing.memory_mut().reservation() {
                 reservation.occupy();
             }
-            self.recycled.fetch_add(1, Ordering::Relaxed);
+            if purpose == Purpose::Segment {
+                self.recycled.fetch_add(1, Ordering::Relaxed);
+            }
             return Ok(backing);
         }
         let Some(mut reservation) = self.reserve(capacity) else {
@@ -440,19 +359,45 @@ impl Shared {
         });
         match made {
             Ok(made) => Ok(self.backing(made, purpose, reservation)),
-            Err(source) => Err(match Errno::from_io_error(&source) {
-                Some(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
-                    self.full(wanted_bytes, FullReason::Memory)
-                }
-                Some(Errno::MFILE | Errno::NFILE) => {
-                    self.full(wanted_bytes, FullReason::Descriptors)
-                }
-                _ => StoreError::Io {
-                    operation: "make a payload in shared memory",
-                    source,
-                },
-            }),
+            Err(source) => Err(self.failed(wanted_bytes, source, FullReason::Memory)),
         }
+    }
+
+    fn failed(&self, wanted_bytes: u64, source: io::Error, full: FullReason) -> StoreError {
+        match Errno::from_io_error(&source) {
+            Some(Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT) => {
+                self.full(wanted_bytes, full)
+            }
+            Some(Errno::MFILE | Errno::NFILE) => self.full(wanted_bytes, FullReason::Descriptors),
+            _ => StoreError::Io {
+                operation: match full {
+                    FullReason::Disk => "make a payload on the disk for what memory cannot hold",
+                    _ => "make a payload in shared memory",
+                },
+                source,
+            },
+        }
+    }
+
+    /// A file on a disk for `len` bytes.
+    fn spill(&self, len: u64) -> Result<Backing, StoreError> {
+        let capacity = crate::round_up(len.max(1), crate::page_bytes());
+        let (Some(directory), Some(capacity)) = (&self.spill_dir, capacity) else {
+            return Err(self.full(len, FullReason::Limit));
+        };
+        let file = spill::make(directory, capacity)
+            .map_err(|source| self.failed(len, source, FullReason::Disk))?;
+        let info = MemoryInfo {
+            id: self.new_memory_id(),
+            capacity,
+            huge: false,
+            mappable: false,
+            medium: Medium::Disk,
+        };
+        let held = Held::Disk(self.slot.spill(capacity));
+        let closed = Arc::clone(&self.closed);
+        let memory = Memory::new(info, file, Purpose::Segment, closed, held);
+        Ok(Backing::new(memory))
     }
 
     /// Room in the account, giving up what is kept for reuse where that helps.
@@ -486,21 +431,26 @@ impl Shared {
     }
 
     fn backing(&self, made: Made, purpose: Purpose, reservation: Reservation) -> Backing {
-        let counter = self.next_memory.fetch_add(1, Ordering::Relaxed);
         let info = MemoryInfo {
-            id: MemoryId(self.id_base | counter),
+            id: self.new_memory_id(),
             capacity: made.file.len(),
             huge: made.huge,
             mappable: purpose == Purpose::Segment,
-            sealed: made.sealed,
+            medium: made.medium,
         };
         let closed = Arc::clone(&self.closed);
-        Backing::new(Memory::new(info, made.file, purpose, closed, reservation))
+        Backing::new(Memory::new(
+            info,
+            made.file,
+            purpose,
+            closed,
+            Held::Memory(reservation),
+        ))
     }
 
     /// Takes back memory that nobody uses any more.
     fn give_back(&self, backing: Backing) {
-        if self.source.recycles() {
+        if self.source.recycles() && !backing.memory().is_on_disk() {
             self.keep(backing);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::memory::{Backing, ExportedMemory, Memory, Place};
+use super::slab::Slot;
 use crate::{SegmentId, SegmentRef, mapping::SizedFile};
 use std::{
     fmt, io,
@@ -79,6 +80,8 @@ impl Drop for Adopted {
 pub(super) enum Room {
     /// A memory of this store's own, from its start.
     Own(Loan),
+    /// A slot of a slab of this store.
+    Slot(Slot),
     /// Some of a memory of another store.
     Adopted(Adopted),
 }
@@ -87,6 +90,7 @@ impl Room {
     pub(super) fn memory(&self) -> &Memory {
         match self {
             Self::Own(loan) => loan.backing().memory(),
+            Self::Slot(slot) => slot.memory(),
             Self::Adopted(adopted) => &adopted.memory,
         }
     }
@@ -94,6 +98,7 @@ impl Room {
     fn offset(&self) -> u64 {
         match self {
             Self::Own(_) => 0,
+            Self::Slot(slot) => slot.offset(),
             Self::Adopted(adopted) => adopted.offset,
         }
     }
@@ -111,6 +116,7 @@ impl Room {
     pub(super) fn is_of(&self, store: &Arc<Shared>) -> bool {
         let of = match self {
             Self::Own(loan) => loan.store.as_ptr(),
+            Self::Slot(slot) => slot.store().as_ptr(),
             Self::Adopted(_) => return false,
         };
         std::ptr::eq(of, Arc::as_ptr(store))
@@ -119,6 +125,7 @@ impl Room {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Own(loan) => loan.backing_mut().write_at(offset, bytes),
+            Self::Slot(slot) => slot.write_at(offset, bytes),
             Self::Adopted(_) => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
@@ -126,10 +133,12 @@ impl Room {
     fn clear(&mut self, from: u64, to: u64) -> io::Result<()> {
         match self {
             Self::Own(loan) => loan.backing_mut().clear(from, to),
+            Self::Slot(slot) => slot.clear(from, to),
             Self::Adopted(_) => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
 
+    /// Notes that a mapping may write the bytes before `end`.
     fn soil(&mut self, end: u64) {
         if let Self::Own(loan) = self {
             loan.backing_mut().soil(end);
@@ -320,6 +329,12 @@ impl Segment {
     /// Until the segment's last reader in every process is gone, its [`Arc`] must be kept here.
     pub fn export(&self) -> io::Result<ExportedMemory> {
         self.room.memory().export()
+    }
+
+    /// Whether [`Segment::map`] reads the bytes into memory, because it lies on a disk, which could
+    /// fail under a mapping.
+    pub fn is_read_to_be_mapped(&self) -> bool {
+        self.room.memory().is_on_disk()
     }
 
     pub(crate) fn offset(&self) -> u64 {

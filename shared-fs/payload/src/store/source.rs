@@ -6,11 +6,15 @@
 //! | recycled memfds | one memfd each, size sealed | by collapsing, Linux 6.1 | recycled |
 //! | sealed memfds | one memfd each, all sealed | by collapsing, Linux 6.1 | closed |
 
-use super::{StoreInfo, StoreKind};
+use super::{Medium, StoreInfo, StoreKind, StoreOptions};
 use crate::mapping::{Access, HostMap, Sealing, SizedFile, memfd};
 use crate::tmpfs::HugeTmpfs;
 use crate::{HUGE_PAGE_BYTES, page_bytes, round_up};
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsFd, unix::fs::FileExt as _},
+};
 
 /// Length from which a segment gets huge pages. One huge page is made faster than the 256 small
 /// ones of 1 MiB (0.1 against 0.2 ms), and cleared, mapped and touched faster still, which is
@@ -21,7 +25,7 @@ const HUGE_FROM_BYTES: u64 = 1_000_000;
 pub(super) struct Made {
     pub(super) file: SizedFile,
     pub(super) huge: bool,
-    pub(super) sealed: bool,
+    pub(super) medium: Medium,
 }
 
 /// A source of memory.
@@ -42,38 +46,51 @@ enum How {
 impl Source {
     /// Tries out the best kind that was asked for and is possible. The memory that this made is
     /// returned for first use.
-    pub(super) fn new(
-        kind: StoreKind,
-        tmpfs: Option<&HugeTmpfs>,
-        huge_pages: bool,
-    ) -> io::Result<(Self, Made)> {
-        match (kind, tmpfs) {
-            (StoreKind::HugeTmpfs, None) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "no huge-page tmpfs was made",
-            )),
-            (StoreKind::HugeTmpfs, Some(tmpfs)) => Self::huge_tmpfs(tmpfs),
-            (StoreKind::RecycledMemfd, _) => Self::memfds(How::RecycledMemfds, huge_pages),
-            (StoreKind::SealedMemfd, _) => Self::memfds(How::SealedMemfds, huge_pages),
-            (StoreKind::Auto, Some(tmpfs)) if huge_pages => match Self::huge_tmpfs(tmpfs) {
-                Ok(made) => Ok(made),
-                Err(error) => {
-                    let (mut source, made) = Self::memfds(How::RecycledMemfds, huge_pages)?;
-                    source.reason = format!("{}; not a huge-page tmpfs: {error}", source.reason);
-                    Ok((source, made))
-                }
+    pub(super) fn new(options: &StoreOptions) -> io::Result<(Self, Made)> {
+        let huge_pages = options.huge_pages;
+        match options.kind {
+            StoreKind::HugeTmpfs => match &options.tmpfs {
+                Some(tmpfs) => Self::huge_tmpfs(tmpfs),
+                None => Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    options.why_no_tmpfs(),
+                )),
             },
-            (StoreKind::Auto, _) => Self::memfds(How::RecycledMemfds, huge_pages),
+            StoreKind::RecycledMemfd => Self::memfds(How::RecycledMemfds, huge_pages),
+            StoreKind::SealedMemfd => Self::memfds(How::SealedMemfds, huge_pages),
+            StoreKind::Auto => {
+                let why_not = match &options.tmpfs {
+                    // Its one advantage.
+                    _ if !huge_pages => None,
+                    None => Some(options.why_no_tmpfs()),
+                    Some(tmpfs) => match Self::huge_tmpfs(tmpfs) {
+                        Ok(made) => return Ok(made),
+                        Err(error) => Some(error.to_string()),
+                    },
+                };
+                let (mut source, made) = Self::memfds(How::RecycledMemfds, huge_pages)?;
+                if let Some(why_not) = why_not {
+                    source.reason = format!("{}; no huge-page tmpfs: {why_not}", source.reason);
+                }
+                Ok((source, made))
+            }
         }
     }
 
     fn huge_tmpfs(tmpfs: &HugeTmpfs) -> io::Result<(Self, Made)> {
-        let source = Self {
+        let mut source = Self {
             how: How::HugeTmpfs(tmpfs.clone()),
             huge_works: true,
-            reason: "files of a tmpfs of the run's own, which gives huge pages on demand".into(),
+            reason: String::new(),
         };
         let made = source.make(HUGE_PAGE_BYTES)?;
+        source.huge_works = made.huge;
+        let gives = if made.huge {
+            "gives huge pages on demand"
+        } else {
+            "gives no huge pages now"
+        };
+        source.reason = format!("files of a tmpfs of the run's own, which {gives}");
         Ok((source, made))
     }
 
@@ -131,19 +148,26 @@ impl Source {
     /// Makes memory of a capacity given by `capacity_for`, allocated to the last page.
     pub(super) fn make(&self, capacity: u64) -> io::Result<Made> {
         match &self.how {
-            How::HugeTmpfs(tmpfs) => {
-                let file = tmpfs.file()?;
-                file.set_len(capacity)?;
-                Ok(Made {
-                    file: SizedFile::new(file, capacity, Sealing::Nothing)?,
-                    huge: capacity.is_multiple_of(HUGE_PAGE_BYTES),
-                    sealed: false,
-                })
-            }
+            How::HugeTmpfs(tmpfs) => self.make_in(tmpfs, capacity),
             How::RecycledMemfds | How::SealedMemfds => {
                 self.make_memfd(capacity).map(|(made, _)| made)
             }
         }
+    }
+
+    fn make_in(&self, tmpfs: &HugeTmpfs, capacity: u64) -> io::Result<Made> {
+        let file = tmpfs.file()?;
+        file.set_len(capacity)?;
+        let file = SizedFile::new(file, capacity, Sealing::Nothing)?;
+        // Allocating made huge pages, unless memory is in pieces: this asks again, and tells.
+        let huge = self.huge_works
+            && capacity.is_multiple_of(HUGE_PAGE_BYTES)
+            && matches!(collapse_all(&file, capacity)?, Collapse::Done);
+        Ok(Made {
+            file,
+            huge,
+            medium: Medium::Tmpfs,
+        })
     }
 
     fn make_memfd(&self, capacity: u64) -> io::Result<(Made, Collapse)> {
@@ -162,7 +186,7 @@ impl Source {
             // Last: it fills what collapsing left out, and a full machine shows as an error.
             file: SizedFile::new(file, capacity, sealing)?,
             huge: matches!(collapse, Collapse::Done),
-            sealed: true,
+            medium: Medium::Memfd,
         };
         Ok((made, collapse))
     }
@@ -194,6 +218,11 @@ fn collapse(file: &File, capacity: u64) -> io::Result<Collapse> {
     for at in (0..capacity).step_by(HUGE_PAGE_BYTES as usize) {
         file.write_all_at(&[0], at)?;
     }
+    collapse_all(file, capacity)
+}
+
+/// Makes huge pages of the pages that a file has; says so quickly where they are huge already.
+fn collapse_all(file: impl AsFd, capacity: u64) -> io::Result<Collapse> {
     let map = HostMap::new(
         file,
         0,

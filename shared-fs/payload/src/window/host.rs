@@ -12,6 +12,7 @@ use std::{io, ops::Deref, sync::Arc};
 pub struct SegmentMap {
     /// None for a segment without bytes. Declared before `segment`, so that it is unmapped first.
     map: Option<HostMap>,
+    copied: bool,
     segment: Arc<Segment>,
 }
 
@@ -20,30 +21,43 @@ impl SegmentMap {
     pub fn segment(&self) -> &Arc<Segment> {
         &self.segment
     }
+
+    /// Whether these are bytes of its own: those of a segment on a disk, which are read.
+    pub fn is_copy(&self) -> bool {
+        self.copied
+    }
 }
 
 impl Segment {
-    /// Maps it into the host, read-only.
+    /// Maps it into the host, read-only. Neighbours in a slab do not matter here, because the host
+    /// looks at the bytes of the segment alone; a segment on a disk is read into memory.
     pub fn map(self: &Arc<Self>) -> io::Result<SegmentMap> {
         let alignment = if self.has_huge_pages() {
             HUGE_PAGE_BYTES
         } else {
             page_bytes()
-        };
+        } as usize;
+        let extent = self.extent() as usize;
+        let copied = !self.is_empty() && self.is_read_to_be_mapped();
         let map = if self.is_empty() {
             None
+        } else if copied {
+            let mut map = HostMap::anonymous(extent)?;
+            self.read_at(0, &mut map.bytes_mut()[..self.len() as usize])?;
+            Some(map)
         } else {
-            let extent = self.extent() as usize;
+            let offset = self.offset();
             Some(HostMap::new(
                 self.file(),
-                self.offset(),
+                offset,
                 extent,
-                alignment as usize,
+                alignment,
                 Access::Read,
             )?)
         };
         Ok(SegmentMap {
             map,
+            copied,
             segment: Arc::clone(self),
         })
     }

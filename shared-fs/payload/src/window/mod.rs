@@ -263,6 +263,28 @@ impl Window {
     }
 }
 
+impl Window {
+    /// The guest's own memory, made zero.
+    ///
+    /// # Safety
+    ///
+    /// As for `map_output`.
+    unsafe fn without_mapping(addr: usize, len: usize) -> Result<Self, WindowError> {
+        let permit = Permit::take()?;
+        // SAFETY: the caller's promise: this is anonymous memory of the guest, and nothing else.
+        unsafe { mapping::discard(addr, len) };
+        Ok(Self {
+            addr,
+            len,
+            placement: Placement {
+                offset: 0,
+                mapped: 0,
+            },
+            _permit: permit,
+        })
+    }
+}
+
 impl Drop for Window {
     fn drop(&mut self) {
         let Placement { offset, mapped } = self.placement;
@@ -362,6 +384,9 @@ pub unsafe fn map_output(
     len: usize,
     mut segment: WritableSegment,
 ) -> Result<(OutputWindow, u64), WindowError> {
+    if !segment.is_mappable() {
+        return Err(WindowError::NotMappable);
+    }
     if !segment.is_mappable() {
         return Err(WindowError::NotMappable);
     }

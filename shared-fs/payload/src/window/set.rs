@@ -45,6 +45,8 @@ pub struct WindowSet {
 enum Attached {
     Input(InputWindow),
     Output(OutputWindow),
+    /// Nothing is mapped: the guest's own memory, kept clear of windows.
+    Reserved(Window),
 }
 
 impl Attached {
@@ -52,6 +54,7 @@ impl Attached {
         match self {
             Self::Input(input) => &input.window,
             Self::Output(output) => &output.window,
+            Self::Reserved(window) => window,
         }
     }
 }
@@ -102,6 +105,24 @@ impl WindowSet {
         // SAFETY: the caller's promise, and no window of this set overlaps.
         let (window, offset) = unsafe { map_output(addr, len, segment) }?;
         Ok((self.insert(Attached::Output(window)), offset))
+    }
+
+    /// Keeps a range clear of windows until it is detached, and makes it zero now and then: the
+    /// guest fills its own memory there, and the host copies it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`map_output`], except that the set itself checks for other windows.
+    pub unsafe fn reserve(&mut self, addr: usize, len: usize) -> Result<WindowKey, WindowError> {
+        self.check(addr, len)?;
+        // SAFETY: the caller's promise, and no window of this set overlaps.
+        let window = unsafe { Window::without_mapping(addr, len) }?;
+        Ok(self.insert(Attached::Reserved(window)))
+    }
+
+    /// Whether a window is still attached.
+    pub fn contains(&self, key: WindowKey) -> bool {
+        self.attached.contains_key(&key)
     }
 
     /// Checks a window before the cost of making its segment: alignment, overlap and limits.

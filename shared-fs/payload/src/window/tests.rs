@@ -199,7 +199,9 @@ impl Model {
             ..StoreOptions::default()
         })
         .expect("memfds work");
-        let mut payload = store.create(3 * page_bytes()).expect("there is room");
+        let mut payload = store
+            .create_mappable(3 * page_bytes())
+            .expect("there is room");
         let content = vec![0xAB; 3 * page_bytes() as usize];
         payload.write_at(0, &content).expect("it fits");
         let limits = WindowLimits {
@@ -264,7 +266,10 @@ impl Model {
             Step::Output { page, pages } => {
                 let pages = pages.min(PAGES - page);
                 let (addr, len) = (self.memory.start + page * page_len, pages * page_len);
-                let segment = self.store.create(2 * page_bytes()).expect("there is room");
+                let segment = self
+                    .store
+                    .create_mappable(2 * page_bytes())
+                    .expect("there is room");
                 // SAFETY: memory of this test, as windows want it.
                 let result = unsafe { self.set.attach_output(addr, len, segment) };
                 self.check(page, pages, 2, result.as_ref().err());

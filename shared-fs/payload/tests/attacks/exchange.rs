@@ -20,7 +20,7 @@ fn store(id_space: u32) -> SegmentStore {
 fn a_window_in_another_store_keeps_the_memory_from_being_recycled() {
     const LEN: usize = 3 << 20;
     let (one, two) = (store(0), store(1));
-    let segment = published(&one, &[0xAB; LEN]);
+    let segment = published(&one, &vec![0xAB; LEN]);
     let ends = Arc::new(AtomicUsize::new(0));
     let exported = segment.export().expect("procfs is mounted");
     let memory = two.import(exported.info, exported.file).expect("sound");
@@ -47,14 +47,14 @@ fn a_window_in_another_store_keeps_the_memory_from_being_recycled() {
         .expect("it fits");
     two.free(other.id());
     drop(other);
-    let next = published(&one, &[0xCD; LEN]);
+    let next = published(&one, &vec![0xCD; LEN]);
     assert_ne!(next.place().memory, first);
     assert!(guest.is_all(WINDOW + offset, LEN as u32, 0xAB));
     assert_eq!(ends.load(Ordering::SeqCst), 0, "the window is a reader");
     guest.fill(WINDOW + offset, LEN as u32, 0xEE);
     drop(guest);
     assert_eq!(ends.load(Ordering::SeqCst), 1);
-    let next = published(&one, &[0xCD; LEN]);
+    let next = published(&one, &vec![0xCD; LEN]);
     assert_eq!(next.place().memory, first, "recycled now");
     assert!(pool.guest(&two).is_pristine());
 }

@@ -171,7 +171,7 @@ fn linker(engine: &Engine) -> Linker<Host> {
             let host = store.data_mut();
             let result = host
                 .segments
-                .create(size)
+                .create_mappable(size)
                 .map_err(WindowError::from)
                 // SAFETY: as above.
                 .and_then(|segment| unsafe { host.windows.attach_output(addr, len, segment) })
@@ -369,7 +369,7 @@ impl Guest {
 /// A published segment with this content.
 pub(crate) fn published(segments: &SegmentStore, content: &[u8]) -> Arc<Segment> {
     let mut segment = segments
-        .create(content.len() as u64)
+        .create_mappable(content.len() as u64)
         .expect("there is room");
     segment.write_at(0, content).expect("it fits");
     segments.publish(segment).expect("nothing is attached")

@@ -8,3 +8,4 @@ mod guest;
 mod refusals;
 mod sandbox;
 mod segments;
+mod sharing;

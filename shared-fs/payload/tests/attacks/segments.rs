@@ -179,7 +179,9 @@ fn the_next_owner_of_a_segment_sees_zeros() {
 
             // A payload that its owner wrote in part, in two places, read by another.
             secret(&segments);
-            let mut part = segments.create(u64::from(size)).expect("there is room");
+            let mut part = segments
+                .create_mappable(u64::from(size))
+                .expect("there is room");
             part.write_at(10, &[1; 10]).expect("it fits");
             part.write_at(u64::from(size) - 10, &[1; 10])
                 .expect("it fits");

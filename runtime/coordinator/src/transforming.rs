@@ -1,0 +1,94 @@
+//! Arguments that the driver makes, on their way through the transformer.
+
+use crate::coordinator::Coordinator;
+use bytes::Bytes;
+use std::sync::{Arc, atomic::Ordering};
+use taps_engine::core::ArgumentSpec;
+use taps_payload::{Location, StoredRef};
+use taps_sandbox::{LogLevel, Speaker, stored};
+use taps_transform::{Caller, DataPlane};
+
+impl Coordinator {
+    /// Puts those arguments into the store that the filter takes. One that the store does not take travels
+    /// as it is, and the run says so. Called without the lock: stores take
+    /// their time. Outputs of tasks travel on as they are, also as identifiers.
+    pub(crate) fn transformed(
+        &self,
+        task: &str,
+        mut arguments: Vec<ArgumentSpec>,
+    ) -> Vec<ArgumentSpec> {
+        let Some(plane) = self.context.data.as_ref() else {
+            return arguments;
+        };
+        for (index, argument) in arguments.iter_mut().enumerate() {
+            let ArgumentSpec::Value(value) = argument else {
+                continue;
+            };
+            if !plane.takes_argument(task, index, value.location.len()) {
+                continue;
+            }
+            match self.put(plane, &value.location) {
+                Ok(Some(location)) => {
+                    // The segment that it was in, if it was in one.
+                    stored::free(&self.context, &value.location);
+                    value.location = location;
+                }
+                Ok(None) => {}
+                Err(reason) => self.warn_once(task, index, &reason),
+            }
+        }
+        arguments
+    }
+
+    fn warn_once(&self, task: &str, index: usize, reason: &str) {
+        if self.untransformed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let message = format!(
+            "argument {index} of {task} travels without the transformer: {reason} (said once; others may, too)"
+        );
+        self.context
+            .sink
+            .log(Speaker::Driver, LogLevel::Warn, &message);
+    }
+
+    /// Gives the payloads of a refused submission up.
+    pub(crate) fn give_up(&self, arguments: &[Arc<StoredRef>]) {
+        if let Some(plane) = self.context.data.as_ref() {
+            for stored in arguments {
+                plane.remove(stored);
+            }
+        }
+    }
+
+    /// None where the bytes are already where the transformer would put them, or stay where they are.
+    fn put(&self, plane: &DataPlane, location: &Location) -> Result<Option<Location>, String> {
+        let bytes = match location {
+            Location::Inline(bytes) => Bytes::from_owner(Arc::clone(bytes)),
+            Location::Segment(_) if plane.is_shared_memory() => return Ok(None),
+            Location::Segment(segment) => {
+                let id = segment.id;
+                let segment = self.context.store.get(id);
+                let segment = segment.ok_or_else(|| format!("segment {} is gone", id.0))?;
+                stored::bytes_of(&segment).map_err(|error| error.to_string())?
+            }
+            Location::File(_) | Location::Engine { .. } | Location::Stored(_) => return Ok(None),
+        };
+        plane
+            .put(&bytes, Caller::DRIVER, &|| !self.token.is_cancelled())
+            .map(Some)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// The payloads that were put for a submission.
+pub(crate) fn stored_in(arguments: &[ArgumentSpec]) -> Vec<Arc<StoredRef>> {
+    let stored = arguments.iter().filter_map(|argument| match argument {
+        ArgumentSpec::Value(value) => match &value.location {
+            Location::Stored(stored) => Some(Arc::clone(stored)),
+            _ => None,
+        },
+        ArgumentSpec::Held(_) | ArgumentSpec::Output(_) => None,
+    });
+    stored.collect()
+}

@@ -1,0 +1,111 @@
+//! Payloads of a transformer, as an attempt meets them: arguments fetched, results put.
+
+use crate::{Control, Interrupted, RunContext};
+use bytes::Bytes;
+use std::sync::Arc;
+use taps_engine::{Attempt, Failure, OutcomeKind, WorkerId};
+use taps_payload::{Location, Segment};
+use taps_transform::{Caller, DataPlane, Resolution, Resolved, Ticket, TransformError};
+
+/// On whose behalf an attempt uses the data plane.
+pub fn caller(worker: WorkerId, attempt: &Attempt) -> Caller {
+    Caller::worker(worker.0, attempt.id.task.0)
+}
+
+/// Starts to fetch the arguments that are in the transformer's store, where the run wants them before
+/// the task does. One entry for each argument.
+pub fn prefetch(run: &RunContext, attempt: &Attempt, caller: Caller) -> Vec<Option<Ticket>> {
+    let Some(plane) = run.data.as_ref() else {
+        return Vec::new();
+    };
+    if plane.resolution() == Resolution::Lazy {
+        return Vec::new();
+    }
+    let tickets = attempt
+        .arguments
+        .iter()
+        .map(|argument| match &argument.location {
+            Location::Stored(stored) => Some(plane.prefetch(stored, caller)),
+            _ => None,
+        });
+    tickets.collect()
+}
+
+/// Whether the arguments have to be there before the task starts.
+pub fn is_eager(run: &RunContext) -> bool {
+    run.data
+        .as_ref()
+        .is_some_and(|plane| plane.resolution() == Resolution::Eager)
+}
+
+/// Waits for what a ticket stands for, as long as the attempt may last.
+pub fn wait(ticket: &Ticket, control: &Control) -> Result<Resolved, Failure> {
+    ticket
+        .wait(&|| control.check().is_ok())
+        .map_err(|error| failure(&error, control))
+}
+
+/// The outcome of an attempt that an error of the data plane ends.
+pub fn failure(error: &TransformError, control: &Control) -> Failure {
+    match (error, control.check()) {
+        (TransformError::Interrupted(_), Err(Interrupted::Cancelled)) => {
+            Failure::new(OutcomeKind::Cancelled, Interrupted::Cancelled.to_string())
+        }
+        (TransformError::Interrupted(_), Err(Interrupted::Timeout)) => {
+            Failure::new(OutcomeKind::Timeout, Interrupted::Timeout.to_string())
+        }
+        _ => Failure::new(OutcomeKind::PayloadError, error.to_string()),
+    }
+}
+
+/// The data plane, if it takes this output.
+pub fn plane_for<'a>(
+    run: &'a RunContext,
+    attempt: &Attempt,
+    output: usize,
+    bytes: u64,
+) -> Option<&'a Arc<DataPlane>> {
+    let plane = run.data.as_ref()?;
+    plane
+        .takes_output(&attempt.name, output, bytes)
+        .then_some(plane)
+}
+
+/// Puts bytes made by an attempt into the store.
+pub fn put(
+    plane: &DataPlane,
+    bytes: &Bytes,
+    caller: Caller,
+    control: &Control,
+) -> Result<Location, Failure> {
+    plane
+        .put(bytes, caller, &|| control.check().is_ok())
+        .map_err(|error| failure(&error, control))
+}
+
+/// The bytes of a segment, without a copy.
+pub fn bytes_of(segment: &Arc<Segment>) -> std::io::Result<Bytes> {
+    let map = segment.map()?;
+    Ok(Bytes::from_owner(Whole(map)))
+}
+
+struct Whole(taps_payload::SegmentMap);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Frees what was published for nobody.
+pub fn free(run: &RunContext, location: &Location) {
+    match location {
+        Location::Segment(segment) => run.store.free(segment.id),
+        Location::Stored(stored) => {
+            if let Some(plane) = &run.data {
+                plane.remove(stored);
+            }
+        }
+        Location::Inline(_) | Location::File(_) | Location::Engine { .. } => {}
+    }
+}
