@@ -10,6 +10,8 @@ mod durability;
 mod harness;
 mod mapreduce;
 mod outcomes;
+mod pool;
+mod process_pool;
 mod processes;
 mod records;
 mod sandbox;

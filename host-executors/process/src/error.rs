@@ -20,6 +20,9 @@ pub(crate) enum ChannelError {
         /// Its length.
         len: usize,
     },
+    /// A message that makes no sense where it came.
+    #[error("make sense of a message: {0}")]
+    Nonsense(&'static str),
     /// A message came without its descriptors.
     #[error("take {count} descriptors of a message: it came with {found}")]
     Descriptors {

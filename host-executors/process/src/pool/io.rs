@@ -3,7 +3,7 @@
 use super::{
     Shared, Traffic,
     link::{Heard, Link, Process},
-    nodes::{News, Nodes},
+    nodes::{News, Nodes, back_off},
 };
 use crate::{
     channel,
@@ -31,10 +31,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often workers are asked for a sign of life; more often where the answer must come soon.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PINGS_IN_TIME: u32 = 4;
-
-/// Pause before a process is started again that did not live long; doubles up to the second.
-const BACK_OFF: Duration = Duration::from_millis(100);
-const MOST_BACK_OFF: Duration = Duration::from_secs(10);
 
 /// A process that lived this long is no failure of the start.
 const LONG_LIFE: Duration = Duration::from_secs(10);
@@ -167,9 +163,17 @@ impl IoThread {
                 let _ = rustix::io::read(&self.shared.wake, &mut count);
             }
             Token::Launcher => self.nodes.hear_launcher(&mut self.news),
-            Token::Manager(node) => self.nodes.hear_manager(node, &mut self.news),
+            Token::Manager(node) => self.attend_manager(node),
             Token::Data(worker) => self.attend_worker(worker, Process::hear_data),
             Token::Control(worker) => self.attend_worker(worker, Process::hear_control),
+        }
+    }
+
+    fn attend_manager(&mut self, node: u32) {
+        if !self.nodes.hear_manager(node, &mut self.news)
+            && let Some(manager) = &self.nodes.nodes[node as usize].manager
+        {
+            let _ = epoll::delete(&self.epoll, &manager.channel);
         }
     }
 
@@ -575,15 +579,5 @@ impl IoThread {
                 .links
                 .iter()
                 .all(|link| link.lock().process.is_none())
-    }
-}
-
-/// Pause after so many failures in a row.
-fn back_off(failures: u32) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        more => BACK_OFF
-            .saturating_mul(1 << (more - 2).min(10))
-            .min(MOST_BACK_OFF),
     }
 }
