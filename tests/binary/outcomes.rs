@@ -519,8 +519,15 @@ fn more_tasks_than_may_be_outstanding_are_held_back() {
 }
 
 fn a_full_payload_store_is_an_outcome(pool: &str) {
-    let limit = "--engine.payload.limit=8 MB";
-    let run = probed(pool, "scribble", &["--app.bytes=30000000", limit]);
+    let limits = [
+        "--engine.payload.limit=8 MB",
+        "--engine.payload.spill=false",
+    ];
+    let run = probed(
+        pool,
+        "scribble",
+        &[&["--app.bytes=30000000"], &limits[..]].concat(),
+    );
     run.ended.expect(1).says("its limit is reached");
     let outcomes: Vec<_> = run
         .tasks
@@ -538,6 +545,7 @@ fn a_full_payload_store_refuses_what_the_driver_makes() {
     let sizes = [
         "--app.task-data-bytes=3000000",
         "--engine.payload.limit=8 MB",
+        "--engine.payload.spill=false",
     ];
     let ended = place.run(&[&args[..], &sizes].concat());
     ended.expect(1).says("its limit is reached");

@@ -32,12 +32,21 @@ fn numbers_of_workers_that_make_no_sense_are_refused() {
             ][..],
             "give one of them",
         ),
-        (&["--executor.workers-per-node=0"], "workers_per_node"),
-        (&["--executor.max-processes=0"], "max_processes"),
-        (&["--executor.nodes=0"], "nodes"),
-        (&["--executor.nodes=many"], "nodes"),
-        (&["--executor.heartbeat-timeout=0"], "heartbeat_timeout"),
-        (&["--executor.context=thread"], "context"),
+        (
+            &["--executor.workers-per-node=0"],
+            "workers-per-node: expected a whole number",
+        ),
+        (
+            &["--executor.max-processes=0"],
+            "max-processes: expected a whole number",
+        ),
+        (&["--executor.nodes=0"], "nodes: expected a whole number"),
+        (&["--executor.nodes=many"], "nodes: expected a whole number"),
+        (
+            &["--executor.heartbeat-timeout=0"],
+            "heartbeat-timeout: expected",
+        ),
+        (&["--executor.context=thread"], "context: expected one of"),
     ] {
         let left = Pool::start(&[&BAG[..], args].concat()).end();
         left.expect(2).says(says);
@@ -49,12 +58,13 @@ fn numbers_of_workers_that_make_no_sense_are_refused() {
 }
 
 /// Passes 10 MB through 100 tasks.
-const CHAIN: [&str; 6] = [
+const CHAIN: [&str; 7] = [
     "synthetic",
     "--app.structure=sequential",
     "--app.task-count=100",
     "--app.task-data-bytes=10000000",
     "--engine.payload.limit=200 MB",
+    "--engine.payload.spill=false",
     "--retries=5",
 ];
 

@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let lengths = prop_oneof![Just(0), Just(10), Just(70_000), Just(1_500_000)];
+        let lengths = prop_oneof![Just(0), Just(20), Just(70_000), Just(1_500_000)];
         let step = prop_oneof![
             4 => lengths.prop_map(Step::Lend),
             1 => any::<usize>().prop_map(Step::LendAgain),
