@@ -252,6 +252,7 @@ impl Left {
 pub(crate) struct Events {
     pub(crate) joined: Vec<u32>,
     pub(crate) lost: Vec<(u32, String)>,
+    pub(crate) started: usize,
     pub(crate) finished: usize,
 }
 
@@ -264,6 +265,7 @@ impl Events {
                 Ok(LogEvent::WorkerLost { worker, reason, .. }) => {
                     events.lost.push((worker.0, reason));
                 }
+                Ok(LogEvent::AttemptStarted { .. }) => events.started += 1,
                 Ok(LogEvent::AttemptFinished { .. }) => events.finished += 1,
                 Ok(_) => {}
                 // The end of what is written.

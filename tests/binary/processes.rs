@@ -347,3 +347,35 @@ fn a_run_whose_workers_never_live_gives_up() {
     let left = pool.end();
     left.expect(6).says("cannot start: signal 9 ended it");
 }
+
+#[test]
+fn a_task_that_loses_every_worker_is_given_up() {
+    let args = [
+        "synthetic",
+        "--app.structure=sequential",
+        "--app.task-count=1",
+        "--app.task-sleep=600",
+        "--retries=100",
+        "--executor.max-processes=1",
+    ];
+    let mut pool = Pool::start(&args);
+    let mut seen = 0;
+    while pool.child.try_wait().expect("wait").is_none() {
+        let started = pool.events().map_or(0, |events| events.started);
+        if started > seen {
+            seen = started;
+            // Long enough for it to begin; if not, it does not count, and is sent again.
+            std::thread::sleep(Duration::from_millis(100));
+            for worker in pool.of_role("worker") {
+                send(worker.pid, Signal::KILL);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let left = pool.end();
+    left.expect(1)
+        .says("given up after it lost 4 workers (crash limit 3)");
+    let last = left.tasks().pop().expect("a record");
+    assert_eq!(last["exception"]["type"], "crash-limit");
+    assert_eq!(left.with_outcome("worker-lost"), 4);
+}

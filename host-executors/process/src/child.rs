@@ -65,10 +65,17 @@ impl Child {
         if role.leads_group() {
             command.process_group(0);
         }
-        let child = command.spawn()?;
-        let pid = Pid::from_raw(child.id().cast_signed()).ok_or(Errno::SRCH)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
+        let mut child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self { pid, pidfd }),
+            Err(error) => {
+                // Nobody could watch it.
+                child.kill()?;
+                child.wait()?;
+                Err(error.into())
+            }
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -271,10 +271,12 @@ impl IoThread {
                     }
                 }
             }
-            News::LauncherLost if self.stopping.is_none() => {
-                self.fail("the launcher process is gone");
+            News::LauncherLost => {
+                let _ = epoll::delete(&self.epoll, &self.nodes.channel);
+                if self.stopping.is_none() {
+                    self.fail("the launcher process is gone");
+                }
             }
-            News::LauncherLost => {}
         }
     }
 
