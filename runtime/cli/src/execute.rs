@@ -64,7 +64,7 @@ fn run(
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
     let dir = prepare::run_directory(resolved)?;
     let opened = prepared
-        .open_store(resolved, bundle, &dir)
+        .open_store(resolved, &dir)
         .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, start))
         .and_then(|log| {
             prepared.data().record_in(dir.path(), start)?;

@@ -114,7 +114,8 @@ pub struct DataPlane {
     shared: Arc<Shared>,
     filter: Filter,
     config: PlaneConfig,
-    store: SegmentStore,
+    /// Where payloads are placed.
+    segments: Arc<OnceLock<SegmentStore>>,
     ownership: Ownership,
     /// First part of the names of what this process puts.
     names: String,
@@ -172,10 +173,11 @@ const THREADS: usize = 2;
 const FILE_THREADS: usize = 8;
 
 impl DataPlane {
-    /// Opens the store. The run's own plane also tries it out: what cannot work is refused here.
+    /// Opens the store. The run's own plane also tries it out: what cannot work is refused here. Payloads
+    /// are placed in `segments`, which may come later: [`DataPlane::place_in`].
     pub fn open(
         config: PlaneConfig,
-        store: SegmentStore,
+        segments: impl Into<Option<SegmentStore>>,
         ownership: Ownership,
     ) -> Result<Arc<Self>, OpenError> {
         let filter = Filter::new(&config.filter)?;
@@ -205,7 +207,7 @@ impl DataPlane {
             }),
             filter,
             names: format!("{}-{names}", config.run),
-            store,
+            segments: Arc::new(segments.into().map_or_else(OnceLock::new, OnceLock::from)),
             ownership,
             next: AtomicU64::new(0),
             handle: runtime.as_ref().map(|runtime| runtime.handle().clone()),
@@ -277,6 +279,11 @@ impl DataPlane {
         });
     }
 
+    /// Where payloads are placed that are fetched; the first call counts.
+    pub fn place_in(&self, segments: SegmentStore) {
+        let _ = self.segments.set(segments);
+    }
+
     /// Where operations are recorded from now on, with times since `start`; the first call counts.
     pub fn record_to(&self, sink: Arc<dyn OperationSink>, start: Instant) {
         let _ = self.shared.sink.set((sink, start));
@@ -335,7 +342,7 @@ impl DataPlane {
         let begin = self.shared.now_ns();
         let key: Arc<str> = self.new_key().into();
         let (Some(handle), Some(backend)) = (&self.handle, &self.shared.backend) else {
-            let segment = segment_of(&self.store, bytes);
+            let segment = segment_of(self.segments.get(), &key, bytes);
             self.shared.record(
                 OperationKind::Put,
                 caller,
@@ -344,8 +351,7 @@ impl DataPlane {
                 begin,
                 segment.is_ok(),
             );
-            let segment = segment.map_err(|error| TransformError::no_room(&key, &error))?;
-            return Ok(Location::Segment(segment.reference()));
+            return segment.map(|segment| Location::Segment(segment.reference()));
         };
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(TransformError::Closed(key));
@@ -397,7 +403,12 @@ impl DataPlane {
             return;
         }
         // Where there is no room the payload is fetched when it is wanted.
-        if let Ok(resolved) = place(&self.store, key, bytes, self.config.inline_max_bytes) {
+        if let Ok(resolved) = place(
+            self.segments.get(),
+            key,
+            bytes,
+            self.config.inline_max_bytes,
+        ) {
             let slot = Slot::new();
             slot.fill(Ok(resolved));
             let gone = self
@@ -437,7 +448,7 @@ impl DataPlane {
             return ticket;
         }
         let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(backend));
-        let (stored, store) = (Arc::clone(stored), self.store.clone());
+        let (stored, segments) = (Arc::clone(stored), Arc::clone(&self.segments));
         let inline_max = self.config.inline_max_bytes;
         let under = Under::new(&self.shared);
         handle.spawn(async move {
@@ -447,7 +458,7 @@ impl DataPlane {
             let checked = match fetched {
                 Ok(bytes) => {
                     let (shared, stored) = (Arc::clone(&shared), Arc::clone(&stored));
-                    let work = move || shared.check(bytes, &stored, &store, inline_max);
+                    let work = move || shared.check(bytes, &stored, segments.get(), inline_max);
                     // Digest and copy of a large payload take long enough to hold others up.
                     tokio::task::spawn_blocking(work)
                         .await
@@ -475,7 +486,8 @@ impl DataPlane {
                 shared.cache.lock().forget(&key)
             };
             slot.fill(checked);
-            drop(gone);
+            // Nothing is held any more when the operation counts as ended.
+            drop((slot, gone));
             drop(under);
         });
         ticket
@@ -620,7 +632,7 @@ impl Shared {
         &self,
         bytes: Option<Bytes>,
         stored: &StoredRef,
-        store: &SegmentStore,
+        segments: Option<&SegmentStore>,
         inline_max: u64,
     ) -> Result<Resolved, TransformError> {
         let key = Arc::clone(&stored.key);
@@ -639,7 +651,7 @@ impl Shared {
                 found_len: bytes.len() as u64,
             });
         }
-        place(store, &stored.key, &bytes, inline_max)
+        place(segments, &stored.key, &bytes, inline_max)
     }
 
     fn record(
@@ -670,7 +682,7 @@ impl Shared {
 
 /// Where readers want the bytes: small ones at hand, large ones where they can be mapped.
 fn place(
-    store: &SegmentStore,
+    segments: Option<&SegmentStore>,
     key: &Arc<str>,
     bytes: &Bytes,
     inline_max: u64,
@@ -678,21 +690,36 @@ fn place(
     if bytes.len() as u64 <= inline_max {
         return Ok(Resolved::Bytes(Arc::from(&bytes[..])));
     }
-    let segment = segment_of(store, bytes).map_err(|error| TransformError::no_room(key, &error))?;
-    // Only those who hold it know it; with the last of them its memory is free.
-    store.free(segment.id());
+    let segment = segment_of(segments, key, bytes)?;
+    if let Some(segments) = segments {
+        // Only those who hold it know it; with the last of them its memory is free.
+        segments.free(segment.id());
+    }
     Ok(Resolved::Segment(segment))
 }
 
-fn segment_of(store: &SegmentStore, bytes: &[u8]) -> Result<Arc<Segment>, StoreError> {
-    let mut segment = store.create(bytes.len() as u64)?;
-    segment
-        .write_at(0, bytes)
-        .map_err(|source| StoreError::Io {
-            operation: "write a payload to shared memory",
-            source,
-        })?;
-    store.publish(segment)
+fn segment_of(
+    segments: Option<&SegmentStore>,
+    key: &Arc<str>,
+    bytes: &[u8],
+) -> Result<Arc<Segment>, TransformError> {
+    let Some(segments) = segments else {
+        return Err(TransformError::NoRoom {
+            key: Arc::clone(key),
+            reason: "there is no payload store yet".into(),
+        });
+    };
+    let write = || {
+        let mut segment = segments.create(bytes.len() as u64)?;
+        segment
+            .write_at(0, bytes)
+            .map_err(|source| StoreError::Io {
+                operation: "write a payload to shared memory",
+                source,
+            })?;
+        segments.publish(segment)
+    };
+    write().map_err(|error| TransformError::no_room(key, &error))
 }
 
 /// The end of a put, for the one who waits.

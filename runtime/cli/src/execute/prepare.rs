@@ -62,7 +62,7 @@ impl Prepared {
             .map(|index| load(index, executor.interrupt(resolved)))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            data: Data::default(),
+            data: Data::open(resolved, bundle)?,
             driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,
             components,
@@ -73,17 +73,12 @@ impl Prepared {
         })
     }
 
-    /// Opens the payload store, and that of the transformer. Payloads beyond the limit go to the run directory, unless told otherwise.
-    pub(super) fn open_store(
-        &mut self,
-        resolved: &Resolved,
-        bundle: &Bundle,
-        dir: &RunDir,
-    ) -> Result<(), Failure> {
+    /// Opens the payload store. Payloads beyond the limit go to the run directory, unless told otherwise.
+    pub(super) fn open_store(&mut self, resolved: &Resolved, dir: &RunDir) -> Result<(), Failure> {
         let options = self.executor.store(resolved, dir.path());
         let store = SegmentStore::new(options.clone())
             .map_err(|error| Failure::new(ExitCode::Runtime, error))?;
-        self.data = Data::open(resolved, bundle, &store)?;
+        self.data.place_in(&store);
         self.store = Some((store, options));
         Ok(())
     }

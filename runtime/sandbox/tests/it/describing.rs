@@ -273,6 +273,7 @@ fn runtime(
         grants: Vec::new(),
         environment: Vec::new(),
         inline_max_bytes: 64 << 10,
+        map_min_bytes: 0,
         data: None,
     };
     TaskRuntime::new(
