@@ -7,6 +7,7 @@ use super::{
 use crate::{
     apps,
     exit::{ExitCode, Failure},
+    summary::DataSummary,
 };
 use std::{fs, sync::Arc, time::Instant};
 use taps_bundle::Bundle;
@@ -86,6 +87,25 @@ impl Prepared {
     /// The payload store.
     pub(super) fn store(&self) -> Option<&SegmentStore> {
         self.store.as_ref().map(|(store, _)| store)
+    }
+
+    /// What payloads took.
+    pub(super) fn sum_up(&self, data: &mut DataSummary, made: Option<&Made>) {
+        if let Some(store) = self.store() {
+            let (info, statistics) = (store.info(), store.statistics());
+            data.store = Some(info.kind.to_owned());
+            data.huge_pages = info.huge_pages;
+            data.peak_bytes = statistics.peak_bytes;
+            data.peak_spilled_bytes = statistics.peak_spilled_bytes;
+        }
+        // Of all processes, where there are several.
+        if let Some(account) = self.executor.account() {
+            data.peak_bytes = account.peak_live_bytes();
+            data.peak_spilled_bytes = account.peak_spilled_bytes();
+        }
+        if let Some(pool) = made.and_then(|made| made.processes.as_ref()) {
+            (data.sent_bytes, data.received_bytes) = pool.traffic_bytes();
+        }
     }
 
     /// Worker slots of the run.
