@@ -42,8 +42,7 @@ fn named_by(resolved: &Resolved, field: String) -> String {
         let value = resolved.transformer_config.get(name);
         value.is_some_and(|value| !value.is_null())
     };
-    let others = ["connector", "host"].into_iter();
-    match others.filter(|name| is_set(name)).next() {
+    match ["connector", "host"].into_iter().find(|name| is_set(name)) {
         Some(other) if !is_set(&field) => other.to_owned(),
         _ => field,
     }
