@@ -182,7 +182,7 @@ impl DataPlane {
     ) -> Result<Arc<Self>, OpenError> {
         let filter = Filter::new(&config.filter)?;
         let transformer = &config.transformer;
-        let opened = backend::open(transformer, ownership)?;
+        let opened = backend::open(transformer, &config.run, ownership)?;
         let runtime = match &opened {
             Some(_) => Some(threads().map_err(OpenError::Runtime)?),
             None => None,

@@ -292,7 +292,10 @@ impl Bench<'_> {
             ]
         };
         match cell.way {
-            Way::Inline => vec![format!("--engine.payload.inline-max-bytes={MOST_INLINE}")],
+            Way::Inline => vec![
+                format!("--engine.payload.inline-max-bytes={MOST_INLINE}"),
+                format!("--engine.payload.map-min-bytes={}", i64::MAX),
+            ],
             Way::Copied => vec![
                 never_inline,
                 format!("--engine.payload.map-min-bytes={}", i64::MAX),
