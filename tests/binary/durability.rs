@@ -22,21 +22,6 @@ fn bag(place: &Place, args: &[&str]) -> Running {
     place.start(bag.iter().chain(args))
 }
 
-/// The run directory, once its log is there.
-fn begun(place: &Place) -> PathBuf {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let [name] = &names(&place.path().join("runs"))[..] {
-            let run = place.path().join("runs").join(name);
-            if run.join("events.log").exists() {
-                return run;
-            }
-        }
-        assert!(Instant::now() < end, "no run began");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// Rebuilds the records of a run; gives how many tasks they have.
 #[track_caller]
 fn recovered(place: &Place, run: &Path) -> usize {
@@ -58,7 +43,7 @@ fn killed(after: Duration) -> usize {
         &place,
         &["--app.task-count=2000000", "--app.task-data-bytes=100"],
     );
-    let run = begun(&place);
+    let run = place.begun();
     std::thread::sleep(after);
     running.signal(Signal::KILL);
     assert_eq!(running.end().signal, Some(9));
@@ -92,7 +77,7 @@ fn a_killed_run_keeps_what_the_app_was_told() {
             "--executor.max-threads=4",
         ],
     );
-    let run = begun(&place);
+    let run = place.begun();
     std::thread::sleep(Duration::from_millis(400));
     running.signal(Signal::KILL);
     running.end();
@@ -145,7 +130,7 @@ fn ctrl_c_cancels_keeps_records_and_leaves_no_process() {
     ];
     let running = bag(&place, &args);
     let id = running.id();
-    let run = begun(&place);
+    let run = place.begun();
     std::thread::sleep(Duration::from_millis(200));
     let signalled = Instant::now();
     running.signal(Signal::INT);
@@ -183,7 +168,7 @@ fn ctrl_c_between_repetitions_ends_them_all() {
         &place,
         &["--app.task-count=50", "--app.task-sleep=600", "--repeat=3"],
     );
-    begun(&place);
+    place.begun();
     running.signal(Signal::INT);
     running.end().expect(130);
     place.only_run();
@@ -268,7 +253,7 @@ fn lines_are_whole_even_while_the_run_goes_on() {
         &place,
         &["--app.task-count=3000", "--app.task-sleep=0.0005"],
     );
-    let run = begun(&place);
+    let run = place.begun();
     std::thread::sleep(Duration::from_millis(150));
     // Looking at a run from beside it: what is there by now, in a directory of its own.
     let copy = place.path().join("copy");

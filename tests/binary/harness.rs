@@ -89,6 +89,21 @@ impl Place {
         Running::new(self.command(args), self.path())
     }
 
+    /// The only run directory below `runs`, once it has a log.
+    pub(crate) fn begun(&self) -> PathBuf {
+        let end = Instant::now() + LONGEST;
+        loop {
+            if let [name] = &names(&self.path().join("runs"))[..] {
+                let run = self.path().join("runs").join(name);
+                if run.join("events.log").exists() {
+                    return run;
+                }
+            }
+            assert!(Instant::now() < end, "no run began");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// The only run directory below `runs`.
     pub(crate) fn only_run(&self) -> PathBuf {
         let names = names(&self.path().join("runs"));

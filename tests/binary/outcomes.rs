@@ -9,6 +9,44 @@ use std::time::Duration;
 /// guests would like.
 const SOON: Duration = Duration::from_secs(15);
 
+/// Tests that hold for worker threads and for worker processes alike.
+macro_rules! on_both_pools {
+    ($($test:ident,)*) => {
+        mod threads {
+            $(#[test] fn $test() { super::$test("thread-pool"); })*
+        }
+        mod processes {
+            $(#[test] fn $test() { super::$test("process-pool"); })*
+        }
+    };
+}
+
+on_both_pools! {
+    success,
+    an_error_of_the_task,
+    a_panic_shows_its_message,
+    an_exit_of_the_guest_is_not_one_of_the_host,
+    memory_beyond_the_limit,
+    endless_recursion,
+    computing_for_ever,
+    sleeping_for_an_hour,
+    sleeping_for_an_hour_by_the_standard_library,
+    a_long_kernel_of_the_host,
+    the_others_go_on_when_one_fails,
+    a_retry_recovers_and_both_attempts_are_recorded,
+    retries_are_counted_and_end,
+    only_the_named_outcomes_are_tried_again,
+    a_retry_waits_its_pause,
+    a_failed_parent_fails_its_descendants,
+    a_driver_can_cancel_its_tasks,
+    a_panic_of_the_driver,
+    a_failed_check,
+    a_demand_that_no_worker_can_meet,
+    a_spinning_driver_is_interrupted,
+    a_spinning_task_is_interrupted,
+    a_full_payload_store_is_an_outcome,
+}
+
 /// A run of the probe that has ended.
 struct Probed {
     ended: Ended,
@@ -19,9 +57,10 @@ struct Probed {
 
 /// Runs the probe; gives what is left of it.
 #[track_caller]
-fn probed(action: &str, args: &[&str]) -> Probed {
+fn probed(pool: &str, action: &str, args: &[&str]) -> Probed {
     let place = Place::new();
-    let (ended, json) = place.json(&[&[probe(), "--app.action", action], args].concat());
+    let (ended, json) =
+        place.json(&[&[probe(), "--app.action", action, "--executor", pool], args].concat());
     assert!(
         ended.elapsed < SOON,
         "{:?}: {}",
@@ -97,8 +136,8 @@ fn is_whole(task: &Value) {
 
 /// The only task of a run failed in this way; the run went on, and its driver was told.
 #[track_caller]
-fn fails(action: &str, args: &[&str], expected: &str) -> Probed {
-    let run = probed(action, args);
+fn fails(pool: &str, action: &str, args: &[&str], expected: &str) -> Probed {
+    let run = probed(pool, action, args);
     run.ended.expect(0);
     assert_eq!(run.tasks.len(), 1);
     let said = said(&run.tasks[0]);
@@ -120,9 +159,8 @@ fn fails(action: &str, args: &[&str], expected: &str) -> Probed {
     run
 }
 
-#[test]
-fn success() {
-    let run = probed("ok", &["--app.count=3"]);
+fn success(pool: &str) {
+    let run = probed(pool, "ok", &["--app.count=3"]);
     run.ended.expect(0);
     for task in &run.tasks {
         assert_eq!(task["outcome"], "ok");
@@ -131,18 +169,18 @@ fn success() {
     assert_eq!(run.json["values"]["task 2"], "2");
 }
 
-#[test]
-fn an_error_of_the_task() {
+fn an_error_of_the_task(pool: &str) {
     fails(
+        pool,
         "error",
         &[],
         "error task-error: ProbeError: task 0 was told to fail",
     );
 }
 
-#[test]
-fn a_panic_shows_its_message() {
+fn a_panic_shows_its_message(pool: &str) {
     let run = fails(
+        pool,
         "panic",
         &[],
         "panic trap: unreachable: task 0 was told to panic (panicked at ",
@@ -153,18 +191,18 @@ fn a_panic_shows_its_message() {
     assert!(trace.contains("wasm"), "{trace}");
 }
 
-#[test]
-fn an_exit_of_the_guest_is_not_one_of_the_host() {
+fn an_exit_of_the_guest_is_not_one_of_the_host(pool: &str) {
     fails(
+        pool,
         "exit",
         &[],
         "exit trap: exit: the guest exited with status 1",
     );
 }
 
-#[test]
-fn memory_beyond_the_limit() {
+fn memory_beyond_the_limit(pool: &str) {
     let run = fails(
+        pool,
         "memory",
         &["--engine.task-memory=64 MB"],
         "memory out-of-memory: out-of-memory: ",
@@ -173,9 +211,8 @@ fn memory_beyond_the_limit() {
     assert!((32_000_000..=64_000_000).contains(&peak), "{peak}");
 }
 
-#[test]
-fn endless_recursion() {
-    let run = probed("recurse", &[]);
+fn endless_recursion(pool: &str) {
+    let run = probed(pool, "recurse", &[]);
     run.ended.expect(0);
     let said = said(&run.tasks[0]);
     let expected = [
@@ -191,38 +228,38 @@ fn endless_recursion() {
 
 /// The time limit, in seconds, and when a task must be over at the latest.
 #[track_caller]
-fn times_out(action: &str, name: &str, limit_s: f64) {
+fn times_out(pool: &str, action: &str, name: &str, limit_s: f64) {
     let limit = format!("--task-timeout={limit_s}");
-    let run = fails(action, &[&limit], &format!("{name} timeout: timeout: "));
+    let run = fails(
+        pool,
+        action,
+        &[&limit],
+        &format!("{name} timeout: timeout: "),
+    );
     let execution = &run.tasks[0]["execution"];
     let time = |field: &str| execution[field].as_f64().expect("a time");
     let took_s = time("execution_end_time") - time("execution_start_time");
     assert!((limit_s * 0.99..5.0).contains(&took_s), "{took_s} s");
 }
 
-#[test]
-fn computing_for_ever() {
-    times_out("spin", "spin", 0.2);
+fn computing_for_ever(pool: &str) {
+    times_out(pool, "spin", "spin", 0.2);
 }
 
-#[test]
-fn sleeping_for_an_hour() {
-    times_out("sleep", "sleep", 0.2);
+fn sleeping_for_an_hour(pool: &str) {
+    times_out(pool, "sleep", "sleep", 0.2);
 }
 
-#[test]
-fn sleeping_for_an_hour_by_the_standard_library() {
-    times_out("std-sleep", "std_sleep", 0.2);
+fn sleeping_for_an_hour_by_the_standard_library(pool: &str) {
+    times_out(pool, "std-sleep", "std_sleep", 0.2);
 }
 
-#[test]
-fn a_long_kernel_of_the_host() {
-    times_out("kernel", "kernel", 0.5);
+fn a_long_kernel_of_the_host(pool: &str) {
+    times_out(pool, "kernel", "kernel", 0.5);
 }
 
-#[test]
-fn the_others_go_on_when_one_fails() {
-    let run = probed("mixed", &["--app.count=40"]);
+fn the_others_go_on_when_one_fails(pool: &str) {
+    let run = probed(pool, "mixed", &["--app.count=40"]);
     run.ended.expect(0);
     let counts = &run.json["tasks"];
     assert_eq!(
@@ -233,9 +270,8 @@ fn the_others_go_on_when_one_fails() {
     run.tasks.iter().for_each(is_whole);
 }
 
-#[test]
-fn a_retry_recovers_and_both_attempts_are_recorded() {
-    let run = probed("flaky", &["--retries=1"]);
+fn a_retry_recovers_and_both_attempts_are_recorded(pool: &str) {
+    let run = probed(pool, "flaky", &["--retries=1"]);
     run.ended.expect(0);
     assert_eq!(run.json["values"]["task 0"], "0");
     let counts = &run.json["tasks"];
@@ -267,9 +303,8 @@ fn a_retry_recovers_and_both_attempts_are_recorded() {
     run.tasks.iter().for_each(is_whole);
 }
 
-#[test]
-fn retries_are_counted_and_end() {
-    let run = probed("error", &["--retries=3"]);
+fn retries_are_counted_and_end(pool: &str) {
+    let run = probed(pool, "error", &["--retries=3"]);
     run.ended.expect(0);
     assert_eq!(run.tasks.len(), 4);
     assert_eq!(run.json["tasks"]["retried"], 3);
@@ -282,18 +317,16 @@ fn retries_are_counted_and_end() {
     assert_eq!((last.len(), &last[0]["attempts"]), (1, &4.into()));
 }
 
-#[test]
-fn only_the_named_outcomes_are_tried_again() {
-    let run = probed("error", &["--retries=3", "--retry-on=timeout"]);
+fn only_the_named_outcomes_are_tried_again(pool: &str) {
+    let run = probed(pool, "error", &["--retries=3", "--retry-on=timeout"]);
     assert_eq!(
         (run.tasks.len(), &run.json["tasks"]["retried"]),
         (1, &0.into())
     );
 }
 
-#[test]
-fn a_retry_waits_its_pause() {
-    let run = probed("error", &["--retries=2", "--retry-backoff-ms=50"]);
+fn a_retry_waits_its_pause(pool: &str) {
+    let run = probed(pool, "error", &["--retries=2", "--retry-backoff-ms=50"]);
     run.ended.expect(0);
     let ns = |task: &Value, field: &str| task[field].as_u64().expect("ns");
     let pauses: Vec<_> = run
@@ -309,9 +342,8 @@ fn a_retry_waits_its_pause() {
     );
 }
 
-#[test]
-fn a_failed_parent_fails_its_descendants() {
-    let run = probed("upstream", &[]);
+fn a_failed_parent_fails_its_descendants(pool: &str) {
+    let run = probed(pool, "upstream", &[]);
     run.ended.expect(0);
     let mut outcomes: Vec<_> = run
         .tasks
@@ -349,9 +381,8 @@ fn a_failed_parent_fails_its_descendants() {
     assert!(told.contains("task 7 was told to fail"), "{told}");
 }
 
-#[test]
-fn a_driver_can_cancel_its_tasks() {
-    let run = probed("cancel", &["--app.count=6", "--executor.max-threads=2"]);
+fn a_driver_can_cancel_its_tasks(pool: &str) {
+    let run = probed(pool, "cancel", &["--app.count=6"]);
     run.ended.expect(0);
     let outcomes: Vec<_> = run
         .tasks
@@ -361,46 +392,49 @@ fn a_driver_can_cancel_its_tasks() {
     assert_eq!(outcomes, vec![Some("cancelled"); 6]);
 }
 
-#[test]
-fn a_panic_of_the_driver() {
-    let run = probed("driver-panic", &[]);
+fn a_panic_of_the_driver(pool: &str) {
+    let run = probed(pool, "driver-panic", &[]);
     run.ended.expect(1).says("error: the driver ended with ");
     run.ended.says("the driver was told to panic");
     assert_eq!(run.json["ok"], false);
 }
 
-#[test]
-fn a_failed_check() {
-    let run = probed("bad-check", &[]);
+fn a_failed_check(pool: &str) {
+    let run = probed(pool, "bad-check", &[]);
     run.ended
         .expect(3)
         .says("error: check failed: two is 2, expected at most 1");
 }
 
-#[test]
-fn a_demand_that_no_worker_can_meet() {
-    let run = probed("greedy", &[]);
+fn a_demand_that_no_worker_can_meet(pool: &str) {
+    let run = probed(pool, "greedy", &[]);
     run.ended
         .expect(1)
         .says("`cores`: 100000 asked, no host of this run has more than");
     assert_eq!(run.json["tasks"]["submitted"], 0);
 }
 
-#[test]
-fn a_spinning_driver_is_interrupted() {
-    let place = Place::new();
-    let running = place.start(["run", probe(), "--app.action", "driver-spin", "--json"]);
-    interrupted_when_running(&place, running);
-}
-
-#[test]
-fn a_spinning_task_is_interrupted() {
+fn a_spinning_driver_is_interrupted(pool: &str) {
     let place = Place::new();
     let running = place.start([
         "run",
         probe(),
-        "--app.action",
-        "spin",
+        "--app.action=driver-spin",
+        "--executor",
+        pool,
+        "--json",
+    ]);
+    interrupted_when_running(&place, running);
+}
+
+fn a_spinning_task_is_interrupted(pool: &str) {
+    let place = Place::new();
+    let running = place.start([
+        "run",
+        probe(),
+        "--app.action=spin",
+        "--executor",
+        pool,
         "--app.count=5",
         "--json",
     ]);
@@ -409,9 +443,7 @@ fn a_spinning_task_is_interrupted() {
 
 /// Interrupts a run that would never end.
 fn interrupted_when_running(place: &Place, running: Running) {
-    while place.names().is_empty() || !place.only_run().join("events.log").exists() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    place.begun();
     std::thread::sleep(Duration::from_millis(100));
     running.signal(Signal::INT);
     let ended = running.end();
@@ -433,7 +465,7 @@ const SLEEPERS: [&str; 4] = [
 
 #[test]
 fn an_app_whose_task_times_out_fails() {
-    for executor in ["thread-pool", "native"] {
+    for executor in ["thread-pool", "process-pool", "native"] {
         let place = Place::new();
         let args = ["--task-timeout=0.2", "--executor", executor];
         let (ended, json) = place.json(&[&SLEEPERS[..], &args].concat());
@@ -486,11 +518,16 @@ fn more_tasks_than_may_be_outstanding_are_held_back() {
     assert_eq!(most, Some(7));
 }
 
-#[test]
-fn a_full_payload_store_is_an_outcome() {
-    let limit = "--engine.payload.limit=8 MB";
-    let no_spill = "--engine.payload.spill=false";
-    let run = probed("scribble", &["--app.bytes=30000000", limit, no_spill]);
+fn a_full_payload_store_is_an_outcome(pool: &str) {
+    let limits = [
+        "--engine.payload.limit=8 MB",
+        "--engine.payload.spill=false",
+    ];
+    let run = probed(
+        pool,
+        "scribble",
+        &[&["--app.bytes=30000000"], &limits[..]].concat(),
+    );
     run.ended.expect(1).says("its limit is reached");
     let outcomes: Vec<_> = run
         .tasks
@@ -556,7 +593,7 @@ fn beyond_the_limit_payloads_go_to_a_disk() {
 
 #[test]
 fn an_interruption_that_threads_cannot_have_is_replaced_and_noted() {
-    let run = probed("ok", &["--engine.interrupt=free"]);
+    let run = probed("thread-pool", "ok", &["--engine.interrupt=free"]);
     run.ended.expect(0);
     let note = run.tasks[0]["notes"][0].as_str().unwrap_or_default();
     assert!(note.contains("`free` fell back to `epoch`"), "{note}");

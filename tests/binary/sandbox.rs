@@ -22,36 +22,51 @@ fn seen(args: &[&str]) -> String {
         .to_owned()
 }
 
+/// Where tasks run in sandboxes.
+const POOLS: [&str; 2] = ["--executor=thread-pool", "--executor=process-pool"];
+
 #[test]
 fn a_sandbox_is_empty() {
-    let seen = seen(&[]);
-    let (what, _) = seen.split_once(" random=").expect("a random number");
-    assert_eq!(
-        what,
-        "env=[] args=0 files=0 passwd=false years=0 network=false"
-    );
+    for pool in POOLS {
+        let seen = seen(&[pool]);
+        let (what, _) = seen.split_once(" random=").expect("a random number");
+        assert_eq!(
+            what, "env=[] args=0 files=0 passwd=false years=0 network=false",
+            "{pool}"
+        );
+    }
 }
 
 #[test]
 fn only_the_variables_of_the_run_are_visible() {
-    let seen = seen(&[r#"--run.env-vars={"NAME": "value", "OTHER": ""}"#]);
-    assert!(
-        seen.starts_with(r#"env=[("NAME", "value"), ("OTHER", "")] "#),
-        "{seen}"
-    );
+    for pool in POOLS {
+        let seen = seen(&[r#"--run.env-vars={"NAME": "value", "OTHER": ""}"#, pool]);
+        assert!(
+            seen.starts_with(r#"env=[("NAME", "value"), ("OTHER", "")] "#),
+            "{pool}: {seen}"
+        );
+    }
 }
 
 #[test]
 fn randomness_is_seeded() {
     let first = seen(&["--seed=3"]);
     assert_eq!(seen(&["--seed=3", "--executor.max-threads=1"]), first);
+    assert_eq!(seen(&["--seed=3", "--executor=process-pool"]), first);
     assert_ne!(seen(&["--seed=4"]), first);
 }
 
 #[test]
 fn output_of_a_task_is_kept_up_to_a_bound_and_counted_beyond() {
+    for pool in POOLS {
+        is_bounded(&["--logging.file-level=trace", pool]);
+    }
+}
+
+#[track_caller]
+fn is_bounded(args: &[&str]) {
     let place = Place::new();
-    let run = run_dir(&probed(&place, "chatter", &["--logging.file-level=trace"]));
+    let run = run_dir(&probed(&place, "chatter", args));
     let log = fs::read_to_string(run.join("log.txt")).expect("log.txt");
     assert!(log.contains("line 0 of task 0"), "{}", &log[..2000]);
     assert!(!log.contains("line 99999 of task 0"));
@@ -87,17 +102,11 @@ fn truncated(log: &Path) -> u64 {
 
 #[test]
 fn a_payload_cannot_be_changed_by_its_reader() {
-    for args in [
-        ["--app.bytes=3000000"],
-        ["--app.bytes=1000"],
-        ["--app.bytes=0"],
-    ] {
+    let sizes = ["3000000", "100000", "1000", "0"];
+    for (size, pool) in sizes.iter().flat_map(|size| POOLS.map(|pool| (size, pool))) {
         let place = Place::new();
-        let json = probed(
-            &place,
-            "scribble",
-            &[&args[..], &["--app.count=3"]].concat(),
-        );
+        let size = format!("--app.bytes={size}");
+        let json = probed(&place, "scribble", &[&size, pool, "--app.count=3"]);
         let checks = json["checks"].as_array().expect("checks");
         assert_eq!(checks.len(), 6);
         assert!(checks.iter().all(|check| check["passed"] == true), "{json}");
@@ -106,8 +115,15 @@ fn a_payload_cannot_be_changed_by_its_reader() {
 
 #[test]
 fn a_large_payload_is_mapped_not_copied() {
+    for pool in POOLS {
+        is_mapped(&["--app.bytes=3000000", pool]);
+    }
+}
+
+#[track_caller]
+fn is_mapped(args: &[&str]) {
     let place = Place::new();
-    let json = probed(&place, "scribble", &["--app.bytes=3000000"]);
+    let json = probed(&place, "scribble", args);
     let tasks = tasks(&run_dir(&json));
     let named = |name: &str| {
         tasks
@@ -126,10 +142,16 @@ fn a_large_payload_is_mapped_not_copied() {
     assert!(output["bytes"].as_u64() >= Some(3_000_000), "{output}");
 }
 
+/// One worker, of each kind.
+const ONE: [[&str; 2]; 2] = [
+    ["--executor=thread-pool", "--executor.max-threads=1"],
+    ["--executor=process-pool", "--executor.max-processes=1"],
+];
+
 /// Where the sandboxes of tasks came from, in the order in which they ran.
-fn instances(args: &[&str]) -> Vec<(String, String)> {
+fn instances(worker: [&str; 2], args: &[&str]) -> Vec<(String, String)> {
     let place = Place::new();
-    let args = [&["--app.count=8", "--executor.max-threads=1"], args].concat();
+    let args = [&["--app.count=8"], &worker[..], args].concat();
     let json = probed(&place, "mixed", &args);
     let mut tasks = tasks(&run_dir(&json));
     tasks.sort_by_key(|task| task["monotonic_execution_start_ns"].as_u64());
@@ -157,12 +179,22 @@ fn pairs(expected: [(&str, &str); 8]) -> Vec<(String, String)> {
 #[test]
 fn sandboxes_are_fresh_by_default() {
     let (ok, trap) = (("fresh", "0"), ("fresh", "trap"));
-    assert_eq!(instances(&[]), pairs([ok, ok, ok, trap, ok, ok, ok, trap]));
+    for worker in ONE {
+        assert_eq!(
+            instances(worker, &[]),
+            pairs([ok, ok, ok, trap, ok, ok, ok, trap])
+        );
+    }
 }
 
 #[test]
 fn prewarmed_sandboxes_are_used_once() {
-    let instances = instances(&["--instances=prewarmed"]);
+    for worker in ONE {
+        are_used_once(&instances(worker, &["--instances=prewarmed"]));
+    }
+}
+
+fn are_used_once(instances: &[(String, String)]) {
     let told: Vec<_> = instances.iter().map(|(_, told)| told.as_str()).collect();
     assert_eq!(told, ["0", "0", "0", "trap", "0", "0", "0", "trap"]);
     assert!(
@@ -185,8 +217,10 @@ fn a_reused_sandbox_is_given_up_after_a_trap() {
         ("reused", "2"),
         ("reused", "trap"),
     ];
-    let expected = [half, half].concat().try_into().expect("eight");
-    assert_eq!(instances(&["--instances=reuse"]), pairs(expected));
+    for worker in ONE {
+        let expected = [half, half].concat().try_into().expect("eight");
+        assert_eq!(instances(worker, &["--instances=reuse"]), pairs(expected));
+    }
 }
 
 #[test]

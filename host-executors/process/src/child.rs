@@ -156,12 +156,6 @@ pub(crate) fn begin(parent: u32) -> Result<OwnedFd, ProcessError> {
         .map_err(ProcessError::system(
             "ask for a signal when the parent dies",
         ))?;
-    let found = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
-    if found != Some(parent) {
-        return Err(ProcessError::Protocol(format!(
-            "process {parent} is not the parent, or it has died"
-        )));
-    }
     let channel = io::stdin()
         .as_fd()
         .try_clone_to_owned()
@@ -169,6 +163,11 @@ pub(crate) fn begin(parent: u32) -> Result<OwnedFd, ProcessError> {
     rustix::net::sockopt::socket_type(&channel)
         .map_err(io::Error::from)
         .map_err(ProcessError::NoChannel)?;
+    let found = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+    if found != Some(parent) {
+        // It died before it could take this process along.
+        return Err(ProcessError::Alone);
+    }
     Ok(channel)
 }
 

@@ -20,6 +20,9 @@ pub(crate) enum ChannelError {
         /// Its length.
         len: usize,
     },
+    /// A message that makes no sense where it came.
+    #[error("make sense of a message: {0}")]
+    Nonsense(&'static str),
     /// A message came without its descriptors.
     #[error("take {count} descriptors of a message: it came with {found}")]
     Descriptors {
@@ -55,6 +58,14 @@ pub enum ProcessError {
 impl ProcessError {
     pub(crate) fn system(operation: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { operation, source }
+    }
+}
+
+/// Without the coordinator there is nothing left to do, and nobody to tell.
+pub(crate) fn unless_alone(served: Result<(), ProcessError>) -> Result<(), ProcessError> {
+    match served {
+        Err(ProcessError::Alone) => Ok(()),
+        other => other,
     }
 }
 

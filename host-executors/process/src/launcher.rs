@@ -4,10 +4,9 @@
 use crate::{
     channel::{Inbox, Patience, Received, send_now},
     child::{self, Child, Role},
-    error::ProcessError,
+    error::{ProcessError, unless_alone},
     message::{FromLauncher, ToLauncher},
 };
-use std::os::fd::OwnedFd;
 
 struct Node {
     number: u32,
@@ -17,17 +16,17 @@ struct Node {
 
 /// Runs the launcher; returns when the coordinator is gone and everything below is dead.
 pub fn serve_launcher(parent: u32) -> Result<(), ProcessError> {
-    let channel = child::begin(parent)?;
-    child::become_reaper()?;
     let mut nodes = Vec::new();
-    let served = serve(&channel, &mut nodes);
+    let served = serve(parent, &mut nodes);
     for node in &nodes {
         node.bury();
     }
-    served
+    unless_alone(served)
 }
 
-fn serve(channel: &OwnedFd, nodes: &mut Vec<Node>) -> Result<(), ProcessError> {
+fn serve(parent: u32, nodes: &mut Vec<Node>) -> Result<(), ProcessError> {
+    let channel = &child::begin(parent)?;
+    child::become_reaper()?;
     let mut inbox = Inbox::default();
     loop {
         let (heard, ended) = child::watch(channel, nodes.iter().map(|node| &node.manager))?;

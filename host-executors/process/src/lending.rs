@@ -147,6 +147,10 @@ impl Borrower {
     /// Takes what was lent. `descriptors` belong to `loans.memories`. What cannot be used is given back at once;
     /// whoever needs it finds it gone.
     pub(crate) fn borrow(&mut self, loans: &Loans, descriptors: Vec<OwnedFd>) {
+        // Before the rest: such a memory may be lent anew in the same message.
+        for id in &loans.closed {
+            self.memories.remove(id);
+        }
         for (info, file) in loans.memories.iter().zip(descriptors) {
             match self.store.import(*info, file) {
                 Ok(memory) => drop(self.memories.insert(info.id, memory)),
@@ -171,9 +175,6 @@ impl Borrower {
         for id in &loans.wanted {
             self.store.free(*id);
         }
-        for id in &loans.closed {
-            self.memories.remove(id);
-        }
     }
 
     /// The memories that are lent at present.
@@ -185,4 +186,216 @@ impl Borrower {
 /// Nobody waits for an answer here; the attempt that needs the segment fails with a typed outcome.
 fn complain(error: &StoreError) {
     eprintln!("taps-wasm: {}", crate::chain(error));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use taps_payload::StoreOptions;
+
+    /// What may happen next; numbers choose among what there is.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// The lender makes a segment of that length, and lends it.
+        Lend(u64),
+        /// The lender lends one again that may be lent.
+        LendAgain(usize),
+        /// The lender wants one back.
+        Want(usize),
+        /// The borrower begins to read one.
+        Read(usize),
+        /// The borrower has read one.
+        Leave(usize),
+        /// The lender's news arrive.
+        Hear,
+        /// The borrower's news arrive.
+        Answer,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let lengths = prop_oneof![Just(0), Just(20), Just(70_000), Just(1_500_000)];
+        let step = prop_oneof![
+            4 => lengths.prop_map(Step::Lend),
+            1 => any::<usize>().prop_map(Step::LendAgain),
+            3 => any::<usize>().prop_map(Step::Want),
+            2 => any::<usize>().prop_map(Step::Read),
+            2 => any::<usize>().prop_map(Step::Leave),
+            2 => Just(Step::Hear),
+            3 => Just(Step::Answer),
+        ];
+        prop::collection::vec(step, 1..120)
+    }
+
+    /// Two processes, and what is under way between them.
+    struct Both {
+        near: SegmentStore,
+        lender: Lender,
+        loans: Loans,
+        descriptors: Vec<OwnedFd>,
+        far: SegmentStore,
+        borrower: Borrower,
+        readers: Vec<Arc<Segment>>,
+        /// Segments lent and not wanted back, with whether the borrower has heard of them.
+        usable: BTreeMap<SegmentId, bool>,
+    }
+
+    impl Both {
+        fn new() -> Self {
+            let store = |id_space| {
+                SegmentStore::new(StoreOptions {
+                    id_space,
+                    huge_pages: false,
+                    ..StoreOptions::default()
+                })
+                .expect("a store")
+            };
+            let far = store(2);
+            Self {
+                near: store(1),
+                lender: Lender::default(),
+                loans: Loans::default(),
+                descriptors: Vec::new(),
+                borrower: Borrower::new(far.clone(), Wake(Box::new(|| {}))),
+                far,
+                readers: Vec::new(),
+                usable: BTreeMap::new(),
+            }
+        }
+
+        fn nth(&self, number: usize) -> Option<SegmentId> {
+            let count = self.usable.len();
+            self.usable.keys().nth(number.checked_rem(count)?).copied()
+        }
+
+        fn lend(&mut self, segment: &Arc<Segment>) {
+            let Self {
+                lender,
+                loans,
+                descriptors,
+                ..
+            } = self;
+            lender
+                .lend(segment, loans, descriptors)
+                .expect("memory can be lent");
+        }
+
+        fn step(&mut self, step: &Step) {
+            match *step {
+                Step::Lend(len) => {
+                    let mut segment = self.near.create(len).expect("there is room");
+                    let bytes = segment.id().0.to_le_bytes();
+                    let marked = len.min(8);
+                    for offset in [0, len - marked] {
+                        segment
+                            .write_at(offset, &bytes[..marked as usize])
+                            .expect("it is there");
+                    }
+                    let segment = self.near.publish(segment).expect("it is whole");
+                    self.lend(&segment);
+                    self.usable.insert(segment.id(), false);
+                }
+                Step::LendAgain(number) => {
+                    if let Some(id) = self.nth(number) {
+                        let segment = self.near.get(id).expect("it is lent");
+                        self.lend(&segment);
+                    }
+                }
+                Step::Want(number) => {
+                    if let Some(id) = self.nth(number) {
+                        self.usable.remove(&id);
+                        assert!(self.lender.want(id, &mut self.loans));
+                    }
+                }
+                Step::Read(number) => {
+                    let id = self.nth(number);
+                    if let Some(id) = id.filter(|id| self.usable[id]) {
+                        self.readers.push(self.far.get(id).expect("it is lent"));
+                    }
+                }
+                Step::Leave(number) => {
+                    if let Some(number) = number.checked_rem(self.readers.len()) {
+                        self.readers.swap_remove(number);
+                    }
+                }
+                Step::Hear => self.hear(),
+                Step::Answer => self.answer(),
+            }
+            for reader in &self.readers {
+                holds_its_bytes(reader);
+            }
+        }
+
+        fn hear(&mut self) {
+            let loans = std::mem::take(&mut self.loans);
+            let descriptors = std::mem::take(&mut self.descriptors);
+            assert_eq!(loans.memories.len(), descriptors.len());
+            self.borrower.borrow(&loans, descriptors);
+            for (id, heard) in &mut self.usable {
+                let segment = self.far.get(*id).expect("nothing that is lent is missing");
+                holds_its_bytes(&segment);
+                *heard = true;
+            }
+        }
+
+        fn answer(&mut self) {
+            for id in self.borrower.returns().take() {
+                assert!(!self.usable.contains_key(&id), "{id:?} is wanted there");
+                let taken = self.lender.take_back(id, &mut self.loans);
+                drop(taken.expect("it was lent"));
+                self.near.free(id);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn holds_its_bytes(segment: &Segment) {
+        let marked = segment.len().min(8);
+        for offset in [0, segment.len() - marked] {
+            let mut bytes = [0; 8];
+            let count = segment.read_at(offset, &mut bytes).expect("it is there");
+            let expected = segment.id().0.to_le_bytes();
+            assert_eq!(bytes[..count], expected[..marked as usize], "recycled");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Whatever is lent, read and given back in whichever order: what is lent can be read, nothing is recycled
+        /// while it is, and in the end neither side holds anything.
+        #[test]
+        fn what_is_lent_comes_back(steps in steps()) {
+            let mut both = Both::new();
+            for step in &steps {
+                both.step(step);
+            }
+            while !both.usable.is_empty() {
+                both.step(&Step::Want(0));
+            }
+            both.readers.clear();
+            for _ in 0..2 {
+                both.hear();
+                both.answer();
+            }
+            both.hear();
+            prop_assert!(both.lender.lent.is_empty() && both.lender.memories.is_empty());
+            prop_assert!(both.borrower.memories.is_empty() && both.loans.is_empty());
+            prop_assert_eq!(both.near.statistics().live_bytes, 0);
+            prop_assert_eq!(both.far.statistics().live_bytes, 0);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_given_back() {
+        let mut both = Both::new();
+        both.step(&Step::Lend(100));
+        let id = both.nth(0).expect("one");
+        // The memory is missing, as when no descriptor is left.
+        both.loans.memories.clear();
+        both.borrower.borrow(&both.loans, Vec::new());
+        assert!(both.far.get(id).is_none());
+        assert_eq!(both.borrower.returns().take(), [id]);
+    }
 }

@@ -4,13 +4,17 @@
 use crate::{
     channel::{Inbox, Patience, Received, send_now},
     child::{self, Child, Role},
-    error::ProcessError,
+    error::{ProcessError, unless_alone},
     message::{FromManager, Incarnation, ToManager},
 };
 
 /// Runs a manager; returns when the coordinator closes the channel. What is left of the node is the
 /// launcher's to end.
 pub fn serve_manager(parent: u32) -> Result<(), ProcessError> {
+    unless_alone(serve(parent))
+}
+
+fn serve(parent: u32) -> Result<(), ProcessError> {
     let channel = child::begin(parent)?;
     let mut inbox = Inbox::default();
     let mut workers: Vec<(Incarnation, Child)> = Vec::new();

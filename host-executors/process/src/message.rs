@@ -177,6 +177,7 @@ pub(crate) fn surplus(
     let memories = loans.memories.drain(..MAX_DESCRIPTORS).collect();
     let first = Loans {
         memories,
+        closed: std::mem::take(&mut loans.closed),
         ..Loans::default()
     };
     Some((first, descriptors.drain(..MAX_DESCRIPTORS).collect()))

@@ -57,11 +57,10 @@ pub enum ExecutorEvent {
         worker: WorkerId,
         /// Why, for people.
         reason: String,
-        /// The attempt that it was running, where the executor knows. That one is charged with the
-        /// loss, and every other attempt on the worker goes again uncounted; `None` charges the
-        /// first of them.
+        /// What it was running: that is charged with the loss, and every other attempt on the
+        /// worker goes again uncounted.
         #[serde(default)]
-        running: Option<AttemptId>,
+        running: Running,
     },
     /// An attempt ended.
     Finished(Box<AttemptReport>),
@@ -70,6 +69,18 @@ pub enum ExecutorEvent {
     Returned(AttemptId),
     /// The executor cannot go on; outstanding attempts will not end.
     Failed(Failure),
+}
+
+/// What a worker was running when it was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Running {
+    /// The executor does not know: of the attempts that are on the worker, the first.
+    #[default]
+    Unknown,
+    /// Nothing: none of the attempts on the worker had begun.
+    Nothing,
+    /// This attempt, if it is on the worker; else the first that is.
+    Attempt(AttemptId),
 }
 
 /// Where an executor delivers its events: the coordinator of the run.

@@ -18,6 +18,8 @@ pub use attempt::{
     Argument, Attempt, AttemptReport, FaultAction, FaultPlan, FaultPoint, Instantiation, Limits,
     Output, Timeline, panic_message,
 };
-pub use executor::{Capabilities, EventSink, Executor, ExecutorEvent, StartError, WorkerInfo};
+pub use executor::{
+    Capabilities, EventSink, Executor, ExecutorEvent, Running, StartError, WorkerInfo,
+};
 pub use ids::{AttemptId, Generation, OutputId, TaskId, WorkerId};
 pub use outcome::{Failure, OutcomeKind, TrapKind};

@@ -1,9 +1,9 @@
 //! The I/O thread: reads every socket of the pool, starts what is missing, and delivers events.
 
 use super::{
-    Shared,
+    Shared, Traffic,
     link::{Heard, Link, Process},
-    nodes::{News, Nodes},
+    nodes::{News, Nodes, back_off},
 };
 use crate::{
     channel,
@@ -23,17 +23,14 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
-use taps_engine::{EventSink, ExecutorEvent, Failure, OutcomeKind};
+use taps_engine::{EventSink, ExecutorEvent, Failure, OutcomeKind, Running};
 
 /// How often the thread looks at what has no descriptor.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often workers are asked for a sign of life.
+/// How often workers are asked for a sign of life; more often where the answer must come soon.
 const PING_EVERY: Duration = Duration::from_secs(1);
-
-/// Pause before a process is started again that did not live long; doubles up to the second.
-const BACK_OFF: Duration = Duration::from_millis(100);
-const MOST_BACK_OFF: Duration = Duration::from_secs(10);
+const PINGS_IN_TIME: u32 = 4;
 
 /// A process that lived this long is no failure of the start.
 const LONG_LIFE: Duration = Duration::from_secs(10);
@@ -85,6 +82,8 @@ pub(super) struct IoThread {
     epoll: OwnedFd,
     events: Vec<ExecutorEvent>,
     news: Vec<News>,
+    /// When the thread began to look after the pool last.
+    looked: Instant,
     pinged: Instant,
     pings: u64,
     stopping: Option<Instant>,
@@ -116,6 +115,7 @@ impl IoThread {
             epoll,
             events: Vec::new(),
             news: Vec::new(),
+            looked: now,
             pinged: now,
             pings: 0,
             stopping: None,
@@ -163,20 +163,28 @@ impl IoThread {
                 let _ = rustix::io::read(&self.shared.wake, &mut count);
             }
             Token::Launcher => self.nodes.hear_launcher(&mut self.news),
-            Token::Manager(node) => self.nodes.hear_manager(node, &mut self.news),
+            Token::Manager(node) => self.attend_manager(node),
             Token::Data(worker) => self.attend_worker(worker, Process::hear_data),
             Token::Control(worker) => self.attend_worker(worker, Process::hear_control),
         }
     }
 
-    fn attend_worker(&mut self, worker: u32, hear: fn(&mut Process, &mut Heard, &Shared)) {
+    fn attend_manager(&mut self, node: u32) {
+        if !self.nodes.hear_manager(node, &mut self.news)
+            && let Some(manager) = &self.nodes.nodes[node as usize].manager
+        {
+            let _ = epoll::delete(&self.epoll, &manager.channel);
+        }
+    }
+
+    fn attend_worker(&mut self, worker: u32, hear: fn(&mut Process, &mut Heard, &Traffic)) {
         let shared = Arc::clone(&self.shared);
         let mut heard = Heard::default();
         let mut link = shared.links[worker as usize].lock();
         let Some(process) = &mut link.process else {
             return;
         };
-        hear(process, &mut heard, &shared);
+        hear(process, &mut heard, &shared.bytes);
         if process.closed {
             // Whatever it sent is read; how it ended is told by its manager.
             let _ = epoll::delete(&self.epoll, &process.data);
@@ -280,19 +288,17 @@ impl IoThread {
         let Some(mut process) = link.process.take_if(current) else {
             return;
         };
-        process.hear_data(&mut heard, &shared);
-        process.hear_control(&mut heard, &shared);
+        process.hear_data(&mut heard, &shared.bytes);
+        process.hear_control(&mut heard, &shared.bytes);
         if !process.closed {
             let _ = epoll::delete(&self.epoll, &process.data);
             let _ = epoll::delete(&self.epoll, &process.control);
         }
         let number = shared.words.words()[Shared::slot(worker)].swap(0, Ordering::AcqRel);
-        let running = process.numbered(number);
-        let returned = if number == 0 {
-            process.take_out()
-        } else {
-            Vec::new()
-        };
+        // One that has no such number has reported already.
+        let running = process
+            .numbered(number)
+            .map_or(Running::Nothing, Running::Attempt);
         link.orphans.extend(process.memories());
         let stopped = ended == Some(Ended::Exit(crate::worker::STOPPED_A_GUEST));
         link.failures = if stopped || process.has_reported {
@@ -315,9 +321,6 @@ impl IoThread {
         // It cannot be ready any more.
         heard.ready = false;
         self.take_heard(worker.0, heard);
-        // None of them was running.
-        let returned = returned.into_iter();
-        self.events.extend(returned.map(ExecutorEvent::Returned));
         if was_ready {
             self.events.push(ExecutorEvent::WorkerLost {
                 worker,
@@ -358,6 +361,7 @@ impl IoThread {
             return;
         }
         let now = Instant::now();
+        let away = self.was_away(now);
         for node in 0..self.nodes.nodes.len() as u32 {
             let due = self.nodes.nodes[node as usize]
                 .start_at
@@ -366,7 +370,7 @@ impl IoThread {
                 self.start_node(node);
             }
         }
-        let ping = now.duration_since(self.pinged) >= PING_EVERY;
+        let ping = now.duration_since(self.pinged) >= self.ping_every();
         if ping {
             self.pinged = now;
             self.pings += 1;
@@ -378,9 +382,31 @@ impl IoThread {
             if link.start_at.is_some_and(|at| at <= now) {
                 self.start_worker(&mut link);
             }
+            if let Some(process) = &mut link.process {
+                process.awaited = process.awaited.map(|since| since + away);
+            }
             self.check(&mut link, now, ping);
         }
         self.deliver();
+    }
+
+    /// How long this thread could not hear anybody, which is nobody's silence: it may have run the driver, or the
+    /// whole program was stopped.
+    fn was_away(&mut self, now: Instant) -> Duration {
+        let since = now.duration_since(std::mem::replace(&mut self.looked, now));
+        if since > 2 * self.tick() {
+            since
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        TICK.min(self.ping_every())
+    }
+
+    fn ping_every(&self) -> Duration {
+        PING_EVERY.min(self.shared.options.heartbeat_timeout / PINGS_IN_TIME)
     }
 
     fn start_node(&mut self, node: u32) {
@@ -465,7 +491,9 @@ impl IoThread {
             }
             return;
         }
-        let silent = now.saturating_duration_since(process.heard);
+        let silent = process
+            .awaited
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let late = if process.ready {
             options.heartbeat_timeout
         } else {
@@ -483,7 +511,7 @@ impl IoThread {
             process.ending = Some(now);
             self.kill(link.node, incarnation);
         } else if ping && process.ready {
-            process.say(&Control::Ping(self.pings));
+            process.ping(self.pings, now);
         }
     }
 
@@ -526,7 +554,8 @@ impl IoThread {
         let now = Instant::now();
         let nodes = self.nodes.nodes.iter().filter_map(|node| node.start_at);
         let due = nodes.map(|at| at.saturating_duration_since(now));
-        due.min().map_or(TICK, |due| due.min(TICK))
+        let tick = self.tick();
+        due.min().map_or(tick, |due| due.min(tick))
     }
 
     /// Tells every worker to end.
@@ -550,15 +579,5 @@ impl IoThread {
                 .links
                 .iter()
                 .all(|link| link.lock().process.is_none())
-    }
-}
-
-/// Pause after so many failures in a row.
-fn back_off(failures: u32) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        more => BACK_OFF
-            .saturating_mul(1 << (more - 2).min(10))
-            .min(MOST_BACK_OFF),
     }
 }

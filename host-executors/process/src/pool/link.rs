@@ -1,11 +1,13 @@
 //! The coordinator's end of one worker slot: its process, if it has one, and what is on it.
 
-use super::{Shared, Traffic};
+use super::Traffic;
 use crate::{
     channel::{self, Inbox, Outbox, Patience, Received},
     error::ChannelError,
     lending::{Borrower, Lender},
-    message::{self, Control, ControlReply, FromWorker, Incarnation, Loans, Said, Setup, ToWorker},
+    message::{
+        self, Control, ControlReply, FromWorker, Incarnation, Loan, Loans, Said, Setup, ToWorker,
+    },
 };
 use std::{
     collections::VecDeque,
@@ -61,7 +63,8 @@ pub(super) struct Process {
     pub(super) ending: Option<Instant>,
     /// The data channel is watched for room.
     pub(super) watched_for_room: bool,
-    pub(super) heard: Instant,
+    /// Since when a word of it is awaited: that it is ready, or the answer to a ping.
+    pub(super) awaited: Option<Instant>,
     /// What went wrong with its channels.
     pub(super) trouble: Option<String>,
 }
@@ -169,7 +172,7 @@ impl Process {
             closed: false,
             ending: None,
             watched_for_room: false,
-            heard: Instant::now(),
+            awaited: Some(Instant::now()),
             trouble: None,
         })
     }
@@ -273,8 +276,7 @@ impl Process {
     }
 
     /// Reads what the worker has sent on its data channel.
-    pub(super) fn hear_data(&mut self, heard: &mut Heard, shared: &Shared) {
-        let traffic = &shared.bytes;
+    pub(super) fn hear_data(&mut self, heard: &mut Heard, traffic: &Traffic) {
         while !self.closed {
             match self.inbox.receive(&self.data, Patience::Look) {
                 Ok(Received::Bytes) => {
@@ -297,6 +299,9 @@ impl Process {
         let before = self.inbox.len();
         while let Some(message) = self.inbox.next()? {
             match message {
+                FromWorker::Ready if self.ready => {
+                    return Err(ChannelError::Nonsense("it is ready for the second time"));
+                }
                 FromWorker::Ready => {
                     self.ready = true;
                     heard.ready = true;
@@ -311,7 +316,7 @@ impl Process {
                         self.take_loans(&loans)?;
                     }
                     for report in &reports {
-                        self.is_over(report.id);
+                        self.is_over(report.id)?;
                     }
                     self.has_reported |= !reports.is_empty();
                     heard.words.extend(words);
@@ -321,12 +326,16 @@ impl Process {
         }
         let read = before - self.inbox.len();
         traffic.received.fetch_add(read as u64, Ordering::Relaxed);
-        self.heard = Instant::now();
+        self.was_heard();
         Ok(())
     }
 
     fn take_loans(&mut self, loans: &Loans) -> Result<(), ChannelError> {
         let descriptors = self.inbox.descriptors(loans.memories.len())?;
+        let own = |loan: &Loan| loan.segment.id.space() == self.id_space;
+        if !loans.lent.iter().all(own) {
+            return Err(ChannelError::Nonsense("it lends what it did not make"));
+        }
         for id in &loans.given_back {
             drop(self.lender.take_back(*id, &mut self.loans));
         }
@@ -335,17 +344,21 @@ impl Process {
     }
 
     /// Reads the control channel.
-    pub(super) fn hear_control(&mut self, heard: &mut Heard, _: &Shared) {
+    pub(super) fn hear_control(&mut self, heard: &mut Heard, _: &Traffic) {
         while let Ok(Received::Bytes) = self.control_inbox.receive(&self.control, Patience::Look) {
-            self.heard = Instant::now();
+            self.was_heard();
             loop {
                 match self.control_inbox.next() {
                     Ok(Some(ControlReply::Pong(_))) => {}
                     Ok(Some(ControlReply::Returned(attempts))) => {
-                        for id in &attempts {
-                            self.is_over(*id);
+                        for id in attempts {
+                            match self.is_over(id) {
+                                Ok(()) => heard.returned.push(id),
+                                Err(error) => {
+                                    self.trouble.get_or_insert_with(|| crate::chain(&error));
+                                }
+                            }
                         }
-                        heard.returned.extend(attempts);
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -357,16 +370,24 @@ impl Process {
         }
     }
 
-    fn is_over(&mut self, id: AttemptId) {
-        // Almost always the first.
-        if let Some(position) = self.out.iter().position(|(_, out)| *out == id) {
-            self.out.remove(position);
+    fn was_heard(&mut self) {
+        if self.ready {
+            self.awaited = None;
         }
     }
 
-    /// Takes what is on it.
-    pub(super) fn take_out(&mut self) -> Vec<AttemptId> {
-        self.out.drain(..).map(|(_, id)| id).collect()
+    /// Asks for a sign of life.
+    pub(super) fn ping(&mut self, number: u64, now: Instant) {
+        self.awaited.get_or_insert(now);
+        self.say(&Control::Ping(number));
+    }
+
+    fn is_over(&mut self, id: AttemptId) -> Result<(), ChannelError> {
+        // Almost always the first.
+        let found = self.out.iter().position(|(_, out)| *out == id);
+        let position = found.ok_or(ChannelError::Nonsense("the attempt is not on the worker"))?;
+        self.out.remove(position);
+        Ok(())
     }
 
     /// The attempt with that number.
@@ -378,5 +399,165 @@ impl Process {
     /// The memory that this process made and the coordinator still holds.
     pub(super) fn memories(&self) -> Vec<Weak<Memory>> {
         self.borrower.memories().map(Arc::downgrade).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{lending::Wake, message::StoreSetup};
+    use proptest::prelude::*;
+    use taps_engine::{Failure, OutcomeKind, TaskId};
+    use taps_payload::{Medium, MemoryId, MemoryInfo, Place, SegmentRef, StoreKind, StoreOptions};
+    use taps_sandbox::{InstancePolicy, Interrupt};
+
+    /// A process that is nobody but this test, and its ends of the channels.
+    fn process() -> (Process, OwnedFd, SegmentStore) {
+        let (near, far) = channel::pair().expect("sockets work");
+        let incarnation = Incarnation {
+            worker: WorkerId(0),
+            number: 0,
+        };
+        let setup = Setup {
+            worker: incarnation,
+            slots: 3,
+            slot: 1,
+            start_ns: 0,
+            manifest: String::new(),
+            cache_directory: None,
+            interrupt: Interrupt::Epoch,
+            policy: InstancePolicy::Fresh,
+            notes: Vec::new(),
+            grants: Vec::new(),
+            environment: Vec::new(),
+            inline_max_bytes: 0,
+            map_min_bytes: 0,
+            data: None,
+            store: StoreSetup {
+                kind: StoreKind::RecycledMemfd,
+                huge_pages: false,
+                recycle_bytes: 0,
+                slab_max_bytes: 0,
+                id_space: 1,
+                spill_directory: None,
+                tmpfs: false,
+            },
+        };
+        let store = SegmentStore::new(StoreOptions::default()).expect("a store");
+        let borrower = Borrower::new(store.clone(), Wake(Box::new(|| {})));
+        let process = Process::new(incarnation, near, setup, Vec::new(), borrower);
+        (process.expect("it is set up"), far, store)
+    }
+
+    fn attempt(task: u64) -> AttemptId {
+        AttemptId {
+            task: TaskId(task),
+            number: 0,
+        }
+    }
+
+    fn said(message: &FromWorker) -> Heard {
+        let (mut process, far, _store) = process();
+        channel::send_now(&far, message, Vec::new()).expect("somebody listens");
+        let mut heard = Heard::default();
+        process.hear_data(&mut heard, &Traffic::default());
+        assert!(process.closed && process.trouble.is_some(), "{message:?}");
+        heard
+    }
+
+    #[test]
+    fn a_worker_that_makes_no_sense_is_not_believed() {
+        let failure = Failure::new(OutcomeKind::TaskError, "made up");
+        let heard = said(&FromWorker::Batch {
+            loans: Loans::default(),
+            words: Vec::new(),
+            reports: vec![AttemptReport::of_failure(attempt(7), WorkerId(0), failure)],
+        });
+        assert!(heard.reports.is_empty());
+        let loan = |id, memory| Loan {
+            segment: SegmentRef {
+                id: SegmentId(id),
+                len: 10,
+            },
+            place: Place {
+                memory: MemoryId(memory),
+                offset: 0,
+            },
+        };
+        // A segment of the coordinator's.
+        said(&FromWorker::Batch {
+            loans: Loans {
+                lent: vec![loan(3, 1)],
+                ..Loans::default()
+            },
+            words: Vec::new(),
+            reports: Vec::new(),
+        });
+        // A memory without its descriptor.
+        said(&FromWorker::Batch {
+            loans: Loans {
+                memories: vec![MemoryInfo {
+                    id: MemoryId(1),
+                    capacity: 1 << 20,
+                    huge: false,
+                    mappable: true,
+                    medium: Medium::Memfd,
+                }],
+                ..Loans::default()
+            },
+            words: Vec::new(),
+            reports: Vec::new(),
+        });
+    }
+
+    #[test]
+    fn it_is_ready_once() {
+        let (mut process, far, _store) = process();
+        let mut heard = Heard::default();
+        channel::send_now(&far, &FromWorker::Ready, Vec::new()).expect("somebody listens");
+        process.hear_data(&mut heard, &Traffic::default());
+        assert!(process.ready && heard.ready && process.trouble.is_none());
+        assert!(process.awaited.is_none(), "it has answered");
+        process.ping(1, Instant::now());
+        assert!(process.awaited.is_some());
+        channel::send_now(&far, &FromWorker::Ready, Vec::new()).expect("somebody listens");
+        process.hear_data(&mut heard, &Traffic::default());
+        assert!(process.trouble.is_some());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Bytes of any kind, as frames of the right length and without: no panic, and no more memory than
+        /// they take.
+        #[test]
+        fn any_bytes_are_survived(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20),
+            framed in any::<bool>(),
+            control in any::<bool>(),
+        ) {
+            let (mut process, data, _store) = process();
+            let (near, far) = channel::pair().expect("sockets work");
+            rustix::io::ioctl_fionbio(&near, true).expect("a socket");
+            let far = if control {
+                process.control = near;
+                far
+            } else {
+                data
+            };
+            for frame in frames {
+                if framed {
+                    let len = (frame.len() as u32).to_le_bytes();
+                    rustix::io::write(&far, &len).expect("there is room");
+                }
+                rustix::io::write(&far, &frame).expect("there is room");
+            }
+            drop(far);
+            let (mut heard, traffic) = (Heard::default(), Traffic::default());
+            process.hear_data(&mut heard, &traffic);
+            process.hear_control(&mut heard, &traffic);
+            prop_assert!(control || process.closed);
+            prop_assert!(heard.reports.is_empty() && heard.returned.is_empty());
+        }
     }
 }

@@ -15,6 +15,10 @@ use std::{
 /// How long everything may take to end when the pool shuts down.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
+/// Pause before a process is started again that did not live long; doubles up to the second.
+const BACK_OFF: Duration = Duration::from_millis(100);
+const MOST_BACK_OFF: Duration = Duration::from_secs(10);
+
 /// The launcher, and the nodes below it.
 pub(super) struct Nodes {
     launcher: Child,
@@ -135,12 +139,18 @@ impl Nodes {
         }
     }
 
-    /// Reads what the manager of a node has said.
-    pub(super) fn hear_manager(&mut self, node: u32, news: &mut Vec<News>) {
+    /// Reads what the manager of a node has said; false when it will not say more.
+    pub(super) fn hear_manager(&mut self, node: u32, news: &mut Vec<News>) -> bool {
         let Some(manager) = &mut self.nodes[node as usize].manager else {
-            return;
+            return false;
         };
-        while let Ok(Received::Bytes) = manager.inbox.receive(&manager.channel, Patience::Look) {
+        loop {
+            match manager.inbox.receive(&manager.channel, Patience::Look) {
+                Ok(Received::Bytes) => {}
+                Ok(Received::Nothing) => return true,
+                // How it ended is told by the launcher.
+                Ok(Received::Closed) | Err(_) => return false,
+            }
             while let Ok(Some(message)) = manager.inbox.next() {
                 match message {
                     FromManager::WorkerStarted { .. } => {}
@@ -195,5 +205,30 @@ impl Node {
         };
         manager.outbox.push(message, descriptors)?;
         manager.outbox.flush(&manager.channel).map(drop)
+    }
+}
+
+/// Pause after so many failures in a row.
+pub(super) fn back_off(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => BACK_OFF
+            .saturating_mul(1 << (more - 2).min(10))
+            .min(MOST_BACK_OFF),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        let pauses: Vec<_> = (0..=6)
+            .map(|failures| back_off(failures).as_millis())
+            .collect();
+        assert_eq!(pauses, [0, 0, 100, 200, 400, 800, 1600]);
+        assert!((0..100).map(back_off).is_sorted());
+        assert_eq!(back_off(u32::MAX), MOST_BACK_OFF);
     }
 }

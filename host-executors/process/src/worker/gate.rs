@@ -95,14 +95,10 @@ impl Gate {
         }
     }
 
-    /// Takes an attempt back that has not begun; whether it will not.
+    /// Takes an attempt back that has not begun; whether it will not, for the first to ask.
     pub(crate) fn withdraw(&self, number: u64) -> bool {
         let mut state = self.state.lock();
-        let waits = number > state.begun;
-        if waits {
-            state.withdrawn.insert(number);
-        }
-        waits
+        number > state.begun && state.withdrawn.insert(number)
     }
 
     /// Takes the running attempt away from the task thread, if it should have ended `grace` ago, and says why
@@ -161,6 +157,7 @@ mod tests {
     fn an_attempt_is_withdrawn_before_it_begins_or_not_at_all() {
         let gate = gate();
         assert!(gate.withdraw(2));
+        assert!(!gate.withdraw(2), "it was given back before");
         assert!(gate.begin(1, &attempt(1, None)).is_some());
         assert!(!gate.withdraw(1), "it runs");
         assert!(gate.end());

@@ -14,7 +14,7 @@ mod setup;
 use crate::{
     channel::{Inbox, Patience, Received},
     child,
-    error::ProcessError,
+    error::{ProcessError, unless_alone},
     lending::{Borrower, Wake},
     message::{FromWorker, Loans, ToWorker},
 };
@@ -72,14 +72,6 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
     };
     worker.outgoing.send(&FromWorker::Ready)?;
     worker.serve()
-}
-
-/// Without the coordinator there is nothing left to do, and nobody to tell.
-fn unless_alone(served: Result<(), ProcessError>) -> Result<(), ProcessError> {
-    match served {
-        Err(ProcessError::Alone) => Ok(()),
-        other => other,
-    }
 }
 
 /// The task thread's part.

@@ -12,7 +12,8 @@ use std::{
 };
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
-    Instantiation, OutcomeKind, Output, OutputId, StartError, Timeline, WorkerId, WorkerInfo,
+    Instantiation, OutcomeKind, Output, OutputId, Running, StartError, Timeline, WorkerId,
+    WorkerInfo,
 };
 use taps_payload::{Transfer, Way};
 
@@ -130,7 +131,7 @@ impl Shared {
                 self.deliver(ExecutorEvent::WorkerLost {
                     worker,
                     reason,
-                    running: None,
+                    running: Running::Unknown,
                 });
                 return;
             }

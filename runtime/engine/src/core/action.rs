@@ -2,8 +2,8 @@
 
 use super::spec::PayloadKey;
 use crate::{
-    Attempt, AttemptId, AttemptReport, Failure, Generation, Output, OutputId, TaskId, WorkerId,
-    WorkerInfo,
+    Attempt, AttemptId, AttemptReport, Failure, Generation, Output, OutputId, Running, TaskId,
+    WorkerId, WorkerInfo,
 };
 use std::sync::Arc;
 use taps_payload::Location;
@@ -19,9 +19,9 @@ pub enum Event {
         worker: WorkerId,
         /// Why, for people.
         reason: String,
-        /// The attempt that it was running, where the executor knows: charged with the loss if it
-        /// is on that worker. The worker's other attempts go again, uncounted.
-        running: Option<AttemptId>,
+        /// What it was running: charged with the loss. The worker's other attempts go again,
+        /// uncounted.
+        running: Running,
     },
     /// An attempt ended.
     Finished(Box<AttemptReport>),

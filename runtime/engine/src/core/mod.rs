@@ -45,7 +45,7 @@ pub use settings::{OutcomeSet, RetryPolicy, Settings};
 pub use spec::{ArgumentSpec, PayloadKey, SubmitError, TaskOptions, TaskSpec};
 
 use crate::{
-    AttemptId, AttemptReport, Capabilities, Failure, Output, OutputId, TaskId, WorkerInfo,
+    AttemptId, AttemptReport, Capabilities, Failure, Output, OutputId, Running, TaskId, WorkerInfo,
 };
 use dispatch::Overtaken;
 use placement::Placement;
@@ -176,7 +176,7 @@ impl Core {
 
     fn worker_joined(&mut self, info: WorkerInfo, actions: &mut Vec<Action>) {
         if self.placement.contains(info.id) {
-            self.worker_lost(info.id, "it joined again", None, actions);
+            self.worker_lost(info.id, "it joined again", Running::Unknown, actions);
         }
         self.placement.join(info);
     }

@@ -4,7 +4,7 @@ use super::Core;
 use super::action::{Action, TaskState};
 use super::settings::RetryPolicy;
 use super::table::{Key, Out, Place, TaskArgument};
-use crate::{AttemptId, Failure, OutcomeKind, Output, TaskId, Timeline, WorkerId};
+use crate::{AttemptId, Failure, OutcomeKind, Output, Running, TaskId, Timeline, WorkerId};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -65,19 +65,26 @@ impl Core {
         Some(out)
     }
 
-    /// A worker is gone. The attempt that it was running is lost: by what the executor says, or
-    /// else the one that must have been. Those that were queued behind it go again.
+    /// A worker is gone. The attempt that it was running is lost, if there was one: by what the
+    /// executor says, or else the one that must have been. Those that were queued go again.
     pub(super) fn worker_lost(
         &mut self,
         worker: WorkerId,
         reason: &str,
-        running: Option<AttemptId>,
+        running: Running,
         actions: &mut Vec<Action>,
     ) {
         let mut queued = self.placement.attempts(worker);
-        let is_running = |&key: &Key| running.is_some() && self.tasks[key].attempt() == running;
-        let charged = queued.iter().position(is_running).unwrap_or(0);
-        let key = (!queued.is_empty()).then(|| queued.remove(charged));
+        let charged = match running {
+            _ if queued.is_empty() => None,
+            Running::Nothing => None,
+            Running::Unknown => Some(0),
+            Running::Attempt(id) => {
+                let found = |&key: &Key| self.tasks[key].attempt() == Some(id);
+                Some(queued.iter().position(found).unwrap_or(0))
+            }
+        };
+        let key = charged.map(|charged| queued.remove(charged));
         for &key in &queued {
             self.take_back(key, actions);
         }
@@ -87,14 +94,13 @@ impl Core {
         );
         let out = key.and_then(|key| self.lose_attempt(key, &failure, actions));
         self.placement.leave(worker);
-        let (Some(key), Some(out)) = (key, out) else {
-            return;
-        };
-        if self.tasks[key].state.is_terminal() {
-            self.release_inputs(key, actions);
-            self.candidates.push(key);
-        } else {
-            self.attempt_failed(key, out, failure, actions);
+        match (key, out) {
+            (Some(key), Some(_)) if self.tasks[key].state.is_terminal() => {
+                self.release_inputs(key, actions);
+                self.candidates.push(key);
+            }
+            (Some(key), Some(out)) => self.attempt_failed(key, out, failure, actions),
+            _ => {}
         }
         for key in queued {
             self.go_again(key, actions);

@@ -4,8 +4,8 @@ use super::driver::Driver;
 use super::world::{Flight, name_of};
 use crate::core::Event;
 use crate::{
-    AttemptId, AttemptReport, Failure, Instantiation, OutcomeKind, Output, OutputId, TaskId,
-    Timeline, TrapKind, WorkerId, WorkerInfo,
+    AttemptId, AttemptReport, Failure, Instantiation, OutcomeKind, Output, OutputId, Running,
+    TaskId, Timeline, TrapKind, WorkerId, WorkerInfo,
 };
 use std::sync::Arc;
 use taps_payload::{FileRef, Fingerprint, Location};
@@ -63,12 +63,19 @@ impl Driver<'_> {
     fn lose_worker(&mut self, worker: WorkerId) {
         self.world.workers.remove(&worker);
         let on: Vec<AttemptId> = self.world.on(worker).map(|f| f.attempt.id).collect();
-        let running = match self.random.below(4) {
+        let known = match self.random.below(4) {
             0 => self.random.pick(&self.world.flights).map(|f| f.attempt.id),
             1 => self.random.pick(&on).copied(),
             _ => None,
         };
-        let charged = running.filter(|id| on.contains(id)).or(on.first().copied());
+        let (running, charged) = match known {
+            Some(id) => {
+                let charged = on.iter().find(|on| **on == id).or(on.first());
+                (Running::Attempt(id), charged.copied())
+            }
+            None if self.random.chance(500) => (Running::Nothing, None),
+            None => (Running::Unknown, on.first().copied()),
+        };
         self.handle(Event::WorkerLost {
             worker,
             reason: "killed".to_owned(),

@@ -6,7 +6,7 @@ use taps_engine::core::{
 };
 use taps_engine::{
     Argument, Attempt, AttemptId, AttemptReport, Capabilities, Failure, Instantiation, Limits,
-    OutcomeKind, Output, OutputId, TaskId, Timeline, WorkerId, WorkerInfo,
+    OutcomeKind, Output, OutputId, Running, TaskId, Timeline, WorkerId, WorkerInfo,
 };
 use taps_payload::{Location, SegmentId, SegmentRef};
 use taps_schema::Kernels;
@@ -154,7 +154,7 @@ impl Bench {
         self.handle(Event::WorkerLost {
             worker: WorkerId(id),
             reason: "killed".to_owned(),
-            running: None,
+            running: Running::Unknown,
         });
     }
 

@@ -2,7 +2,9 @@
 
 use super::harness::*;
 use taps_engine::core::{Action, Event, Settings, TaskOptions, TaskSpec, TaskState};
-use taps_engine::{AttemptId, AttemptReport, OutcomeKind, TaskId, Timeline, WorkerId, WorkerInfo};
+use taps_engine::{
+    AttemptId, AttemptReport, OutcomeKind, Running, TaskId, Timeline, WorkerId, WorkerInfo,
+};
 
 /// What a task of a name takes.
 const FAST_NS: u64 = 100_000;
@@ -80,11 +82,11 @@ impl Bench {
         on.map(|found| Some(found?.0.unwrap().0)).collect()
     }
 
-    fn lose_running(&mut self, worker: u32, running: AttemptId) {
+    fn lose_running(&mut self, worker: u32, running: Running) {
         self.handle(Event::WorkerLost {
             worker: WorkerId(worker),
             reason: "killed".to_owned(),
-            running: Some(running),
+            running,
         });
     }
 
@@ -434,18 +436,30 @@ fn the_executor_knows_best_what_ran_on_a_lost_worker() {
     };
     let mut bench = Bench::fast_with(1, 4, settings);
     let [first, next, last] = [(); 3].map(|()| bench.submit(task()));
-    bench.lose_running(0, attempt(next, 0));
+    bench.lose_running(0, Running::Attempt(attempt(next, 0)));
     assert_eq!(bench.state(first), TaskState::Ready, "its report was lost");
     assert_eq!(bench.state(next), TaskState::Failed);
     assert_eq!(bench.state(last), TaskState::Ready);
     bench.handle(Event::WorkerJoined(ahead(0, 4)));
     // An older attempt, and one that was never there: the current one is charged.
-    bench.lose_running(0, attempt(first, 0));
+    bench.lose_running(0, Running::Attempt(attempt(first, 0)));
     assert_eq!(bench.state(first), TaskState::Failed);
     bench.handle(Event::WorkerJoined(ahead(0, 4)));
-    bench.lose_running(0, attempt(TaskId(99), 0));
+    bench.lose_running(0, Running::Attempt(attempt(TaskId(99), 0)));
     assert_eq!(bench.state(last), TaskState::Failed);
     assert_eq!(bench.core.counts().crashes, 3);
+}
+
+#[test]
+fn nobody_is_charged_for_a_worker_that_ran_nothing() {
+    let mut bench = Bench::fast(1, 4);
+    let tasks = [(); 3].map(|()| bench.submit(task()));
+    bench.lose_running(0, Running::Nothing);
+    for task in tasks {
+        assert_eq!(bench.state(task), TaskState::Ready);
+    }
+    let counts = bench.core.counts();
+    assert_eq!((counts.crashes, counts.retried), (0, 0));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::harness::*;
 use taps_engine::core::{Event, Settings, SubmitError, TaskOptions, TaskSpec, TaskState};
-use taps_engine::{TaskId, WorkerId, WorkerInfo};
+use taps_engine::{Running, TaskId, WorkerId, WorkerInfo};
 
 fn demanding(cores: u32, memory_bytes: u64, resources: &[(&str, u64)]) -> TaskSpec {
     let resources = resources.iter().map(|&(name, n)| (name.to_owned(), n));
@@ -154,6 +154,6 @@ fn a_worker_that_joins_again_loses_what_was_on_it() {
     bench.handle(Event::WorkerLost {
         worker: WorkerId(42),
         reason: "unknown".to_owned(),
-        running: None,
+        running: Running::Unknown,
     });
 }

@@ -1,6 +1,6 @@
 //! Drivers that wait in every way that a driver can.
 
-use crate::{Probe, error, ok, sleep};
+use crate::{Probe, error, nap, ok, sleep, spin};
 use std::time::{Duration, Instant};
 use taps::{Bound, Completions, Engine, Report, Status, TaskOptions, Wait};
 
@@ -69,6 +69,63 @@ pub(crate) fn drops(config: &Probe, engine: &Engine) -> taps::Result<Report> {
     }
     let last = engine.submit(ok::call(config.count))?.result()?;
     Ok(Report::new().check("last", last, Bound::Equals(config.count.into())))
+}
+
+/// Submits one task that lasts and many that do not, which are known to be short by then.
+pub(crate) fn behind(config: &Probe, engine: &Engine) -> taps::Result<Report> {
+    for _ in 0..50 {
+        engine.submit(nap::call(0))?.result()?;
+    }
+    let slow = match config.bytes {
+        0 => Slow::Endless(engine.submit(spin::call(0))?),
+        milliseconds => Slow::Nap(engine.submit(nap::call(milliseconds))?),
+    };
+    let mut queue = Completions::new();
+    for _ in 0..config.count {
+        queue.add(engine.submit(nap::call(0))?);
+    }
+    let mut ended = 0;
+    while let Some((future, _)) = queue.next_within(None) {
+        ended += 1 - future.result()?;
+    }
+    let (status, told) = slow.end();
+    Ok(Report::new()
+        .value("pending", u64::from(status == Status::Pending))
+        .value("slow", told)
+        .check("ended", ended, Bound::Equals(config.count.into())))
+}
+
+enum Slow {
+    Nap(taps::Future<u64>),
+    Endless(taps::Future<u32>),
+}
+
+impl Slow {
+    /// Its status, and how it ended; what would end by itself is cancelled.
+    fn end(self) -> (Status, String) {
+        match self {
+            Self::Nap(future) => {
+                let status = future.status();
+                future.cancel();
+                (status, crate::said(future.result()))
+            }
+            Self::Endless(future) => (future.status(), crate::said(future.result())),
+        }
+    }
+}
+
+/// Computes in the driver between tasks, for that many millions of steps.
+pub(crate) fn ponder(config: &Probe, engine: &Engine) -> taps::Result<Report> {
+    let mut state = 1_u64;
+    for round in 0..config.count {
+        let outstanding = engine.submit(nap::call(300))?;
+        engine.submit(ok::call(round))?.result()?;
+        for _ in 0..config.bytes * 1_000_000 {
+            state = std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005) + 1);
+        }
+        outstanding.result()?;
+    }
+    Ok(Report::new().value("state", state % 2))
 }
 
 fn said(facts: &[(&str, bool)]) -> Report {

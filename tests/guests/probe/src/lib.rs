@@ -57,6 +57,10 @@ enum Action {
     Naps,
     /// Drop the futures of tasks that fail.
     Drops,
+    /// Submit short tasks after one that lasts `bytes` milliseconds, or for ever.
+    Behind,
+    /// Compute for a second or so in the driver, while a task waits to be heard.
+    Ponder,
 }
 
 /// Tasks that fail in every way that a guest can.
@@ -136,6 +140,13 @@ fn spin(value: u32) -> u32 {
 fn sleep(value: u32) -> u32 {
     taps::sleep(std::time::Duration::from_hours(1));
     value
+}
+
+/// Sleeps for some milliseconds.
+#[taps::task]
+fn nap(milliseconds: u64) -> u64 {
+    taps::sleep(std::time::Duration::from_millis(milliseconds));
+    milliseconds
 }
 
 /// Sleeps for an hour, by the standard library.
@@ -312,6 +323,8 @@ fn run(config: Probe, engine: &Engine) -> taps::Result<Report> {
         Action::Waits => return driving::waits(engine),
         Action::Naps => return Ok(driving::naps()),
         Action::Drops => return driving::drops(&config, engine),
+        Action::Behind => return driving::behind(&config, engine),
+        Action::Ponder => return driving::ponder(&config, engine),
         _ => {}
     }
     let mut outcomes = Vec::new();
