@@ -544,7 +544,7 @@ fn a_full_payload_store_refuses_what_the_driver_makes() {
     let args = ["synthetic", "--app.structure=reduce", "--app.task-count=8"];
     let sizes = [
         "--app.task-data-bytes=3000000",
-        "--engine.payload.limit=8 MB",
+        "--payload-limit=8 MB",
         "--engine.payload.spill=false",
     ];
     let ended = place.run(&[&args[..], &sizes].concat());
@@ -554,6 +554,41 @@ fn a_full_payload_store_refuses_what_the_driver_makes() {
         "{}",
         ended.text()
     );
+}
+
+/// Beyond the limit payloads go to files, come back from there, and leave nothing behind.
+#[test]
+fn beyond_the_limit_payloads_go_to_a_disk() {
+    for executor in ["thread-pool", "process-pool"] {
+        let place = Place::new();
+        let executor = format!("--executor={executor}");
+        let (ended, json) = place.json(&[
+            "synthetic",
+            "--app.structure=reduce",
+            "--app.task-count=8",
+            "--app.task-data-bytes=3000000",
+            "--payload-limit=8 MB",
+            &executor,
+        ]);
+        ended.expect(0);
+        let data = &json["data"];
+        assert!(data["peak_bytes"].as_u64() <= Some(8_000_000), "{data}");
+        assert!(
+            data["peak_spilled_bytes"].as_u64() >= Some(10_000_000),
+            "{data}"
+        );
+        let left = crate::harness::names(&run_dir(&json));
+        assert_eq!(
+            left,
+            [
+                "config.toml",
+                "environment.json",
+                "events.log",
+                "log.txt",
+                "tasks.jsonl"
+            ]
+        );
+    }
 }
 
 #[test]

@@ -31,6 +31,24 @@ pub(crate) fn fill(payload: &mut [u8], seed: u64, seal: bool) {
     hash.copy_from_slice(&sealed[..hash.len()]);
 }
 
+/// Makes the content of a payload: as [`fill`] does, or plain.
+pub(crate) fn make(payload: &mut [u8], seed: u64, seal: bool, plain: bool) {
+    if !plain {
+        return fill(payload, seed, seal);
+    }
+    for (word, number) in payload.chunks_exact_mut(8).zip(seed..) {
+        word.copy_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Adds up the words of a payload, so that each of its bytes is read but for the last seven.
+pub(crate) fn sum(payload: &[u8]) -> u64 {
+    let words = payload.as_chunks::<8>().0.iter();
+    words.fold(0, |sum: u64, word| {
+        sum.wrapping_add(u64::from_le_bytes(*word))
+    })
+}
+
 /// Whether a sealed payload has the hash that it carries.
 pub(crate) fn is_intact(payload: &[u8]) -> bool {
     let (body, hash) = payload.split_at(body_length(payload));
@@ -66,6 +84,14 @@ mod tests {
                 payload[position] ^= 1;
             }
         }
+    }
+
+    #[test]
+    fn plain_content_counts_up_and_adds_up() {
+        let mut payload = vec![0; 35];
+        make(&mut payload, 5, false, true);
+        assert_eq!(sum(&payload), 5 + 6 + 7 + 8);
+        assert_eq!(payload[32..], [0; 3], "no whole word");
     }
 
     #[test]

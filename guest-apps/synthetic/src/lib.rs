@@ -21,6 +21,15 @@ enum Structure {
     Sequential,
 }
 
+/// What payloads hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, taps::ConfigEnum)]
+enum Content {
+    /// Pseudo-random bytes.
+    Random,
+    /// Words that count up, made as fast as memory takes them.
+    Plain,
+}
+
 /// Synthetic task graphs: bag, diamond, reduce, sequential.
 #[derive(Debug, taps::Config)]
 #[taps(check = Synthetic::check)]
@@ -48,6 +57,12 @@ struct Synthetic {
     /// Check the content of every payload, by a hash that it carries.
     #[taps(default = true)]
     verify: bool,
+    /// Content of payloads: `plain` costs no more than writing memory; it carries no hash.
+    #[taps(default = Content::Random)]
+    content: Content,
+    /// Read every byte of the inputs, also where they are not checked.
+    #[taps(default = false)]
+    read_inputs: bool,
     /// Keep the warm-up in a phase of its own and out of the counts.
     #[taps(default = true)]
     warmup_exclude: bool,
@@ -60,6 +75,13 @@ impl Synthetic {
                 "bag_max_running",
                 "none",
                 "a whole number of at least 1, because structure is bag",
+            ));
+        }
+        if self.content == Content::Plain && self.verify {
+            return Err(taps::Error::config(
+                "verify",
+                "true",
+                "false, because content is plain and carries no hash",
             ));
         }
         Ok(())

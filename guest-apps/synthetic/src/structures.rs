@@ -17,7 +17,7 @@ use taps::rand::RngExt as _;
 use taps::{Argument, Bytes, Call, Completions, Engine, Future, Result, Status};
 
 use crate::tasks::{Work, noop};
-use crate::{Structure, Synthetic, content};
+use crate::{Content, Structure, Synthetic, content};
 
 /// Counts of a finished graph.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -140,6 +140,8 @@ impl<'a> Graph<'a> {
             sleep_ns: (seconds * 1e9) as u64,
             output_bytes: self.config.task_data_bytes,
             verify: self.config.verify,
+            plain: self.config.content == Content::Plain,
+            read: self.config.read_inputs,
         }
     }
 
@@ -152,7 +154,9 @@ impl<'a> Graph<'a> {
         let mut arguments = vec![Argument::value(self.work(seconds))?];
         if size > 0 {
             let mut data = vec![0; size as usize];
-            content::fill(&mut data, self.engine.rng().random(), self.config.verify);
+            let plain = self.config.content == Content::Plain;
+            let seed = self.engine.rng().random();
+            content::make(&mut data, seed, self.config.verify, plain);
             arguments.push(Argument::Inline(data));
         }
         let inputs = arguments.len() - 1;

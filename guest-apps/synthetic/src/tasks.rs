@@ -16,6 +16,10 @@ pub(crate) struct Work {
     pub(crate) output_bytes: u32,
     /// Whether payloads carry their hash, and inputs are checked.
     pub(crate) verify: bool,
+    /// Whether the output is made of words that count up.
+    pub(crate) plain: bool,
+    /// Whether inputs are read that are not checked.
+    pub(crate) read: bool,
 }
 
 /// Makes its output and sleeps for the rest of its time.
@@ -43,10 +47,14 @@ pub(crate) fn noop(mut arguments: List<Bytes>) -> taps::Result<Bytes> {
             );
             return Err(Error::app("ContentMismatch", message));
         }
+        if work.read && !work.verify {
+            // Kept from being optimised away.
+            std::hint::black_box(content::sum(&input));
+        }
     }
     let mut output = Bytes::zeros(work.output_bytes.to_native() as usize);
     if !output.is_empty() {
-        content::fill(&mut output, taps::seed(), work.verify);
+        content::make(&mut output, taps::seed(), work.verify, work.plain);
     }
     if sleep_ns > 0 {
         let spent = taps::clock().saturating_sub(start);

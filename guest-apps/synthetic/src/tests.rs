@@ -145,6 +145,8 @@ fn the_description_has_fields_and_tasks() {
             "warmup_tasks",
             "task_std",
             "verify",
+            "content",
+            "read_inputs",
             "warmup_exclude",
         ]
     );

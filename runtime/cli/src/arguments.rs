@@ -85,6 +85,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure this machine.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Rebuild the task records of a run from its event log, for example after a kill.
     Records {
         /// Run directory.
@@ -98,6 +104,17 @@ pub(crate) enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+/// What `bench` measures.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// What it costs to pass payloads from task to task: size against way and executor.
+    ///
+    /// Tasks take a payload and give one of the same size; every byte is read and written, contents are
+    /// not checked. The round trip is the time from one result to the next in a chain of tasks; the
+    /// throughput is that of independent tasks, in bytes taken and given per second.
+    Data(crate::bench::DataArgs),
 }
 
 /// What `list` lists.

@@ -64,7 +64,7 @@ fn run(
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
     let dir = prepare::run_directory(resolved)?;
     let opened = prepared
-        .open_store(resolved, bundle, &dir)
+        .open_store(resolved, &dir)
         .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, start))
         .and_then(|log| {
             prepared.data().record_in(dir.path(), start)?;
@@ -96,6 +96,7 @@ fn run(
         );
     }
     fill(summary, &outcome);
+    prepared.sum_up(&mut summary.data, made.as_ref());
     let verdict = verdict::of(resolved, &outcome, summary);
     if let Err(failure) = &verdict
         && failure.exit == ExitCode::Usage
@@ -253,6 +254,9 @@ fn fill(summary: &mut Summary, outcome: &RunOutcome) {
         failed: counts.failed + counts.cancelled,
         retried: counts.retried,
     };
+    summary.data.copied_bytes = outcome.travel.copied_bytes();
+    summary.data.inputs.clone_from(&outcome.travel.inputs);
+    summary.data.outputs.clone_from(&outcome.travel.outputs);
     let ended = counts.succeeded + counts.failed + counts.cancelled;
     summary.tasks_per_s = if summary.app_elapsed_s > 0.0 {
         ended as f64 / summary.app_elapsed_s

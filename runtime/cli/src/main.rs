@@ -3,6 +3,7 @@
 
 mod apps;
 mod arguments;
+mod bench;
 mod commands;
 mod execute;
 mod exit;
@@ -52,6 +53,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Describe { app, json } => commands::describe(&app, json),
         Command::Env { json } => commands::env(json),
         Command::Doctor { json } => commands::doctor(json),
+        Command::Bench { what } => bench::command(&what),
         Command::Records { run } => commands::records(&run),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),

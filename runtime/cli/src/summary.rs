@@ -3,6 +3,7 @@
 use crate::render::Style;
 use serde::Serialize;
 use std::path::PathBuf;
+use taps_coordinator::WayTotal;
 use taps_schema::Check;
 
 /// The end of one run. Its JSON form is a promise to scripts: fields may be added.
@@ -26,12 +27,74 @@ pub(crate) struct Summary {
     pub(crate) tasks: TaskSummary,
     /// Succeeded and failed tasks per second of `app_elapsed_s`.
     pub(crate) tasks_per_s: f64,
+    /// How payloads travelled, and what they took.
+    pub(crate) data: DataSummary,
     /// Checks that the app made of its result.
     pub(crate) checks: Vec<Check>,
     /// Named results of the app.
     pub(crate) values: serde_json::Map<String, serde_json::Value>,
     /// Why the run failed, causes included; null when it did not.
     pub(crate) error: Option<String>,
+}
+
+/// How payloads travelled, and what they took.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct DataSummary {
+    /// Kind of the payload store; null before there is one.
+    pub(crate) store: Option<String>,
+    /// Whether large payloads had pages of 2 MiB.
+    pub(crate) huge_pages: bool,
+    /// Most bytes of memory that payloads took at one time.
+    pub(crate) peak_bytes: u64,
+    /// Most bytes that were on a disk at one time, because memory was full.
+    pub(crate) peak_spilled_bytes: u64,
+    /// Bytes copied, of all arguments and results.
+    pub(crate) copied_bytes: u64,
+    /// Bytes that went to worker processes, payloads inside of messages included.
+    pub(crate) sent_bytes: u64,
+    /// Bytes that came from worker processes.
+    pub(crate) received_bytes: u64,
+    /// Arguments, by the way in which they came.
+    pub(crate) inputs: Vec<WayTotal>,
+    /// Results, by the way in which they went.
+    pub(crate) outputs: Vec<WayTotal>,
+}
+
+impl DataSummary {
+    /// The lines for people; none when no payload travelled.
+    fn to_text(&self, style: &Style) -> Vec<String> {
+        let mut lines = Vec::new();
+        let named = [("inputs", &self.inputs), ("outputs", &self.outputs)];
+        for (name, totals) in named.into_iter().filter(|(_, totals)| !totals.is_empty()) {
+            let ways: Vec<_> = totals
+                .iter()
+                .map(|total| {
+                    let way = serde_json::to_value(total.way).unwrap_or_default();
+                    let way = way.as_str().unwrap_or_default();
+                    format!("{} {way} ({})", total.payloads, bytes(total.bytes))
+                })
+                .collect();
+            lines.push(format!("  {name:<9} {}", ways.join(", ")));
+        }
+        if self.peak_bytes > 0 {
+            let mut line = format!(
+                "  payloads  at most {} in memory, {} copied",
+                bytes(self.peak_bytes),
+                bytes(self.copied_bytes)
+            );
+            if self.peak_spilled_bytes > 0 {
+                let spilled = format!("at most {} on disk", bytes(self.peak_spilled_bytes));
+                line = format!("{line}, {}", style.warning(&spilled));
+            }
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+/// A number of bytes for people, in powers of ten.
+fn bytes(count: u64) -> String {
+    indicatif::DecimalBytes(count).to_string()
 }
 
 /// One phase of an app.
@@ -108,6 +171,7 @@ impl Summary {
                 phase.name, phase.elapsed_s
             ));
         }
+        lines.extend(self.data.to_text(style));
         for check in &self.checks {
             let state = if check.passed {
                 style.good("passed")

@@ -40,3 +40,4 @@ pub use resolve::resolve;
 pub use resolved::{Grant, GrantKind, Resolved};
 pub use schema::{PluginSchema, Schema};
 pub use suggest::nearest;
+pub use units::parse_size;

@@ -17,7 +17,7 @@ const UNITS: [(&str, u64); 9] = [
 
 /// Bytes of a size such as `1 GiB`, `1.5GB` or `512` (a bare number counts MB, 10⁶ bytes).
 /// `None` when it is not a size, not a whole number of bytes, or above `i64::MAX` bytes.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

@@ -23,7 +23,9 @@ mod run_log;
 mod state;
 mod submission;
 mod transforming;
+mod travel;
 
 pub use plan::{Plan, RunOutcome, TaskRoutes};
 pub use run::{RunError, RunHandle, run};
 pub use run_log::RunLog;
+pub use travel::{Travel, WayTotal};

@@ -1,6 +1,6 @@
 //! What a run is made of, and what came out.
 
-use crate::RunLog;
+use crate::{RunLog, Travel};
 use std::{collections::HashMap, sync::Arc};
 use taps_bundle::Bundle;
 use taps_engine::{
@@ -92,4 +92,6 @@ pub struct RunOutcome {
     pub app_elapsed_ns: u64,
     /// The first tasks that failed: name, number, failure. For the summary.
     pub failures: Vec<(String, u64, Failure)>,
+    /// How the payloads of all attempts travelled.
+    pub travel: Travel,
 }

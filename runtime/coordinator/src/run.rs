@@ -103,6 +103,7 @@ pub fn run(
         phases: durations(&state.phases, began_ns + app_elapsed_ns),
         app_elapsed_ns,
         failures: state.failures.clone(),
+        travel: state.travel.clone(),
     })
 }
 

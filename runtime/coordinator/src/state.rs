@@ -4,6 +4,7 @@ use crate::{
     plan::{Plan, Route},
     queues::Queues,
     run_log::RunLog,
+    travel::Travel,
 };
 use std::{collections::HashMap, sync::Arc, task::Waker};
 use taps_engine::{
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) ending: bool,
     pub(crate) executor_failure: Option<Failure>,
     pub(crate) failures: Vec<(String, u64, Failure)>,
+    /// How payloads travelled.
+    pub(crate) travel: Travel,
     actions: Vec<Action>,
 }
 
@@ -86,6 +89,7 @@ impl State {
             ending: false,
             executor_failure: None,
             failures: Vec::new(),
+            travel: Travel::default(),
             actions: Vec::new(),
         }
     }
@@ -107,6 +111,7 @@ impl State {
     ) {
         let mut actions = std::mem::take(&mut self.actions);
         let id = report.id;
+        self.travel.add(&report);
         if !self.core.is_out(id) {
             self.core
                 .handle(now_ns, Event::Finished(report), &mut actions);

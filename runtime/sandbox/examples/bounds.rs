@@ -1,15 +1,19 @@
 //! Bounds for the benchmarks: `bare` is a plain wasmtime loop over the component that `worker` runs
-//! through this crate, `tokio` a closed loop of tasks with a wake-up each. Prints one number.
+//! through this crate, `mapped BYTES` the same with a task that attaches a payload and does not touch it; `tokio`
+//! is a closed loop of tasks with a wake-up each, `pipes` one of messages to two other processes and back. Prints
+//! one number.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figure")]
 
 use std::{
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 use taps_bundle::Bundle;
-use taps_engine::{Attempt, AttemptId, Limits, TaskId, WorkerId};
-use taps_payload::{SegmentStore, StoreOptions};
+use taps_engine::{Argument, Attempt, AttemptId, Limits, TaskId, WorkerId};
+use taps_payload::{Location, SegmentStore, StoreOptions};
 use taps_sandbox::{
     CancelToken, GuestSink, InstancePolicy, Interrupt, LogLevel, PoolSize, RunContext, Sandbox,
     Speaker, Stream, TaskRuntime, thread_cpu_ns,
@@ -25,11 +29,15 @@ type Error = Box<dyn std::error::Error>;
 const TASKS: u32 = 100_000;
 
 fn main() -> Result<(), Error> {
-    let figure = match std::env::args().nth(1).as_deref() {
+    let mut args = std::env::args().skip(1);
+    let figure = match args.next().as_deref() {
         Some("bare") => bare()?,
-        Some("worker") => worker()?,
+        Some("worker") => worker("warmup", |_| Ok(Vec::new()))?,
+        Some("mapped") => mapped(args.next().ok_or("how many bytes?")?.parse()?)?,
         Some("tokio") => tokio_rate()?,
-        _ => return Err("usage: bounds bare|worker|tokio".into()),
+        Some("pipes") => pipe_rate()?,
+        Some("echo") => return echo(),
+        _ => return Err("usage: bounds bare|worker|mapped BYTES|tokio|pipes".into()),
     };
     println!("{figure}");
     Ok(())
@@ -90,8 +98,48 @@ fn bare() -> Result<f64, Error> {
     measured(life)
 }
 
-/// µs of CPU per attempt through this crate.
-fn worker() -> Result<f64, Error> {
+/// The first argument of the task `noop`, as `synthetic` has it.
+#[taps::value]
+struct Work {
+    sleep_ns: u64,
+    output_bytes: u32,
+    verify: bool,
+    plain: bool,
+    read: bool,
+}
+
+/// µs of CPU per attempt at a task that takes a payload from shared memory, and leaves it alone.
+fn mapped(bytes: u64) -> Result<f64, Error> {
+    worker("noop", |store| {
+        let work = Work {
+            sleep_ns: 0,
+            output_bytes: 0,
+            verify: false,
+            plain: false,
+            read: false,
+        };
+        let taps::Argument::Inline(work) = taps::Argument::value(work)? else {
+            return Err("a value is inline".into());
+        };
+        let segment = store.publish(store.create_mappable(bytes)?)?;
+        let locations = [
+            Location::Inline(work.into()),
+            Location::Segment(segment.reference()),
+        ];
+        Ok(locations
+            .map(|location| Argument {
+                location,
+                media_type: "application/octet-stream".into(),
+            })
+            .into())
+    })
+}
+
+/// µs of CPU per attempt at a task of `synthetic` through this crate.
+fn worker(
+    name: &str,
+    arguments: impl FnOnce(&SegmentStore) -> Result<Vec<Argument>, Error>,
+) -> Result<f64, Error> {
     let bundle = guest()?;
     let sandbox = Sandbox::new(
         PoolSize {
@@ -103,9 +151,10 @@ fn worker() -> Result<f64, Error> {
     let components = (0..bundle.manifest().components.len())
         .map(|index| sandbox.load(&bundle, index, Interrupt::Epoch))
         .collect::<Result<Vec<_>, _>>()?;
+    let store = SegmentStore::new(StoreOptions::default())?;
     let run = Arc::new(RunContext {
         start: Instant::now(),
-        store: SegmentStore::new(StoreOptions::default())?,
+        store: store.clone(),
         sink: Box::new(Deaf),
         grants: Vec::new(),
         environment: Vec::new(),
@@ -124,7 +173,7 @@ fn worker() -> Result<f64, Error> {
         .app()
         .tasks
         .iter()
-        .position(|task| task.name == "warmup")
+        .position(|task| task.name == name)
         .ok_or("no task")?;
     let attempt = Attempt {
         id: AttemptId {
@@ -133,8 +182,8 @@ fn worker() -> Result<f64, Error> {
         },
         component: 1,
         task: task as u32,
-        name: "warmup".into(),
-        arguments: Vec::new(),
+        name: name.into(),
+        arguments: arguments(&store)?,
         limits: Limits::default(),
         seed: 1,
         kernels: taps_schema::Kernels::Host,
@@ -178,6 +227,52 @@ fn tokio_rate() -> Result<f64, Error> {
         }
     });
     Ok(f64::from(TASKS) / begin.elapsed().max(Duration::from_nanos(1)).as_secs_f64())
+}
+
+/// Messages per second of two threads that each send one to a process of their own and wait for the answer.
+fn pipe_rate() -> Result<f64, Error> {
+    let mut children = Vec::new();
+    for _ in 0..2 {
+        let child = Command::new(std::env::current_exe()?)
+            .arg("echo")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        children.push(child);
+    }
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for child in &mut children {
+            scope.spawn(move || -> Option<()> {
+                let (mut to, mut from) = (child.stdin.take()?, child.stdout.take()?);
+                let mut message = [7; MESSAGE_BYTES];
+                for _ in 0..TASKS / 2 {
+                    to.write_all(&message).ok()?;
+                    from.read_exact(&mut message).ok()?;
+                }
+                Some(())
+            });
+        }
+    });
+    let rate = f64::from(TASKS) / begin.elapsed().as_secs_f64();
+    for mut child in children {
+        child.wait()?;
+    }
+    Ok(rate)
+}
+
+/// About what a task without arguments needs.
+const MESSAGE_BYTES: usize = 64;
+
+/// The other side of `pipes`.
+fn echo() -> Result<(), Error> {
+    let (mut from, mut to) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let mut message = [0; MESSAGE_BYTES];
+    while from.read_exact(&mut message).is_ok() {
+        to.write_all(&message)?;
+        to.flush()?;
+    }
+    Ok(())
 }
 
 struct Deaf;

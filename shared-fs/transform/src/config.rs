@@ -31,6 +31,12 @@ impl RunKey {
         Ok(Self(random_hex::<10>()?))
     }
 
+    /// Whether a text has the form of one.
+    pub(crate) fn is_one(text: &str) -> bool {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        text.len() == 20 && text.bytes().all(hex)
+    }
+
     /// As text: lower-case hexadecimal.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,24 +8,26 @@
 //!         ── close ──► all of the run removed, threads ended
 //! ```
 
+mod operations;
+
 use crate::{
     BackendConfig, Filter, OpenError, Operation, OperationKind, OperationSink, PlaneConfig,
     Resolution, RunKey, Side, TransformError,
-    backend::{self, Backend, Refusal},
+    backend::{self, Refusal},
     cache::{Cache, Slot},
     config::random_hex,
 };
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use operations::{Done, Pending, Shared, Under, place, segment_of};
+use parking_lot::Mutex;
 use std::{
-    future::Future,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
-use taps_payload::{Location, PayloadDigest, Segment, SegmentStore, StoreError, StoredRef};
+use taps_payload::{Location, PayloadDigest, Segment, SegmentStore, StoredRef};
 use tokio::runtime::{Builder, Handle, Runtime};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -114,53 +116,14 @@ pub struct DataPlane {
     shared: Arc<Shared>,
     filter: Filter,
     config: PlaneConfig,
-    store: SegmentStore,
+    /// Where payloads are placed.
+    segments: Arc<OnceLock<SegmentStore>>,
     ownership: Ownership,
     /// First part of the names of what this process puts.
     names: String,
     next: AtomicU64,
     runtime: Mutex<Option<Runtime>>,
     handle: Option<Handle>,
-}
-
-/// What operations under way need.
-struct Shared {
-    /// None for shared memory.
-    backend: Option<Arc<dyn Backend>>,
-    /// The store, without secrets.
-    name: Arc<str>,
-    limit: Duration,
-    sink: OnceLock<(Arc<dyn OperationSink>, Instant)>,
-    cache: Mutex<Cache>,
-    pending: Pending,
-    closed: AtomicBool,
-}
-
-/// Operations under way.
-#[derive(Default)]
-struct Pending {
-    count: Mutex<usize>,
-    none: Condvar,
-}
-
-/// One operation under way, until dropped.
-struct Under(Arc<Shared>);
-
-impl Under {
-    fn new(shared: &Arc<Shared>) -> Self {
-        *shared.pending.count.lock() += 1;
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Under {
-    fn drop(&mut self) {
-        let mut count = self.0.pending.count.lock();
-        *count -= 1;
-        if *count == 0 {
-            self.0.pending.none.notify_all();
-        }
-    }
 }
 
 /// At its end a run waits at least this long for a store that hangs: what is not removed then stays.
@@ -172,15 +135,16 @@ const THREADS: usize = 2;
 const FILE_THREADS: usize = 8;
 
 impl DataPlane {
-    /// Opens the store. The run's own plane also tries it out: what cannot work is refused here.
+    /// Opens the store. The run's own plane also tries it out: what cannot work is refused here. Payloads
+    /// are placed in `segments`, which may come later: [`DataPlane::place_in`].
     pub fn open(
         config: PlaneConfig,
-        store: SegmentStore,
+        segments: impl Into<Option<SegmentStore>>,
         ownership: Ownership,
     ) -> Result<Arc<Self>, OpenError> {
         let filter = Filter::new(&config.filter)?;
         let transformer = &config.transformer;
-        let opened = backend::open(transformer, ownership)?;
+        let opened = backend::open(transformer, &config.run, ownership)?;
         let runtime = match &opened {
             Some(_) => Some(threads().map_err(OpenError::Runtime)?),
             None => None,
@@ -205,7 +169,7 @@ impl DataPlane {
             }),
             filter,
             names: format!("{}-{names}", config.run),
-            store,
+            segments: Arc::new(segments.into().map_or_else(OnceLock::new, OnceLock::from)),
             ownership,
             next: AtomicU64::new(0),
             handle: runtime.as_ref().map(|runtime| runtime.handle().clone()),
@@ -277,6 +241,11 @@ impl DataPlane {
         });
     }
 
+    /// Where payloads are placed that are fetched; the first call counts.
+    pub fn place_in(&self, segments: SegmentStore) {
+        let _ = self.segments.set(segments);
+    }
+
     /// Where operations are recorded from now on, with times since `start`; the first call counts.
     pub fn record_to(&self, sink: Arc<dyn OperationSink>, start: Instant) {
         let _ = self.shared.sink.set((sink, start));
@@ -335,7 +304,7 @@ impl DataPlane {
         let begin = self.shared.now_ns();
         let key: Arc<str> = self.new_key().into();
         let (Some(handle), Some(backend)) = (&self.handle, &self.shared.backend) else {
-            let segment = segment_of(&self.store, bytes);
+            let segment = segment_of(self.segments.get(), &key, bytes);
             self.shared.record(
                 OperationKind::Put,
                 caller,
@@ -344,8 +313,7 @@ impl DataPlane {
                 begin,
                 segment.is_ok(),
             );
-            let segment = segment.map_err(|error| TransformError::no_room(&key, &error))?;
-            return Ok(Location::Segment(segment.reference()));
+            return segment.map(|segment| Location::Segment(segment.reference()));
         };
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(TransformError::Closed(key));
@@ -397,7 +365,12 @@ impl DataPlane {
             return;
         }
         // Where there is no room the payload is fetched when it is wanted.
-        if let Ok(resolved) = place(&self.store, key, bytes, self.config.inline_max_bytes) {
+        if let Ok(resolved) = place(
+            self.segments.get(),
+            key,
+            bytes,
+            self.config.inline_max_bytes,
+        ) {
             let slot = Slot::new();
             slot.fill(Ok(resolved));
             let gone = self
@@ -437,7 +410,7 @@ impl DataPlane {
             return ticket;
         }
         let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(backend));
-        let (stored, store) = (Arc::clone(stored), self.store.clone());
+        let (stored, segments) = (Arc::clone(stored), Arc::clone(&self.segments));
         let inline_max = self.config.inline_max_bytes;
         let under = Under::new(&self.shared);
         handle.spawn(async move {
@@ -447,7 +420,7 @@ impl DataPlane {
             let checked = match fetched {
                 Ok(bytes) => {
                     let (shared, stored) = (Arc::clone(&shared), Arc::clone(&stored));
-                    let work = move || shared.check(bytes, &stored, &store, inline_max);
+                    let work = move || shared.check(bytes, &stored, segments.get(), inline_max);
                     // Digest and copy of a large payload take long enough to hold others up.
                     tokio::task::spawn_blocking(work)
                         .await
@@ -475,7 +448,8 @@ impl DataPlane {
                 shared.cache.lock().forget(&key)
             };
             slot.fill(checked);
-            drop(gone);
+            // Nothing is held any more when the operation counts as ended.
+            drop((slot, gone));
             drop(under);
         });
         ticket
@@ -581,153 +555,4 @@ fn threads() -> std::io::Result<Runtime> {
         .thread_name("data-plane")
         .enable_all()
         .build()
-}
-
-impl Shared {
-    /// The clock of operations; stands still where none is recorded.
-    fn now_ns(&self) -> u64 {
-        self.sink
-            .get()
-            .map_or(0, |(_, start)| start.elapsed().as_nanos() as u64)
-    }
-
-    async fn within<T>(
-        &self,
-        operation: &'static str,
-        key: &Arc<str>,
-        limit: Duration,
-        work: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, TransformError> {
-        match tokio::time::timeout(limit, work).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(Refusal(reason))) => Err(TransformError::Backend {
-                operation,
-                key: Arc::clone(key),
-                store: Arc::clone(&self.name),
-                reason: reason.into(),
-            }),
-            Err(_) => Err(TransformError::Timeout {
-                operation,
-                key: Arc::clone(key),
-                store: Arc::clone(&self.name),
-                limit,
-            }),
-        }
-    }
-
-    /// Bytes that came back are those that were put, or an error; then they are placed.
-    fn check(
-        &self,
-        bytes: Option<Bytes>,
-        stored: &StoredRef,
-        store: &SegmentStore,
-        inline_max: u64,
-    ) -> Result<Resolved, TransformError> {
-        let key = Arc::clone(&stored.key);
-        let name = Arc::clone(&self.name);
-        let Some(bytes) = bytes else {
-            return Err(TransformError::Missing { key, store: name });
-        };
-        let found = digest(&bytes);
-        if found != stored.digest || bytes.len() as u64 != stored.len {
-            return Err(TransformError::Damaged {
-                key,
-                store: name,
-                expected: stored.digest,
-                expected_len: stored.len,
-                found,
-                found_len: bytes.len() as u64,
-            });
-        }
-        place(store, &stored.key, &bytes, inline_max)
-    }
-
-    fn record(
-        &self,
-        operation: OperationKind,
-        caller: Caller,
-        key: &Arc<str>,
-        bytes: usize,
-        start_ns: u64,
-        ok: bool,
-    ) {
-        if let Some((sink, _)) = self.sink.get() {
-            let Caller { side, worker, task } = caller;
-            sink.record(Operation {
-                operation,
-                side,
-                worker,
-                task,
-                key: Arc::clone(key),
-                bytes: bytes as u64,
-                start_ns,
-                duration_ns: self.now_ns().saturating_sub(start_ns),
-                ok,
-            });
-        }
-    }
-}
-
-/// Where readers want the bytes: small ones at hand, large ones where they can be mapped.
-fn place(
-    store: &SegmentStore,
-    key: &Arc<str>,
-    bytes: &Bytes,
-    inline_max: u64,
-) -> Result<Resolved, TransformError> {
-    if bytes.len() as u64 <= inline_max {
-        return Ok(Resolved::Bytes(Arc::from(&bytes[..])));
-    }
-    let segment = segment_of(store, bytes).map_err(|error| TransformError::no_room(key, &error))?;
-    // Only those who hold it know it; with the last of them its memory is free.
-    store.free(segment.id());
-    Ok(Resolved::Segment(segment))
-}
-
-fn segment_of(store: &SegmentStore, bytes: &[u8]) -> Result<Arc<Segment>, StoreError> {
-    let mut segment = store.create(bytes.len() as u64)?;
-    segment
-        .write_at(0, bytes)
-        .map_err(|source| StoreError::Io {
-            operation: "write a payload to shared memory",
-            source,
-        })?;
-    store.publish(segment)
-}
-
-/// The end of a put, for the one who waits.
-#[derive(Default)]
-struct Done {
-    state: Mutex<DoneState>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct DoneState {
-    result: Option<Result<(), TransformError>>,
-    given_up: bool,
-}
-
-impl Done {
-    /// Gives the result; says whether anybody takes it.
-    fn give(&self, result: Result<(), TransformError>) -> bool {
-        let mut state = self.state.lock();
-        state.result = Some(result);
-        self.wake.notify_all();
-        !state.given_up
-    }
-
-    fn wait(&self, keep_waiting: &dyn Fn() -> bool) -> Option<Result<(), TransformError>> {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(result) = state.result.take() {
-                return Some(result);
-            }
-            if !keep_waiting() {
-                state.given_up = true;
-                return None;
-            }
-            self.wake.wait_for(&mut state, Duration::from_millis(2));
-        }
-    }
 }

@@ -84,6 +84,8 @@ pub(super) struct IoThread {
     news: Vec<News>,
     /// When the thread began to look after the pool last.
     looked: Instant,
+    /// When to look after the processes next.
+    look_at: Instant,
     pinged: Instant,
     pings: u64,
     stopping: Option<Instant>,
@@ -116,6 +118,7 @@ impl IoThread {
             events: Vec::new(),
             news: Vec::new(),
             looked: now,
+            look_at: now,
             pinged: now,
             pings: 0,
             stopping: None,
@@ -236,6 +239,8 @@ impl IoThread {
     }
 
     fn take_news(&mut self, news: News) {
+        // Something may have to be started.
+        self.look_at = Instant::now();
         match news {
             News::WorkerEnded {
                 worker,
@@ -359,10 +364,11 @@ impl IoThread {
         if self.shared.stop.load(Ordering::Acquire) && self.stopping.is_none() {
             self.stop();
         }
-        if self.stopping.is_some() || self.failed {
+        let now = Instant::now();
+        if self.stopping.is_some() || self.failed || now < self.look_at {
             return;
         }
-        let now = Instant::now();
+        self.look_at = now + self.tick();
         let away = self.was_away(now);
         for node in 0..self.nodes.nodes.len() as u32 {
             let due = self.nodes.nodes[node as usize]
@@ -553,11 +559,7 @@ impl IoThread {
 
     /// How long the next wait may last.
     fn patience(&self) -> Duration {
-        let now = Instant::now();
-        let nodes = self.nodes.nodes.iter().filter_map(|node| node.start_at);
-        let due = nodes.map(|at| at.saturating_duration_since(now));
-        let tick = self.tick();
-        due.min().map_or(tick, |due| due.min(tick))
+        self.look_at.saturating_duration_since(Instant::now())
     }
 
     /// Tells every worker to end.

@@ -42,8 +42,7 @@ fn named_by(resolved: &Resolved, field: String) -> String {
         let value = resolved.transformer_config.get(name);
         value.is_some_and(|value| !value.is_null())
     };
-    let others = ["connector", "host"].into_iter();
-    match others.filter(|name| is_set(name)).next() {
+    match ["connector", "host"].into_iter().find(|name| is_set(name)) {
         Some(other) if !is_set(&field) => other.to_owned(),
         _ => field,
     }
@@ -58,11 +57,7 @@ pub(super) struct Data {
 
 impl Data {
     /// Opens the store and tries it out; nothing is written to a run directory yet.
-    pub(super) fn open(
-        resolved: &Resolved,
-        bundle: &Bundle,
-        store: &SegmentStore,
-    ) -> Result<Self, Failure> {
+    pub(super) fn open(resolved: &Resolved, bundle: &Bundle) -> Result<Self, Failure> {
         let Some((filter, transformer)) = check(resolved)? else {
             return Ok(Self::default());
         };
@@ -74,7 +69,7 @@ impl Data {
             types: TypeNames::of(bundle.app()),
             inline_max_bytes: resolved.general.engine.payload.inline_max_bytes,
         };
-        let plane = DataPlane::open(config, store.clone(), Ownership::Run).map_err(|error| {
+        let plane = DataPlane::open(config, None, Ownership::Run).map_err(|error| {
             let field = match &error {
                 OpenError::Config(problem) => problem.field.clone(),
                 OpenError::Probe { field, .. } => (*field).to_owned(),
@@ -88,6 +83,13 @@ impl Data {
             plane: Some(plane),
             stats: OnceLock::new(),
         })
+    }
+
+    /// Fetched payloads go there.
+    pub(super) fn place_in(&self, store: &SegmentStore) {
+        if let Some(plane) = &self.plane {
+            plane.place_in(store.clone());
+        }
     }
 
     /// For the sandboxes.

@@ -78,6 +78,14 @@ impl Chosen {
         }
     }
 
+    /// The account of all payload stores, where there are several.
+    pub(super) fn account(&self) -> Option<&SharedAccount> {
+        match self {
+            Self::ProcessPool { account, .. } => Some(account),
+            _ => None,
+        }
+    }
+
     /// Attempts that can run at a time.
     pub(super) fn slots(&self) -> u32 {
         match self {

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     apps,
     exit::{ExitCode, Failure},
+    summary::DataSummary,
 };
 use std::{fs, sync::Arc, time::Instant};
 use taps_bundle::Bundle;
@@ -62,7 +63,7 @@ impl Prepared {
             .map(|index| load(index, executor.interrupt(resolved)))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            data: Data::default(),
+            data: Data::open(resolved, bundle)?,
             driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,
             components,
@@ -73,17 +74,12 @@ impl Prepared {
         })
     }
 
-    /// Opens the payload store, and that of the transformer. Payloads beyond the limit go to the run directory, unless told otherwise.
-    pub(super) fn open_store(
-        &mut self,
-        resolved: &Resolved,
-        bundle: &Bundle,
-        dir: &RunDir,
-    ) -> Result<(), Failure> {
+    /// Opens the payload store. Payloads beyond the limit go to the run directory, unless told otherwise.
+    pub(super) fn open_store(&mut self, resolved: &Resolved, dir: &RunDir) -> Result<(), Failure> {
         let options = self.executor.store(resolved, dir.path());
         let store = SegmentStore::new(options.clone())
             .map_err(|error| Failure::new(ExitCode::Runtime, error))?;
-        self.data = Data::open(resolved, bundle, &store)?;
+        self.data.place_in(&store);
         self.store = Some((store, options));
         Ok(())
     }
@@ -91,6 +87,25 @@ impl Prepared {
     /// The payload store.
     pub(super) fn store(&self) -> Option<&SegmentStore> {
         self.store.as_ref().map(|(store, _)| store)
+    }
+
+    /// What payloads took.
+    pub(super) fn sum_up(&self, data: &mut DataSummary, made: Option<&Made>) {
+        if let Some(store) = self.store() {
+            let (info, statistics) = (store.info(), store.statistics());
+            data.store = Some(info.kind.to_owned());
+            data.huge_pages = info.huge_pages;
+            data.peak_bytes = statistics.peak_bytes;
+            data.peak_spilled_bytes = statistics.peak_spilled_bytes;
+        }
+        // Of all processes, where there are several.
+        if let Some(account) = self.executor.account() {
+            data.peak_bytes = account.peak_live_bytes();
+            data.peak_spilled_bytes = account.peak_spilled_bytes();
+        }
+        if let Some(pool) = made.and_then(|made| made.processes.as_ref()) {
+            (data.sent_bytes, data.received_bytes) = pool.traffic_bytes();
+        }
     }
 
     /// Worker slots of the run.

@@ -1,8 +1,12 @@
 //! Payloads in files of a directory.
 
-use super::{Answer, Backend, Refusal};
+use super::{
+    Answer, Backend, Refusal,
+    lease::{self, Lease},
+};
 use crate::{ConfigProblem, Ownership, RunKey};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
@@ -15,6 +19,8 @@ use std::{
 pub(crate) struct Files {
     directory: Arc<Path>,
     made: MadeDirectories,
+    /// Says that the run lives; a worker is covered by its run's.
+    lease: Mutex<Option<Lease>>,
 }
 
 /// Directories that this run made, outermost first: it removes them if they are empty.
@@ -54,24 +60,41 @@ impl MadeDirectories {
 }
 
 /// Ends the name of a file that is being written.
-const UNFINISHED: &str = ".part";
+pub(super) const UNFINISHED: &str = ".part";
 
 impl Files {
-    pub(crate) fn open(directory: &Path, ownership: Ownership) -> Result<Self, ConfigProblem> {
-        let made = match ownership {
-            Ownership::Run => MadeDirectories::make(directory).map_err(|error| {
+    pub(crate) fn open(
+        directory: &Path,
+        run: &RunKey,
+        ownership: Ownership,
+    ) -> Result<Self, ConfigProblem> {
+        let (made, lease) = match ownership {
+            Ownership::Run => Self::settle(directory, run).map_err(|error| {
                 ConfigProblem::new(
                     "file_dir",
                     format!("`{}` ({error})", directory.display()),
                     "a directory that can be made or written",
                 )
             })?,
-            Ownership::Worker => MadeDirectories::none(),
+            Ownership::Worker => (MadeDirectories::none(), None),
         };
         Ok(Self {
             directory: directory.into(),
             made,
+            lease: Mutex::new(lease),
         })
+    }
+
+    /// Makes the directory the run's, and removes what dead runs left there.
+    fn settle(directory: &Path, run: &RunKey) -> io::Result<(MadeDirectories, Option<Lease>)> {
+        let made = MadeDirectories::make(directory)?;
+        match Lease::take(directory, run).and_then(|lease| lease::sweep(directory).map(|_| lease)) {
+            Ok(lease) => Ok((made, Some(lease))),
+            Err(error) => {
+                made.remove();
+                Err(error)
+            }
+        }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -150,6 +173,7 @@ impl Backend for Files {
                 Ok(())
             });
             listed.await?;
+            drop(self.lease.lock().take());
             self.made.remove();
             Ok(())
         })

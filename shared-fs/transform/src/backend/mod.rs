@@ -1,6 +1,7 @@
 //! The stores.
 
 mod file;
+mod lease;
 mod object_store;
 mod redis;
 
@@ -60,12 +61,13 @@ pub(crate) struct Opened {
 /// Opens a store; none for shared memory, which needs none. Nothing is asked of a server yet.
 pub(crate) fn open(
     config: &TransformerConfig,
+    run: &RunKey,
     ownership: Ownership,
 ) -> Result<Option<Opened>, ConfigProblem> {
     Ok(match &config.backend {
         BackendConfig::SharedMemory => None,
         BackendConfig::File { directory } => Some(Opened {
-            backend: Arc::new(file::Files::open(directory, ownership)?),
+            backend: Arc::new(file::Files::open(directory, run, ownership)?),
             name: directory.display().to_string().into(),
             field: "file_dir",
         }),

@@ -16,7 +16,7 @@ use std::{
 use tempfile::TempDir;
 
 /// No server takes longer to start.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Says that a test is skipped, past the capture of the test runner.
 fn missing(what: &str, error: &dyn std::fmt::Display) {
