@@ -559,6 +559,10 @@ impl IoThread {
 
     /// How long the next wait may last.
     fn patience(&self) -> Duration {
+        if self.stopping.is_some() || self.failed {
+            // Nothing is looked after any more.
+            return TICK;
+        }
         self.look_at.saturating_duration_since(Instant::now())
     }
 

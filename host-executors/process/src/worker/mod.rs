@@ -110,7 +110,7 @@ impl Worker {
         control::start(control, Arc::clone(&gate), Arc::clone(&outgoing))
             .map_err(ProcessError::system("start the control thread"))?;
         Ok(Self {
-            worker: worker,
+            worker,
             socket,
             inbox,
             queue: VecDeque::new(),
