@@ -298,3 +298,18 @@ fn an_output_directory_that_cannot_be_made() {
         "{message}"
     );
 }
+
+#[test]
+fn a_place_to_spill_that_cannot_be_written() {
+    let place = Place::new();
+    let args = [
+        "synthetic",
+        "--app.structure=sequential",
+        "--app.task-count=1",
+    ];
+    let ended = place.run(&[&args[..], &["--engine.payload.spill-dir=/nowhere/at/all"]].concat());
+    ended
+        .expect(2)
+        .says("--engine.payload.spill-dir: expected a directory that can be written, got `/nowhere/at/all`");
+    assert!(crate::harness::names(&place.path().join("runs")).is_empty());
+}

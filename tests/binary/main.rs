@@ -4,6 +4,7 @@ mod apps;
 mod arguments;
 mod bad_apps;
 mod bad_input;
+mod bench;
 mod cli;
 mod data_plane;
 mod durability;

@@ -15,6 +15,7 @@ use taps_bundle::Bundle;
 use taps_config::Resolved;
 use taps_coordinator::{Plan, RunHandle, RunLog, RunOutcome};
 use taps_engine::core::Counts;
+use taps_payload::SegmentStore;
 use taps_records::{
     Environment, FORMAT_VERSION, Level, LogEvent, Logger, RunDir, RunStarted, TaskCounts,
     write_tasks_jsonl,
@@ -24,6 +25,7 @@ use taps_schema::{DriverError, DriverErrorKind, Report};
 pub(crate) mod data;
 mod executors;
 mod prepare;
+pub(crate) mod store;
 mod verdict;
 
 /// How a run ended: its summary, and what to show when it failed.
@@ -148,6 +150,10 @@ fn open_records(
     }
     let environment = Environment::collect(prepared.environment(bundle));
     announce(resolved, dir, logger, &environment, &config);
+    if let Some(info) = prepared.store().map(SegmentStore::info) {
+        let text = format_args!("Payload store: {} ({})", info.kind, info.reason);
+        logger.log(Level::DEBUG, "run", text);
+    }
     dir.write_config(&config).map_err(records)?;
     dir.write_environment(&environment).map_err(records)?;
     let events = dir.create_event_log().map_err(records)?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use taps_payload::{SegmentStore, StoreOptions};
 use taps_sandbox::AotCache;
 
 /// How a check ended.
@@ -69,6 +70,7 @@ fn findings() -> Vec<Finding> {
         huge_pages("enabled"),
         huge_pages("shmem_enabled"),
         user_namespaces(),
+        payload_store(),
         cache_dir(),
         disk(Path::new(".")),
     ];
@@ -181,6 +183,29 @@ fn user_namespaces() -> Finding {
          sysctl user.max_user_namespaces=10000 (and kernel.unprivileged_userns_clone=1, \
          kernel.apparmor_restrict_unprivileged_userns=0, where these exist)",
     )
+}
+
+/// The store that a run would choose, made and thrown away.
+fn payload_store() -> Finding {
+    let name = "payload store";
+    let tmpfs = crate::execute::store::make_tmpfs(taps_payload::default_limit_bytes());
+    let made = SegmentStore::new(StoreOptions {
+        no_tmpfs: tmpfs.as_ref().err().cloned(),
+        tmpfs: tmpfs.ok(),
+        ..StoreOptions::default()
+    });
+    match made.map(|store| store.info()) {
+        Ok(info) => Finding::new(name, format!("{}: {}", info.kind, info.reason)).or(
+            info.huge_pages,
+            State::Warn,
+            "large payloads are mapped by pages of 4 KiB, which costs up to ten times as much",
+        ),
+        Err(error) => Finding::new(name, error.to_string()).or(
+            false,
+            State::Warn,
+            "payloads cannot lie in shared memory: raise the limits on memory and descriptors",
+        ),
+    }
 }
 
 fn cache_dir() -> Finding {

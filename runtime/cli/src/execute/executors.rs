@@ -4,12 +4,12 @@ use crate::{
     apps,
     exit::{ExitCode, Failure},
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use taps_bundle::Bundle;
 use taps_config::{Instances, Resolved};
 use taps_engine::Executor;
 use taps_executors::{NativeRunner, RunnerFactory, ThreadPool, sandboxed};
-use taps_payload::{SharedAccount, StoreKind, StoreOptions};
+use taps_payload::{AccountSlot, SharedAccount, StoreOptions};
 use taps_process_pool::{ProcessPool, ProcessPoolOptions, WorkerSetup, account_slots};
 use taps_sandbox::{
     AotCache, InstancePolicy, Interrupt, LoadedComponent, PoolSize, RunContext, TaskRuntime,
@@ -120,48 +120,9 @@ impl Chosen {
         }
     }
 
-    /// How the payload store of this process is made.
-    pub(super) fn store(&self, resolved: &Resolved, run_dir: &Path) -> StoreOptions {
-        let payload = &resolved.general.engine.payload;
-        let limit = payload
-            .limit_bytes
-            .unwrap_or_else(taps_payload::default_limit_bytes);
-        let kind = match payload.store.as_str() {
-            "huge-tmpfs" => StoreKind::HugeTmpfs,
-            "recycled-memfd" => StoreKind::RecycledMemfd,
-            "sealed-memfd" => StoreKind::SealedMemfd,
-            _ => StoreKind::Auto,
-        };
-        let tmpfs = match kind {
-            StoreKind::Auto | StoreKind::HugeTmpfs if payload.huge_pages => {
-                taps_payload::tmpfs::make(&mut crate::internal::huge_tmpfs(), limit)
-                    .map_err(|error| Failure::new(ExitCode::Runtime, error).message())
-            }
-            StoreKind::Auto | StoreKind::HugeTmpfs => Err("huge pages are switched off".to_owned()),
-            _ => Err("another store was asked for".to_owned()),
-        };
-        StoreOptions {
-            kind,
-            huge_pages: payload.huge_pages,
-            slab_max_bytes: payload
-                .map_min_bytes
-                .saturating_sub(1)
-                .min(StoreOptions::default().slab_max_bytes),
-            no_tmpfs: tmpfs.as_ref().err().cloned(),
-            tmpfs: tmpfs.ok(),
-            spill_dir: payload.spill.then(|| {
-                payload
-                    .spill_dir
-                    .clone()
-                    .unwrap_or_else(|| run_dir.to_owned())
-            }),
-            limit_bytes: Some(limit),
-            account: match self {
-                Self::ProcessPool { account, .. } => account.slot(0),
-                _ => None,
-            },
-            ..StoreOptions::default()
-        }
+    /// This process's part of the account of all payload stores, where there are several.
+    pub(super) fn account_slot(&self) -> Option<AccountSlot> {
+        self.account().and_then(|account| account.slot(0))
     }
 
     /// Makes the executor. `store` is how the payload store of this process was made.

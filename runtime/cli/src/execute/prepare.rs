@@ -3,6 +3,7 @@
 use super::{
     data::Data,
     executors::{Chosen, Made},
+    store,
 };
 use crate::{
     apps,
@@ -76,7 +77,7 @@ impl Prepared {
 
     /// Opens the payload store. Payloads beyond the limit go to the run directory, unless told otherwise.
     pub(super) fn open_store(&mut self, resolved: &Resolved, dir: &RunDir) -> Result<(), Failure> {
-        let options = self.executor.store(resolved, dir.path());
+        let options = store::options(resolved, dir.path(), self.executor.account_slot())?;
         let store = SegmentStore::new(options.clone())
             .map_err(|error| Failure::new(ExitCode::Runtime, error))?;
         self.data.place_in(&store);
