@@ -10,7 +10,7 @@ use crate::{
 
 struct Node {
     number: u32,
-    node: u32,
+    index: u32,
     manager: Child,
 }
 
@@ -34,7 +34,7 @@ fn serve(parent: u32, nodes: &mut Vec<Node>) -> Result<(), ProcessError> {
         for position in ended.into_iter().rev() {
             let node = nodes.remove(position);
             let ended = node.bury();
-            let (node, number) = (node.node, node.number);
+            let (node, number) = (node.index, node.number);
             let message = FromLauncher::ManagerEnded {
                 node,
                 number,
@@ -55,7 +55,7 @@ fn serve(parent: u32, nodes: &mut Vec<Node>) -> Result<(), ProcessError> {
                     match Child::start(Role::Manager, end) {
                         Ok(manager) => nodes.push(Node {
                             number,
-                            node,
+                            index: node,
                             manager,
                         }),
                         Err(error) => {

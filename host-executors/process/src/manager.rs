@@ -23,7 +23,7 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
         for position in ended.into_iter().rev() {
             let (worker, child) = workers.remove(position);
             let ended = child.wait();
-            let message = FromManager::WorkerEnded { worker, ended };
+            let message = FromManager::Ended { worker, ended };
             send_now(&channel, &message, Vec::new())?;
         }
         if !heard {
@@ -40,9 +40,9 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
                         Ok(child) => {
                             let pid = child.pid();
                             workers.push((worker, child));
-                            FromManager::WorkerStarted { worker, pid }
+                            FromManager::Started { worker, pid }
                         }
-                        Err(error) => FromManager::WorkerFailed {
+                        Err(error) => FromManager::Failed {
                             worker,
                             reason: error.to_string(),
                         },

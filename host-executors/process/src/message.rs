@@ -73,11 +73,11 @@ pub(crate) enum ToManager {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromManager {
     /// A worker process runs.
-    WorkerStarted { worker: Incarnation, pid: u32 },
+    Started { worker: Incarnation, pid: u32 },
     /// A worker process could not be started.
-    WorkerFailed { worker: Incarnation, reason: String },
+    Failed { worker: Incarnation, reason: String },
     /// A worker process ended.
-    WorkerEnded { worker: Incarnation, ended: Ended },
+    Ended { worker: Incarnation, ended: Ended },
 }
 
 /// From the coordinator to a worker, on its data channel.

@@ -174,7 +174,7 @@ impl IoThread {
 
     fn attend_manager(&mut self, node: u32) {
         if !self.nodes.hear_manager(node, &mut self.news)
-            && let Some(manager) = &self.nodes.nodes[node as usize].manager
+            && let Some(manager) = &self.nodes.all[node as usize].manager
         {
             let _ = epoll::delete(&self.epoll, &manager.channel);
         }
@@ -249,7 +249,7 @@ impl IoThread {
             } => self.worker_ended(worker, ended, &reason),
             News::NodeLost { node, reason } => {
                 let shared = Arc::clone(&self.shared);
-                let found = &mut self.nodes.nodes[node as usize];
+                let found = &mut self.nodes.all[node as usize];
                 if let Some(manager) = found.manager.take() {
                     let _ = epoll::delete(&self.epoll, &manager.channel);
                 }
@@ -370,8 +370,8 @@ impl IoThread {
         }
         self.look_at = now + self.tick();
         let away = self.was_away(now);
-        for node in 0..self.nodes.nodes.len() as u32 {
-            let due = self.nodes.nodes[node as usize]
+        for node in 0..self.nodes.all.len() as u32 {
+            let due = self.nodes.all[node as usize]
                 .start_at
                 .is_some_and(|at| at <= now);
             if due {
@@ -419,7 +419,7 @@ impl IoThread {
 
     fn start_node(&mut self, node: u32) {
         let started = self.nodes.start(node).and_then(|()| {
-            let manager = self.nodes.nodes[node as usize].manager.as_ref();
+            let manager = self.nodes.all[node as usize].manager.as_ref();
             manager.map_or(Ok(()), |manager| {
                 epoll::add(
                     &self.epoll,
@@ -439,7 +439,7 @@ impl IoThread {
     }
 
     fn start_worker(&mut self, link: &mut Link) {
-        if self.nodes.nodes[link.node as usize].manager.is_none() {
+        if self.nodes.all[link.node as usize].manager.is_none() {
             return;
         }
         link.start_at = None;
@@ -465,7 +465,7 @@ impl IoThread {
         let borrower = Borrower::new(self.shared.setup.context.store.clone(), wake);
         let mut process = Process::new(incarnation, near, setup, descriptors, borrower)
             .map_err(|error| text(&error))?;
-        let node = &mut self.nodes.nodes[link.node as usize];
+        let node = &mut self.nodes.all[link.node as usize];
         node.tell(&ToManager::StartWorker(incarnation), vec![far])
             .map_err(|error| text(&error))?;
         let worker = link.worker.0;
@@ -525,7 +525,7 @@ impl IoThread {
 
     fn kill(&mut self, node: u32, worker: Incarnation) {
         // Without its manager the process is dead.
-        let _ = self.nodes.nodes[node as usize].tell(&ToManager::KillWorker(worker), Vec::new());
+        let _ = self.nodes.all[node as usize].tell(&ToManager::KillWorker(worker), Vec::new());
     }
 
     /// Sends what has gathered without an attempt to go with, and what a socket did not take before.

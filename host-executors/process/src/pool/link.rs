@@ -34,6 +34,10 @@ pub(super) struct Link {
 }
 
 /// A worker process.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub(super) struct Process {
     pub(super) incarnation: Incarnation,
     /// Of the segments that it makes.

@@ -24,7 +24,7 @@ pub(super) struct Nodes {
     launcher: Child,
     pub(super) channel: OwnedFd,
     inbox: Inbox,
-    pub(super) nodes: Vec<Node>,
+    pub(super) all: Vec<Node>,
 }
 
 /// One node.
@@ -76,7 +76,7 @@ impl Nodes {
             launcher,
             channel: near,
             inbox: Inbox::default(),
-            nodes: (0..count).map(node).collect(),
+            all: (0..count).map(node).collect(),
         })
     }
 
@@ -88,7 +88,7 @@ impl Nodes {
             )
         })?;
         rustix::io::ioctl_fionbio(&near, true).map_err(ChannelError::Closed)?;
-        let found = &mut self.nodes[node as usize];
+        let found = &mut self.all[node as usize];
         let number = found.started;
         send_now(
             &self.channel,
@@ -130,7 +130,7 @@ impl Nodes {
                         ended,
                     } => (node, number, ended.to_string()),
                 };
-                let current = self.nodes[node as usize].started == number + 1;
+                let current = self.all[node as usize].started == number + 1;
                 if current {
                     let reason = format!("the manager of node {node} is gone: {reason}");
                     news.push(News::NodeLost { node, reason });
@@ -141,7 +141,7 @@ impl Nodes {
 
     /// Reads what the manager of a node has said; false when it will not say more.
     pub(super) fn hear_manager(&mut self, node: u32, news: &mut Vec<News>) -> bool {
-        let Some(manager) = &mut self.nodes[node as usize].manager else {
+        let Some(manager) = &mut self.all[node as usize].manager else {
             return false;
         };
         loop {
@@ -153,8 +153,8 @@ impl Nodes {
             }
             while let Ok(Some(message)) = manager.inbox.next() {
                 match message {
-                    FromManager::WorkerStarted { .. } => {}
-                    FromManager::WorkerFailed { worker, reason } => {
+                    FromManager::Started { .. } => {}
+                    FromManager::Failed { worker, reason } => {
                         let reason = format!("its process could not be started: {reason}");
                         news.push(News::WorkerEnded {
                             worker,
@@ -162,7 +162,7 @@ impl Nodes {
                             reason,
                         });
                     }
-                    FromManager::WorkerEnded { worker, ended } => {
+                    FromManager::Ended { worker, ended } => {
                         news.push(News::WorkerEnded {
                             worker,
                             ended: Some(ended),
@@ -179,10 +179,10 @@ impl Nodes {
         let Self {
             launcher,
             channel,
-            nodes,
+            all,
             ..
         } = self;
-        drop(nodes);
+        drop(all);
         drop(channel);
         let deadline = Instant::now() + SHUTDOWN;
         if !launcher.ends_before(deadline) {

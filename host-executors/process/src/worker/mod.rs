@@ -76,7 +76,7 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
 
 /// The task thread's part.
 struct Worker {
-    worker: WorkerId,
+    id: WorkerId,
     socket: OwnedFd,
     inbox: Inbox,
     queue: VecDeque<(u64, Attempt)>,
@@ -110,7 +110,7 @@ impl Worker {
         control::start(control, Arc::clone(&gate), Arc::clone(&outgoing))
             .map_err(ProcessError::system("start the control thread"))?;
         Ok(Self {
-            worker,
+            id: worker,
             socket,
             inbox,
             queue: VecDeque::new(),
@@ -157,7 +157,7 @@ impl Worker {
 
     /// Runs an attempt; a panic of the runtime itself is an outcome like others.
     fn run_caught(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
-        let worker = self.worker;
+        let worker = self.id;
         let run = AssertUnwindSafe(|| self.runner.run(attempt, token));
         catch_unwind(run)
             .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, worker, panic.as_ref()))
