@@ -5,8 +5,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
 
-/// No run here may take longer, whatever its guests do: far above what it needs, far below what the
-/// guests would like.
+/// No run here may take longer, whatever its guests do: far below what they would like.
 const SOON: Duration = Duration::from_secs(15);
 
 /// Tests that hold for worker threads and for worker processes alike.
