@@ -21,6 +21,13 @@ fn data_measures_every_size_way_and_executor() {
     let cells = json.as_array().expect("a list");
     assert_eq!(cells.len(), 2 * 4 * 2);
     for cell in cells {
+        if cell["way"] == "inline" && cell["bytes"] == 2_000_000 {
+            assert!(
+                cell["note"].is_string() && cell["round_trip_us"].is_null(),
+                "{cell}"
+            );
+            continue;
+        }
         assert!(cell["note"].is_null(), "{cell}");
         for figure in ["round_trip_us", "round_trip_p90_us", "megabytes_per_s"] {
             assert!(cell[figure].as_f64() > Some(0.0), "{figure}: {cell}");
@@ -71,6 +78,6 @@ fn data_says_what_it_needs() {
     ended.expect(0);
     assert_eq!(
         ended.json()[0]["note"],
-        "inline payloads have at most 16 MiB"
+        "not inline: from 1 MB on apps build payloads in shared memory"
     );
 }

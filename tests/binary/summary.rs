@@ -51,6 +51,21 @@ fn json_is_one_object_with_the_promised_fields() {
     name: text
     passed: bool
     value: whole}]
+    data: {copied_bytes: whole
+    huge_pages: bool
+    inputs: [{bytes: whole
+    copied_bytes: whole
+    payloads: whole
+    way: text}]
+    outputs: [{bytes: whole
+    copied_bytes: whole
+    payloads: whole
+    way: text}]
+    peak_bytes: whole
+    peak_spilled_bytes: whole
+    received_bytes: whole
+    sent_bytes: whole
+    store: text}
     elapsed_s: real
     error: null
     executor: text

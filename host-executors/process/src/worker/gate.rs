@@ -197,7 +197,7 @@ mod tests {
     fn an_abandoned_attempt_has_one_report() {
         let gate = gate();
         let _token = gate.begin(1, &attempt(1, Some(0)));
-        assert!(gate.abandon(Duration::from_secs(3600)).is_none());
+        assert!(gate.abandon(Duration::from_hours(1)).is_none());
         let (running, why) = gate.abandon(Duration::ZERO).expect("it is late");
         assert_eq!((running.id, why), (id(1), OutcomeKind::Timeout));
         assert!(!gate.end(), "the task thread must not report it too");

@@ -21,8 +21,8 @@ use taps_bundle::Bundle;
 use taps_config::{Schema, parse_size, resolve};
 use taps_coordinator::RunHandle;
 
-/// Payloads above this size cannot travel inline.
-const MOST_INLINE: u64 = 1 << 24;
+/// Payloads above this size do not travel inline: apps build them in shared memory.
+const MOST_INLINE: u64 = 999_999;
 
 /// Round trips that are not counted: the first sandbox, the first memory.
 const WARM_UP: usize = 2;
@@ -77,7 +77,7 @@ pub(crate) struct DataArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Way {
-    /// With the call; up to 16 MiB.
+    /// With the call; below 1 MB.
     Inline,
     /// Through shared memory, copied into and out of the sandbox.
     Copied,
@@ -213,7 +213,8 @@ impl Bench<'_> {
             note: None,
         };
         if way == Way::Inline && bytes > MOST_INLINE {
-            cell.note = Some("inline payloads have at most 16 MiB".to_owned());
+            cell.note =
+                Some("not inline: from 1 MB on apps build payloads in shared memory".to_owned());
             return cell;
         }
         for _ in 0..self.args.repeat {

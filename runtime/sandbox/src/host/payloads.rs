@@ -114,8 +114,8 @@ pub(crate) enum OutputHandle {
     Window(WindowKey),
     /// Written by the host.
     Written(WritableSegment),
-    /// In the guest's own memory, because there was no memory for a window: copied to a segment on
-    /// a disk when it is published.
+    /// In the guest's own memory, because it is too small to be mapped, or there was no memory for a window: copied
+    /// to its segment when it is published.
     Buffered(Buffered),
 }
 
@@ -482,10 +482,14 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
     if let Err(error) = windows::check(state, range, size) {
         return Ok((Err(state.window_error(&error)),));
     }
-    let segment = match state.run.store.create_mappable(size) {
+    let payloads = state.run.store.clone();
+    if size < state.run.map_min_bytes {
+        return create_buffered(state, range, payloads.create(size));
+    }
+    let segment = match payloads.create_mappable(size) {
         Ok(segment) => segment,
-        Err(StoreError::Full { .. }) if state.run.store.spills() => {
-            return create_buffered(state, range, size);
+        Err(StoreError::Full { .. }) if payloads.spills() => {
+            return create_buffered(state, range, payloads.create_spilled(size));
         }
         Err(error) => return Ok((Err(state.store_error(&error)),)),
     };
@@ -498,10 +502,14 @@ fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> A
     }
 }
 
-/// The guest fills its own memory, which the host copies to a disk when it is published. The
-/// segment is made now, so that a full disk is known before the work.
-fn create_buffered(state: &mut State, range: Range, size: u64) -> Answer<Created> {
-    let segment = match state.run.store.create_spilled(size) {
+/// The guest fills its own memory, which the host copies to the segment when it is published. The
+/// segment is made before, so that a full store or disk is known before the work.
+fn create_buffered(
+    state: &mut State,
+    range: Range,
+    segment: Result<WritableSegment, StoreError>,
+) -> Answer<Created> {
+    let segment = match segment {
         Ok(segment) => segment,
         Err(error) => return Ok((Err(state.store_error(&error)),)),
     };

@@ -176,8 +176,8 @@ fn workers_open_what_the_run_describes() {
     let from_worker = put(&worker, b"a result");
     assert_eq!(get(&owner, &from_worker), b"a result");
     worker.close().expect("close");
-    // The worker is gone; what it put belongs to the run.
-    assert_eq!(crate::servers::files_below(directory.path()).len(), 1);
+    // The worker is gone; what it put belongs to the run, whose mark is there too.
+    assert_eq!(crate::servers::files_below(directory.path()).len(), 2);
     owner.close().expect("close");
     assert!(crate::servers::files_below(directory.path()).is_empty());
 }
