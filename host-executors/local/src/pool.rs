@@ -2,23 +2,27 @@
 //!
 //! The coordinator's lock is the only one that workers share. A worker that finishes delivers its own
 //! report; the engine core's next attempt for it is in its queue when the delivery returns, so no
-//! other thread wakes. A worker without work spins briefly, then parks.
+//! other thread wakes. While short attempts follow each other in its queue, it delivers several reports
+//! at once, so that the lock is taken and the driver woken less often; a report that turns out to wait
+//! for long, because the attempt after it is not short, is delivered by the pool's own thread. A worker
+//! without work spins briefly, then parks.
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
     OutcomeKind, OutputId, StartError, WorkerId, WorkerInfo,
 };
-use taps_sandbox::CancelToken;
+use taps_sandbox::{CancelToken, Control};
 
 /// Runs attempts on one worker thread.
 pub trait AttemptRunner {
@@ -40,6 +44,9 @@ pub struct ThreadPool {
     factory: RunnerFactory,
     workers: Vec<Arc<Worker>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    sink: OnceLock<Arc<dyn EventSink>>,
+    /// Ends the pool's own thread.
+    stop: CancelToken,
 }
 
 /// What a worker thread shares with those who give it work.
@@ -50,6 +57,15 @@ struct Worker {
     waiting: AtomicUsize,
     /// Whether the thread sleeps and must be woken.
     parked: AtomicBool,
+    /// Reports that wait for others.
+    held: Mutex<Held>,
+}
+
+/// Reports not delivered yet, and since when the first of them waits.
+#[derive(Default)]
+struct Held {
+    events: Vec<ExecutorEvent>,
+    since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -58,6 +74,19 @@ struct Queue {
     running: Option<(AttemptId, CancelToken)>,
     stop: bool,
 }
+
+/// Most short attempts that wait on a worker behind the one that runs.
+const LOOK_AHEAD: u32 = 64;
+
+/// An attempt shorter than this may be followed by another before its report is delivered.
+const SHORT: Duration = Duration::from_micros(100);
+
+/// Most reports held, and how long the first of them waits while short attempts follow each other.
+const MOST_HELD: usize = 16;
+const HOLD: Duration = Duration::from_micros(150);
+
+/// How often the pool's own thread looks for reports that have waited for too long.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Looks for work before a worker parks: about 20 µs, less than parking and waking cost.
 const SPINS: u32 = 400;
@@ -79,6 +108,8 @@ impl ThreadPool {
             factory,
             workers,
             threads: Mutex::default(),
+            sink: OnceLock::new(),
+            stop: CancelToken::new(),
         }
     }
 }
@@ -114,6 +145,10 @@ impl Executor for ThreadPool {
                 .map_err(|source| StartError::Worker { worker: id, source })?;
             self.threads.lock().push(thread);
         }
+        self.start_own(&sink).map_err(|source| StartError::Worker {
+            worker: WorkerId(0),
+            source,
+        })?;
         let joined = (0..self.workers.len() as u32)
             .map(|id| {
                 ExecutorEvent::WorkerJoined(WorkerInfo {
@@ -122,7 +157,7 @@ impl Executor for ThreadPool {
                     cores: 1,
                     memory_bytes: self.memory_bytes / self.workers.len().max(1) as u64,
                     resources: Vec::new(),
-                    look_ahead: 0,
+                    look_ahead: LOOK_AHEAD,
                 })
             })
             .collect();
@@ -155,6 +190,18 @@ impl Executor for ThreadPool {
         }
     }
 
+    fn recall(&self, attempts: &[AttemptId]) {
+        let returned: Vec<_> = self
+            .workers
+            .iter()
+            .flat_map(|worker| worker.withdraw(attempts))
+            .map(ExecutorEvent::Returned)
+            .collect();
+        if let Some(sink) = self.sink.get().filter(|_| !returned.is_empty()) {
+            sink.deliver(returned);
+        }
+    }
+
     fn fetch(&self, output: OutputId) -> Result<Vec<u8>, Failure> {
         let message = format!("the executor keeps no results; asked for {output:?}");
         Err(Failure::new(OutcomeKind::EngineError, message))
@@ -174,10 +221,39 @@ impl Executor for ThreadPool {
             }
             worker.wake.notify_one();
         }
+        self.stop.cancel();
         for thread in self.threads.lock().drain(..) {
             // A worker's panic was reported as an outcome; the thread itself does not panic.
             let _ = thread.join();
         }
+    }
+}
+
+impl ThreadPool {
+    /// Starts the pool's own thread.
+    fn start_own(&self, sink: &Arc<dyn EventSink>) -> std::io::Result<()> {
+        // The pool starts once.
+        let _ = self.sink.set(Arc::clone(sink));
+        let (workers, sink) = (self.workers.clone(), Arc::clone(sink));
+        let stop = Control::new(self.stop.clone(), None);
+        let thread = std::thread::Builder::new()
+            .name("late-reports".into())
+            .spawn(move || {
+                while stop.sleep(LOOK_EVERY).is_ok() {
+                    for worker in &workers {
+                        worker.deliver_late(sink.as_ref());
+                    }
+                }
+            })?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+}
+
+impl Held {
+    fn take(&mut self) -> Vec<ExecutorEvent> {
+        self.since = None;
+        std::mem::take(&mut self.events)
     }
 }
 
@@ -188,6 +264,7 @@ impl Worker {
             wake: Condvar::new(),
             waiting: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
+            held: Mutex::default(),
         }
     }
 
@@ -202,20 +279,63 @@ impl Worker {
 
     fn serve(&self, mut runner: Box<dyn AttemptRunner>, id: WorkerId, sink: &dyn EventSink) {
         runner.idle();
-        while let Some((attempt, token)) = self.next() {
+        while let Some((attempt, token)) = self.next(sink) {
+            let began = Instant::now();
             let run = AssertUnwindSafe(|| runner.run(&attempt, &token));
             let report = catch_unwind(run)
                 .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, id, panic.as_ref()));
             self.queue.lock().running = None;
-            sink.deliver(vec![ExecutorEvent::Finished(Box::new(report))]);
-            if self.waiting.load(Ordering::Acquire) == 0 {
+            let waits = self.waiting.load(Ordering::Acquire) > 0;
+            self.report(report, waits && began.elapsed() < SHORT, sink);
+            if !waits {
                 runner.idle();
             }
         }
     }
 
+    /// Delivers a report, or holds it where another short attempt follows at once.
+    fn report(&self, report: AttemptReport, may_wait: bool, sink: &dyn EventSink) {
+        let ready = {
+            let mut held = self.held.lock();
+            held.events.push(ExecutorEvent::Finished(Box::new(report)));
+            let since = *held.since.get_or_insert_with(Instant::now);
+            if may_wait && held.events.len() < MOST_HELD && since.elapsed() < HOLD {
+                return;
+            }
+            held.take()
+        };
+        sink.deliver(ready);
+    }
+
+    /// Delivers what has waited for longer than it should.
+    fn deliver_late(&self, sink: &dyn EventSink) {
+        let late = {
+            let mut held = self.held.lock();
+            if held.since.is_none_or(|since| since.elapsed() < HOLD) {
+                return;
+            }
+            held.take()
+        };
+        sink.deliver(late);
+    }
+
+    /// Takes attempts back that have not started; gives those.
+    fn withdraw(&self, attempts: &[AttemptId]) -> Vec<AttemptId> {
+        let mut queue = self.queue.lock();
+        let mut taken = Vec::new();
+        queue.attempts.retain(|(attempt, _)| {
+            let wanted = attempts.contains(&attempt.id);
+            if wanted {
+                taken.push(attempt.id);
+            }
+            !wanted
+        });
+        self.waiting.fetch_sub(taken.len(), Ordering::Release);
+        taken
+    }
+
     /// The next attempt; none when the pool shuts down.
-    fn next(&self) -> Option<(Attempt, CancelToken)> {
+    fn next(&self, sink: &dyn EventSink) -> Option<(Attempt, CancelToken)> {
         for _ in 0..SPINS {
             if self.waiting.load(Ordering::Acquire) > 0 {
                 break;
@@ -226,6 +346,12 @@ impl Worker {
         loop {
             if let Some(next) = self.take(&mut queue) {
                 return Some(next);
+            }
+            // What was to follow the last report has been asked back.
+            let held = self.held.lock().take();
+            if !held.is_empty() {
+                MutexGuard::unlocked(&mut queue, || sink.deliver(held));
+                continue;
             }
             if queue.stop {
                 return None;
