@@ -12,7 +12,7 @@
 //! process dies with its parent, a node dies with its manager, everything dies with the
 //! coordinator, and the launcher is the reaper of what is left. Attempts and reports go straight
 //! between coordinator and worker, in batches. Segments stay where they were made: descriptors
-//! travel, bytes do not ([`lending`]).
+//! travel, bytes do not (module `lending`).
 //!
 //! What this crate never does: schedule or retry. It says which worker was lost, and which attempt
 //! ran on it; the engine core decides what follows.

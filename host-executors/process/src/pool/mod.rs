@@ -11,7 +11,7 @@ mod nodes;
 
 use crate::message::{Setup, StoreSetup};
 use io::IoThread;
-use link::Link;
+use link::{Link, Process};
 use parking_lot::Mutex;
 use rustix::{
     event::{EventfdFlags, eventfd},
@@ -219,6 +219,12 @@ impl Executor for ProcessPool {
                 link.queue(attempt, &shared.setup.context.store);
             }
             link.send(&shared.bytes);
+            let waits = link.process.as_ref().is_some_and(Process::wants_to_send);
+            drop(link);
+            if waits {
+                // It watches for room in the socket.
+                shared.wake_io();
+            }
         }
     }
 
