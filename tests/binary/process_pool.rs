@@ -1,15 +1,20 @@
 //! The executor `process-pool` when nobody disturbs it: its options, and the memory that it takes.
 
 use crate::{
-    harness::{names, probe},
+    harness::{Place, Running, names, probe},
     pool::{BAG, NODES, Pool, bag, send},
 };
 use rustix::process::Signal;
 use std::{
     collections::HashMap,
     fs,
-    os::unix::fs::MetadataExt as _,
+    io::Write as _,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt as _, net::UnixStream},
+    },
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
@@ -159,4 +164,44 @@ fn memory_does_not_grow_with_the_number_of_tasks() {
     let margin = 64 << 20;
     assert!(many.0 < few.0 + few.0 / 4 + margin, "{few:?} {many:?}");
     assert!(many.1 < few.1 + few.1 / 4 + margin, "{few:?} {many:?}");
+}
+
+/// Whatever comes down the channel, a process of the pool ends by itself, with a message and without a panic.
+#[test]
+fn processes_that_are_told_nonsense_end() {
+    let place = Place::new();
+    let parent = std::process::id().to_string();
+    let long = vec![0xa5; 100_000];
+    let told: [&[u8]; 6] = [
+        b"",
+        b"\xff\xff\xff\xff",
+        b"\x05\0\0\0\x01\x02\x03\x04\x05",
+        // A batch before any set-up.
+        b"\x08\0\0\0\x01\0\0\0\0\0\x01\0",
+        // A set-up that is cut short.
+        b"\x03\0\0\0\0\x01\x02",
+        &long,
+    ];
+    for role in ["launcher", "manager", "worker"] {
+        for bytes in told {
+            let (mut near, far) = UnixStream::pair().expect("sockets");
+            let mut command = place.command(["internal", role, &parent]);
+            command.stdin(Stdio::from(OwnedFd::from(far)));
+            let process = Running::new(command, place.path());
+            // It may have had enough before the end.
+            let _ = near.write_all(bytes);
+            drop(near);
+            let ended = process.end();
+            assert!(matches!(ended.code, Some(0 | 6)), "{role} {}", ended.text());
+            assert!(
+                !ended.stderr.contains("panicked"),
+                "{role} {}",
+                ended.text()
+            );
+        }
+    }
+    place
+        .call(["internal", "owner"])
+        .expect(2)
+        .says("for processes that the program starts itself");
 }
