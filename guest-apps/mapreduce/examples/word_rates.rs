@@ -1,6 +1,6 @@
 //! Rates of the whole app without a sandbox, on one thread.
 //!
-//! `cargo run --release -p taps-mapreduce --example rates [FILES WORDS | DIRECTORY]`
+//! `cargo run --release -p taps-mapreduce --example word_rates [FILES WORDS | DIRECTORY]`
 
 use std::time::Instant;
 
