@@ -92,11 +92,7 @@ impl Coordinator {
         if !orders.freed.is_empty() {
             self.executor.freed(&orders.freed);
         }
-        if let Some(plane) = self.context.data.as_ref() {
-            for stored in &orders.remove {
-                plane.remove(stored);
-            }
-        }
+        self.give_up(&orders.remove);
         if !orders.dispatch.is_empty() {
             self.executor.submit(orders.dispatch);
             let others = self.submitting.fetch_sub(1, Ordering::SeqCst) > 1;

@@ -68,11 +68,6 @@ impl DriverHost for Coordinator {
         arguments: Vec<ArgumentSpec>,
         options: TaskOptions,
     ) -> Result<TaskId, Refusal> {
-        if self.context.data.is_none() {
-            return self.change(|state, now_ns, orders| {
-                state.submit(now_ns, task, arguments, options, orders)
-            });
-        }
         let arguments = self.transformed(task, arguments);
         let stored = stored_in(&arguments);
         let submitted = self

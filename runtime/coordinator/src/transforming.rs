@@ -52,10 +52,10 @@ impl Coordinator {
             .log(Speaker::Driver, LogLevel::Warn, &message);
     }
 
-    /// Gives the payloads of a refused submission up.
-    pub(crate) fn give_up(&self, arguments: &[Arc<StoredRef>]) {
+    /// Gives payloads up that nobody can read any more.
+    pub(crate) fn give_up(&self, payloads: &[Arc<StoredRef>]) {
         if let Some(plane) = self.context.data.as_ref() {
-            for stored in arguments {
+            for stored in payloads {
                 plane.remove(stored);
             }
         }

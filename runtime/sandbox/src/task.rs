@@ -368,10 +368,9 @@ impl Live {
         let stderr = self.report_output(run.sink.as_ref());
         match result {
             Ok(Ok(outputs)) => {
-                let start = run.now_ns();
                 let published = self.publish(outputs, attempt, &run);
                 if run.data.is_some() {
-                    timeline.results = [start, run.now_ns()];
+                    timeline.results = [timeline.task_end, run.now_ns()];
                 }
                 published
             }
@@ -407,13 +406,13 @@ impl Live {
         run: &RunContext,
     ) -> wasmtime::Result<Result<Vec<TaskOutput>, TaskError>> {
         self.store.data().control.check()?;
-        let start = run.now_ns();
+        let transform_start = run.data.is_some().then(|| run.now_ns());
         let arguments = match self.arguments(attempt, tickets, stored::is_eager(run))? {
             Ok(arguments) => arguments,
             Err(error) => return Ok(Err(error)),
         };
         timeline.task_start = run.now_ns();
-        if run.data.is_some() {
+        if let Some(start) = transform_start {
             timeline.inputs = [start, timeline.task_start];
         }
         let (result,) = self.run.call(&mut self.store, (attempt.task, arguments))?;
