@@ -33,10 +33,9 @@ const MAX_FRAME_BYTES: usize = 1 << 30;
 const RECEIVE_BYTES: usize = 64 << 10;
 
 /// Two connected sockets, closed on exec.
-pub(crate) fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = SocketFlags::CLOEXEC;
-    let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    Ok(pair)
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
 /// Messages on their way out.

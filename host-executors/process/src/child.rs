@@ -78,10 +78,6 @@ impl Child {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().cast_unsigned()
-    }
-
     /// Ends the process at once.
     pub(crate) fn kill(&self) {
         // It may have ended already.

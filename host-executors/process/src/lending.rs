@@ -15,39 +15,43 @@
 //! messages keep their order, so neither can believe in something that the other has forgotten. A
 //! borrower that dies gives everything back by that.
 
-use crate::message::{Loan, Loans};
+use crate::{
+    channel::{MAX_DESCRIPTORS, Outbox},
+    error::ChannelError,
+    message::{Loan, Loans},
+};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 use std::{os::fd::OwnedFd, sync::Arc};
 use taps_payload::{Memory, MemoryId, Segment, SegmentId, SegmentStore, StoreError};
 
-/// Segments that this process has lent to one other.
+/// Segments that this process has lent to one other, and what it has to tell it.
 #[derive(Debug, Default)]
 pub(crate) struct Lender {
     lent: FxHashMap<SegmentId, Arc<Segment>>,
     /// Number of segments lent in each memory that the borrower has.
     memories: FxHashMap<MemoryId, usize>,
+    /// Not told yet.
+    news: Loans,
+    /// Those of `news.memories`.
+    descriptors: Vec<OwnedFd>,
 }
 
 impl Lender {
-    /// Lends a segment, if the borrower does not have it. `descriptors` belong to `loans.memories`.
-    pub(crate) fn lend(
-        &mut self,
-        segment: &Arc<Segment>,
-        loans: &mut Loans,
-        descriptors: &mut Vec<OwnedFd>,
-    ) -> std::io::Result<()> {
+    /// Lends a segment, if the borrower does not have it.
+    pub(crate) fn lend(&mut self, segment: &Arc<Segment>) -> std::io::Result<()> {
         if self.lent.contains_key(&segment.id()) {
             return Ok(());
         }
         let place = segment.place();
         if !self.memories.contains_key(&place.memory) {
             let exported = segment.export()?;
-            loans.memories.push(exported.info);
-            descriptors.push(exported.file);
+            self.news.memories.push(exported.info);
+            self.descriptors.push(exported.file);
         }
         *self.memories.entry(place.memory).or_default() += 1;
-        loans.lent.push(Loan {
+        self.news.lent.push(Loan {
             segment: segment.reference(),
             place,
         });
@@ -56,26 +60,63 @@ impl Lender {
     }
 
     /// Asks for a segment back; whether it was lent.
-    pub(crate) fn want(&mut self, id: SegmentId, loans: &mut Loans) -> bool {
+    pub(crate) fn want(&mut self, id: SegmentId) -> bool {
         let lent = self.lent.contains_key(&id);
         if lent {
-            loans.wanted.push(id);
+            self.news.wanted.push(id);
         }
         lent
     }
 
     /// The borrower gave a segment back.
-    pub(crate) fn take_back(&mut self, id: SegmentId, loans: &mut Loans) -> Option<Arc<Segment>> {
+    pub(crate) fn take_back(&mut self, id: SegmentId) -> Option<Arc<Segment>> {
         let segment = self.lent.remove(&id)?;
         let memory = segment.place().memory;
         if let Some(count) = self.memories.get_mut(&memory) {
             *count -= 1;
             if *count == 0 {
                 self.memories.remove(&memory);
-                loans.closed.push(memory);
+                self.news.closed.push(memory);
             }
         }
         Some(segment)
+    }
+
+    /// Gives segments back that this process had borrowed from the other.
+    pub(crate) fn give_back(&mut self, segments: Vec<SegmentId>) {
+        self.news.given_back.extend(segments);
+    }
+
+    /// Whether there is anything to tell.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// Whether the news should not wait for more: they have half the descriptors of a message.
+    pub(crate) fn is_full(&self) -> bool {
+        self.descriptors.len() >= MAX_DESCRIPTORS / 2
+    }
+
+    /// Puts the news into an outbox, in the message that `last` makes. Memories that are too many for it go
+    /// before, in messages that `alone` makes.
+    pub(crate) fn tell<M: Serialize>(
+        &mut self,
+        outbox: &mut Outbox,
+        alone: impl Fn(Loans) -> M,
+        last: impl FnOnce(Loans) -> M,
+    ) -> Result<(), ChannelError> {
+        while self.descriptors.len() > MAX_DESCRIPTORS {
+            let first = Loans {
+                memories: self.news.memories.drain(..MAX_DESCRIPTORS).collect(),
+                // Before any memory is lent anew.
+                closed: std::mem::take(&mut self.news.closed),
+                ..Loans::default()
+            };
+            let descriptors = self.descriptors.drain(..MAX_DESCRIPTORS).collect();
+            outbox.push(&alone(first), descriptors)?;
+        }
+        let news = std::mem::take(&mut self.news);
+        outbox.push(&last(news), std::mem::take(&mut self.descriptors))
     }
 }
 
@@ -232,8 +273,6 @@ mod tests {
     struct Both {
         near: SegmentStore,
         lender: Lender,
-        loans: Loans,
-        descriptors: Vec<OwnedFd>,
         far: SegmentStore,
         borrower: Borrower,
         readers: Vec<Arc<Segment>>,
@@ -255,8 +294,6 @@ mod tests {
             Self {
                 near: store(1),
                 lender: Lender::default(),
-                loans: Loans::default(),
-                descriptors: Vec::new(),
                 borrower: Borrower::new(far.clone(), Wake(Box::new(|| {}))),
                 far,
                 readers: Vec::new(),
@@ -270,15 +307,7 @@ mod tests {
         }
 
         fn lend(&mut self, segment: &Arc<Segment>) {
-            let Self {
-                lender,
-                loans,
-                descriptors,
-                ..
-            } = self;
-            lender
-                .lend(segment, loans, descriptors)
-                .expect("memory can be lent");
+            self.lender.lend(segment).expect("memory can be lent");
         }
 
         fn step(&mut self, step: &Step) {
@@ -305,7 +334,7 @@ mod tests {
                 Step::Want(number) => {
                     if let Some(id) = self.nth(number) {
                         self.usable.remove(&id);
-                        assert!(self.lender.want(id, &mut self.loans));
+                        assert!(self.lender.want(id));
                     }
                 }
                 Step::Read(number) => {
@@ -328,8 +357,8 @@ mod tests {
         }
 
         fn hear(&mut self) {
-            let loans = std::mem::take(&mut self.loans);
-            let descriptors = std::mem::take(&mut self.descriptors);
+            let loans = std::mem::take(&mut self.lender.news);
+            let descriptors = std::mem::take(&mut self.lender.descriptors);
             assert_eq!(loans.memories.len(), descriptors.len());
             self.borrower.borrow(&loans, descriptors);
             for (id, heard) in &mut self.usable {
@@ -342,7 +371,7 @@ mod tests {
         fn answer(&mut self) {
             for id in self.borrower.returns().take() {
                 assert!(!self.usable.contains_key(&id), "{id:?} is wanted there");
-                let taken = self.lender.take_back(id, &mut self.loans);
+                let taken = self.lender.take_back(id);
                 drop(taken.expect("it was lent"));
                 self.near.free(id);
             }
@@ -381,7 +410,7 @@ mod tests {
             }
             both.hear();
             prop_assert!(both.lender.lent.is_empty() && both.lender.memories.is_empty());
-            prop_assert!(both.borrower.memories.is_empty() && both.loans.is_empty());
+            prop_assert!(both.borrower.memories.is_empty() && !both.lender.has_news());
             prop_assert_eq!(both.near.statistics().live_bytes, 0);
             prop_assert_eq!(both.far.statistics().live_bytes, 0);
         }
@@ -393,8 +422,8 @@ mod tests {
         both.step(&Step::Lend(100));
         let id = both.nth(0).expect("one");
         // The memory is missing, as when no descriptor is left.
-        both.loans.memories.clear();
-        both.borrower.borrow(&both.loans, Vec::new());
+        both.lender.news.memories.clear();
+        both.borrower.borrow(&both.lender.news, Vec::new());
         assert!(both.far.get(id).is_none());
         assert_eq!(both.borrower.returns().take(), [id]);
     }

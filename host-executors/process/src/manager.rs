@@ -36,18 +36,14 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
             match message {
                 ToManager::StartWorker(worker) => {
                     let end = inbox.descriptor()?;
-                    let answer = match Child::start(Role::Worker, end) {
-                        Ok(child) => {
-                            let pid = child.pid();
-                            workers.push((worker, child));
-                            FromManager::Started { worker, pid }
+                    match Child::start(Role::Worker, end) {
+                        Ok(child) => workers.push((worker, child)),
+                        Err(error) => {
+                            let reason = error.to_string();
+                            let message = FromManager::Failed { worker, reason };
+                            send_now(&channel, &message, Vec::new())?;
                         }
-                        Err(error) => FromManager::Failed {
-                            worker,
-                            reason: error.to_string(),
-                        },
-                    };
-                    send_now(&channel, &answer, Vec::new())?;
+                    }
                 }
                 ToManager::KillWorker(worker) => {
                     for (_, child) in workers.iter().filter(|(found, _)| *found == worker) {

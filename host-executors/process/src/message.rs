@@ -3,9 +3,8 @@
 //! Each message says how many descriptors come with it. Segments are lent by the process that has
 //! them: see [`crate::lending`].
 
-use crate::channel::MAX_DESCRIPTORS;
 use serde::{Deserialize, Serialize};
-use std::{os::fd::OwnedFd, path::PathBuf};
+use std::path::PathBuf;
 use taps_engine::{Attempt, AttemptId, AttemptReport, WorkerId};
 use taps_payload::{MemoryId, MemoryInfo, Place, SegmentId, SegmentRef};
 use taps_sandbox::{Grant, InstancePolicy, Interrupt, LogLevel, Speaker, Stream};
@@ -72,8 +71,6 @@ pub(crate) enum ToManager {
 /// From a manager to the coordinator.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromManager {
-    /// A worker process runs.
-    Started { worker: Incarnation, pid: u32 },
     /// A worker process could not be started.
     Failed { worker: Incarnation, reason: String },
     /// A worker process ended.
@@ -163,24 +160,6 @@ impl Loans {
             && closed.is_empty()
             && given_back.is_empty()
     }
-}
-
-/// Cuts off the memories that are too many for one message: each piece goes before the rest, in a message of
-/// its own.
-pub(crate) fn surplus(
-    loans: &mut Loans,
-    descriptors: &mut Vec<OwnedFd>,
-) -> Option<(Loans, Vec<OwnedFd>)> {
-    if descriptors.len() <= MAX_DESCRIPTORS {
-        return None;
-    }
-    let memories = loans.memories.drain(..MAX_DESCRIPTORS).collect();
-    let first = Loans {
-        memories,
-        closed: std::mem::take(&mut loans.closed),
-        ..Loans::default()
-    };
-    Some((first, descriptors.drain(..MAX_DESCRIPTORS).collect()))
 }
 
 /// A segment lent.

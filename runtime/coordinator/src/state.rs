@@ -304,6 +304,6 @@ fn lost_report(
             finished: now_ns,
             ..Timeline::default()
         },
-        ..AttemptReport::of_failure(id, worker.unwrap_or(WorkerId(u32::MAX)), failure)
+        ..AttemptReport::bare(id, worker.unwrap_or(WorkerId(u32::MAX)), Err(failure))
     })
 }

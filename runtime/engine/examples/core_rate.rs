@@ -146,24 +146,17 @@ fn report(attempt: &Attempt, worker: WorkerId, shape: Shape, bytes: &Arc<[u8]>) 
     let output = || Output {
         location: Location::Inline(Arc::clone(bytes)),
     };
+    let outputs = match shape {
+        Shape::Empty => Vec::new(),
+        Shape::Inline => vec![output()],
+    };
     AttemptReport {
-        id: attempt.id,
-        worker,
-        result: Ok(match shape {
-            Shape::Empty => Vec::new(),
-            Shape::Inline => vec![output()],
-        }),
         timeline: Timeline {
             received: 1,
             finished: 10_001,
             ..Timeline::default()
         },
-        inputs: Vec::new(),
-        outputs: Vec::new(),
         instantiation: Instantiation::Fresh,
-        cpu_ns: 0,
-        peak_memory_bytes: 0,
-        injected: None,
-        notes: Vec::new(),
+        ..AttemptReport::bare(attempt.id, worker, Ok(outputs))
     }
 }

@@ -88,11 +88,11 @@ pub struct AttemptReport {
 
 impl AttemptReport {
     /// The report of an attempt of which nothing is known but how it ended.
-    pub fn of_failure(id: AttemptId, worker: WorkerId, failure: Failure) -> Self {
+    pub fn bare(id: AttemptId, worker: WorkerId, result: Result<Vec<Output>, Failure>) -> Self {
         Self {
             id,
             worker,
-            result: Err(failure),
+            result,
             timeline: Timeline::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -107,7 +107,8 @@ impl AttemptReport {
     /// The report of an attempt that made the runtime itself panic: the run goes on.
     pub fn of_panic(id: AttemptId, worker: WorkerId, panic: &(dyn Any + Send)) -> Self {
         let message = format!("the runtime panicked: {}", panic_message(panic));
-        Self::of_failure(id, worker, Failure::new(OutcomeKind::EngineError, message))
+        let failure = Failure::new(OutcomeKind::EngineError, message);
+        Self::bare(id, worker, Err(failure))
     }
 
     /// The typed outcome.

@@ -3,10 +3,7 @@
 mod native;
 mod pool;
 
-use taps_engine::{
-    Argument, Attempt, AttemptId, AttemptReport, Failure, Instantiation, Limits, Output, TaskId,
-    Timeline, WorkerId,
-};
+use taps_engine::{Argument, Attempt, AttemptId, Limits, TaskId};
 use taps_payload::Location;
 use taps_schema::Kernels;
 
@@ -31,22 +28,5 @@ fn attempt(id: u64, task: u32, arguments: Vec<Location>) -> Attempt {
         seed: id,
         kernels: Kernels::Host,
         fault: None,
-    }
-}
-
-/// The report of an attempt.
-fn report(id: AttemptId, worker: WorkerId, result: Result<Vec<Output>, Failure>) -> AttemptReport {
-    AttemptReport {
-        id,
-        worker,
-        result,
-        timeline: Timeline::default(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        instantiation: Instantiation::None,
-        cpu_ns: 0,
-        peak_memory_bytes: 0,
-        injected: None,
-        notes: Vec::new(),
     }
 }

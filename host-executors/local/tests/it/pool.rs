@@ -1,6 +1,6 @@
 //! The thread pool with runners that do what a test wants.
 
-use crate::{attempt, report};
+use crate::attempt;
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{Arc, OnceLock},
@@ -34,7 +34,7 @@ impl AttemptRunner for Runner {
         let result = interrupted
             .map(|()| Vec::new())
             .map_err(|why| Failure::new(OutcomeKind::Cancelled, why.to_string()));
-        report(attempt.id, self.0, result)
+        AttemptReport::bare(attempt.id, self.0, result)
     }
 }
 

@@ -89,8 +89,6 @@ pub(super) struct IoThread {
     pinged: Instant,
     pings: u64,
     stopping: Option<Instant>,
-    /// A worker has been ready once: the set-up works.
-    worked: bool,
     failed: bool,
 }
 
@@ -122,7 +120,6 @@ impl IoThread {
             pinged: now,
             pings: 0,
             stopping: None,
-            worked: false,
             failed: false,
         })
     }
@@ -224,7 +221,6 @@ impl IoThread {
             }
         }
         if heard.ready {
-            self.worked = true;
             self.events
                 .push(ExecutorEvent::WorkerJoined(self.shared.info(worker)));
         }

@@ -5,9 +5,7 @@ use crate::{
     channel::{self, Inbox, Outbox, Patience, Received},
     error::ChannelError,
     lending::{Borrower, Lender},
-    message::{
-        self, Control, ControlReply, FromWorker, Incarnation, Loan, Loans, Said, Setup, ToWorker,
-    },
+    message::{Control, ControlReply, FromWorker, Incarnation, Loan, Loans, Said, Setup, ToWorker},
 };
 use std::{
     collections::VecDeque,
@@ -52,8 +50,6 @@ pub(super) struct Process {
     pub(super) borrower: Borrower,
     /// What goes with the next message.
     attempts: Vec<Attempt>,
-    loans: Loans,
-    descriptors: Vec<OwnedFd>,
     /// Number of the attempt queued last.
     number: u64,
     /// Attempts on the process, with their numbers, in order.
@@ -123,13 +119,15 @@ impl Link {
         }
     }
 
-    /// Asks for segments back; sent with the next message.
-    pub(super) fn want_back(&mut self, segments: &[SegmentId]) {
-        if let Some(Process { lender, loans, .. }) = &mut self.process {
+    /// Asks for segments back; sent with the next message. Whether it had any of them.
+    pub(super) fn want_back(&mut self, segments: &[SegmentId]) -> bool {
+        let mut wanted = false;
+        if let Some(process) = &mut self.process {
             for id in segments {
-                lender.want(*id, loans);
+                wanted |= process.lender.want(*id);
             }
         }
+        wanted
     }
 }
 
@@ -143,11 +141,7 @@ impl Process {
         mut descriptors: Vec<OwnedFd>,
         borrower: Borrower,
     ) -> Result<Self, ChannelError> {
-        let (control, far) = channel::pair().map_err(|error| {
-            ChannelError::Closed(
-                rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
-            )
-        })?;
+        let (control, far) = channel::pair().map_err(ChannelError::Closed)?;
         for socket in [&data, &control] {
             rustix::io::ioctl_fionbio(socket, true).map_err(ChannelError::Closed)?;
         }
@@ -167,8 +161,6 @@ impl Process {
             lender: Lender::default(),
             borrower,
             attempts: Vec::new(),
-            loans: Loans::default(),
-            descriptors: Vec::new(),
             number: 0,
             out: VecDeque::new(),
             ready: false,
@@ -193,13 +185,7 @@ impl Process {
             let Some(segment) = store.get(reference.id) else {
                 continue;
             };
-            let Self {
-                lender,
-                loans,
-                descriptors,
-                ..
-            } = self;
-            if let Err(error) = lender.lend(&segment, loans, descriptors) {
+            if let Err(error) = self.lender.lend(&segment) {
                 // The attempt finds the segment gone, which is a payload error.
                 eprintln!("taps-wasm: failed to lend a payload: {error}");
             }
@@ -217,25 +203,19 @@ impl Process {
     }
 
     fn try_send(&mut self, traffic: &Traffic) -> Result<(), ChannelError> {
-        self.loans.given_back.extend(self.borrower.returns().take());
-        if !self.attempts.is_empty() || !self.loans.is_empty() {
-            while let Some((loans, some)) = message::surplus(&mut self.loans, &mut self.descriptors)
-            {
-                let message = ToWorker::Batch {
-                    loans,
-                    first: 0,
-                    attempts: Vec::new(),
-                };
-                self.outbox.push(&message, some)?;
-            }
+        self.lender.give_back(self.borrower.returns().take());
+        if !self.attempts.is_empty() || self.lender.has_news() {
             let attempts = std::mem::take(&mut self.attempts);
-            let message = ToWorker::Batch {
-                loans: std::mem::take(&mut self.loans),
-                first: self.number + 1 - attempts.len() as u64,
+            let first = self.number + 1 - attempts.len() as u64;
+            let batch = |loans, first, attempts| ToWorker::Batch {
+                loans,
+                first,
                 attempts,
             };
-            self.outbox
-                .push(&message, std::mem::take(&mut self.descriptors))?;
+            let alone = |loans: Loans| batch(loans, 0, Vec::new());
+            (self.lender).tell(&mut self.outbox, alone, |loans| {
+                batch(loans, first, attempts)
+            })?;
         }
         let before = self.outbox.len();
         self.outbox.flush(&self.data)?;
@@ -252,7 +232,7 @@ impl Process {
 
     /// Whether there is anything to tell the worker.
     pub(super) fn has_news(&self) -> bool {
-        !self.loans.is_empty() || !self.borrower.returns().is_empty()
+        self.lender.has_news() || !self.borrower.returns().is_empty()
     }
 
     /// Sends the numbers of those attempts that are on this process.
@@ -341,7 +321,7 @@ impl Process {
             return Err(ChannelError::Nonsense("it lends what it did not make"));
         }
         for id in &loans.given_back {
-            drop(self.lender.take_back(*id, &mut self.loans));
+            drop(self.lender.take_back(*id));
         }
         self.borrower.borrow(loans, descriptors);
         Ok(())
@@ -475,7 +455,7 @@ mod tests {
         let heard = said(&FromWorker::Batch {
             loans: Loans::default(),
             words: Vec::new(),
-            reports: vec![AttemptReport::of_failure(attempt(7), WorkerId(0), failure)],
+            reports: vec![AttemptReport::bare(attempt(7), WorkerId(0), Err(failure))],
         });
         assert!(heard.reports.is_empty());
         let loan = |id, memory| Loan {

@@ -241,10 +241,13 @@ impl Executor for ProcessPool {
     }
 
     fn freed(&self, segments: &[SegmentId]) {
+        let mut wanted = false;
         for link in &self.shared.links {
-            link.lock().want_back(segments);
+            wanted |= link.lock().want_back(segments);
         }
-        self.shared.wake_io();
+        if wanted {
+            self.shared.wake_io();
+        }
     }
 
     fn fetch(&self, output: OutputId) -> Result<Vec<u8>, Failure> {

@@ -82,11 +82,7 @@ impl Nodes {
 
     /// Starts the manager of a node.
     pub(super) fn start(&mut self, node: u32) -> Result<(), ChannelError> {
-        let (near, far) = channel::pair().map_err(|error| {
-            ChannelError::Closed(
-                rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
-            )
-        })?;
+        let (near, far) = channel::pair().map_err(ChannelError::Closed)?;
         rustix::io::ioctl_fionbio(&near, true).map_err(ChannelError::Closed)?;
         let found = &mut self.all[node as usize];
         let number = found.started;
@@ -153,7 +149,6 @@ impl Nodes {
             }
             while let Ok(Some(message)) = manager.inbox.next() {
                 match message {
-                    FromManager::Started { .. } => {}
                     FromManager::Failed { worker, reason } => {
                         let reason = format!("its process could not be started: {reason}");
                         news.push(News::WorkerEnded {

@@ -164,7 +164,7 @@ impl Thread {
                 ..Timeline::default()
             },
             notes: vec!["the worker process was ended to stop the guest".to_owned()],
-            ..AttemptReport::of_failure(running.id, self.options.worker, failure)
+            ..AttemptReport::bare(running.id, self.options.worker, Err(failure))
         }
     }
 }

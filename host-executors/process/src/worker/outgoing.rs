@@ -1,10 +1,10 @@
 //! What a worker tells the coordinator: reports, what guests say, and news of segments.
 
 use crate::{
-    channel::{MAX_DESCRIPTORS, Outbox},
+    channel::Outbox,
     error::ChannelError,
     lending::{Lender, Returns},
-    message::{self, FromWorker, Loans, Said},
+    message::{FromWorker, Loans, Said},
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -37,8 +37,6 @@ struct Pending {
     outbox: Outbox,
     reports: Vec<AttemptReport>,
     words: Vec<Said>,
-    loans: Loans,
-    descriptors: Vec<OwnedFd>,
     lender: Lender,
     since: Option<Instant>,
 }
@@ -89,7 +87,7 @@ impl Outgoing {
         pending.reports.push(report);
         let since = *pending.since.get_or_insert_with(Instant::now);
         let enough = pending.reports.len() >= MOST_HELD
-            || pending.descriptors.len() >= MAX_DESCRIPTORS / 2
+            || pending.lender.is_full()
             || since.elapsed() >= HOLD;
         if next == Next::Other || enough {
             self.send_pending(&mut pending)?;
@@ -119,44 +117,35 @@ impl Outgoing {
     /// The coordinator gave these segments back: nobody reads them any more.
     pub(crate) fn taken_back(&self, segments: &[SegmentId], store: &SegmentStore) {
         let mut pending = self.pending.lock();
-        let Pending { lender, loans, .. } = &mut *pending;
         for id in segments {
-            drop(lender.take_back(*id, loans));
+            drop(pending.lender.take_back(*id));
             store.free(*id);
         }
     }
 
     fn send_pending(&self, pending: &mut MutexGuard<'_, Pending>) -> Result<(), ChannelError> {
         if let Some(returns) = self.returns.get() {
-            pending.loans.given_back.extend(returns.take());
+            pending.lender.give_back(returns.take());
         }
-        if pending.reports.is_empty() && pending.words.is_empty() && pending.loans.is_empty() {
+        if pending.reports.is_empty() && pending.words.is_empty() && !pending.lender.has_news() {
             return Ok(());
         }
         let Pending {
             outbox,
             reports,
             words,
-            loans,
-            descriptors,
+            lender,
             since,
-            ..
         } = &mut **pending;
         *since = None;
-        while let Some((first, some)) = message::surplus(loans, descriptors) {
-            let message = FromWorker::Batch {
-                loans: first,
-                words: Vec::new(),
-                reports: Vec::new(),
-            };
-            outbox.push(&message, some)?;
-        }
-        let message = FromWorker::Batch {
-            loans: std::mem::take(loans),
-            words: std::mem::take(words),
-            reports: std::mem::take(reports),
+        let (reports, words) = (std::mem::take(reports), std::mem::take(words));
+        let batch = |loans, words, reports| FromWorker::Batch {
+            loans,
+            words,
+            reports,
         };
-        outbox.push(&message, std::mem::take(descriptors))?;
+        let alone = |loans: Loans| batch(loans, Vec::new(), Vec::new());
+        lender.tell(outbox, alone, |loans| batch(loans, words, reports))?;
         outbox.flush(&self.socket).map(drop)
     }
 
@@ -184,14 +173,8 @@ impl Pending {
             let segment = store
                 .get(reference.id)
                 .ok_or_else(|| lost(format!("segment {} is gone", reference.id.0)))?;
-            let Self {
-                lender,
-                loans,
-                descriptors,
-                ..
-            } = self;
-            lender
-                .lend(&segment, loans, descriptors)
+            self.lender
+                .lend(&segment)
                 .map_err(|error| lost(error.to_string()))?;
         }
         Ok(())
@@ -201,7 +184,7 @@ impl Pending {
     fn withdraw_outputs(&mut self, report: &AttemptReport, store: &SegmentStore) {
         for output in report.result.iter().flatten() {
             if let Location::Segment(reference) = &output.location
-                && !self.lender.want(reference.id, &mut self.loans)
+                && !self.lender.want(reference.id)
             {
                 store.free(reference.id);
             }

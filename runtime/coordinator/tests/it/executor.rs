@@ -12,8 +12,7 @@ use std::{
 };
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
-    Instantiation, OutcomeKind, Output, OutputId, Running, StartError, Timeline, WorkerId,
-    WorkerInfo,
+    OutcomeKind, Output, OutputId, Running, StartError, WorkerId, WorkerInfo,
 };
 use taps_payload::{Transfer, Way};
 
@@ -161,17 +160,8 @@ impl Shared {
             copies: 1,
         };
         self.deliver(ExecutorEvent::Finished(Box::new(AttemptReport {
-            id,
-            worker,
             outputs: result.iter().map(|_| transfer).collect(),
-            result,
-            timeline: Timeline::default(),
-            inputs: Vec::new(),
-            instantiation: Instantiation::None,
-            cpu_ns: 0,
-            peak_memory_bytes: 0,
-            injected: None,
-            notes: Vec::new(),
+            ..AttemptReport::bare(id, worker, result)
         })));
     }
 }

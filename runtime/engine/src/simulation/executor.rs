@@ -254,16 +254,11 @@ impl Driver<'_> {
 
 fn report(flight: &Flight, result: Result<Vec<Output>, Failure>) -> AttemptReport {
     AttemptReport {
-        id: flight.attempt.id,
-        worker: flight.worker.unwrap_or(WorkerId(0)),
-        result,
-        timeline: Timeline::default(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
         instantiation: Instantiation::Fresh,
-        cpu_ns: 0,
-        peak_memory_bytes: 0,
-        injected: None,
-        notes: Vec::new(),
+        ..AttemptReport::bare(
+            flight.attempt.id,
+            flight.worker.unwrap_or(WorkerId(0)),
+            result,
+        )
     }
 }

@@ -6,7 +6,7 @@ use taps_engine::core::{
 };
 use taps_engine::{
     Argument, Attempt, AttemptId, AttemptReport, Capabilities, Failure, Instantiation, Limits,
-    OutcomeKind, Output, OutputId, Running, TaskId, Timeline, WorkerId, WorkerInfo,
+    OutcomeKind, Output, OutputId, Running, TaskId, WorkerId, WorkerInfo,
 };
 use taps_payload::{Location, SegmentId, SegmentRef};
 use taps_schema::Kernels;
@@ -227,16 +227,7 @@ pub(crate) fn child(parents: &[TaskId]) -> TaskSpec {
 /// The report of an attempt that gave no outputs.
 pub(crate) fn report(id: AttemptId) -> AttemptReport {
     AttemptReport {
-        id,
-        worker: WorkerId(0),
-        result: Ok(Vec::new()),
-        timeline: Timeline::default(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
         instantiation: Instantiation::Fresh,
-        cpu_ns: 0,
-        peak_memory_bytes: 0,
-        injected: None,
-        notes: Vec::new(),
+        ..AttemptReport::bare(id, WorkerId(0), Ok(Vec::new()))
     }
 }

@@ -5,6 +5,26 @@ use std::fmt::Write;
 /// Pages of the guest's memory: 20 MiB.
 pub(crate) const PAGES: u32 = 320;
 
+/// A task that adds its argument up through a window, and detaches it.
+pub(crate) const SUMS: (&str, &str) = (
+    "sums",
+    "(local.set $a (call $payload (local.get $args) (i32.const 0)))
+     (local.set $c (i32.wrap_i64 (call $size (local.get $a))))
+     (call $attach (local.get $a) (i32.const 0x100000) (i32.const 0x800000) (i32.const 64))
+     (if (i32.load8_u (i32.const 64)) (then (return (call $payload-error))))
+     (local.set $b (i32.add (i32.const 0x100000) (i32.wrap_i64 (i64.load (i32.const 72)))))
+     (local.set $c (i32.add (local.get $b) (local.get $c)))
+     (block $done
+       (loop $next
+         (br_if $done (i32.ge_u (local.get $b) (local.get $c)))
+         (local.set $x (i64.add (local.get $x) (i64.load8_u (local.get $b))))
+         (local.set $b (i32.add (local.get $b) (i32.const 1)))
+         (br $next)))
+     (call $detach (local.get $a) (i32.const 64))
+     (if (i32.load8_u (i32.const 64)) (then (unreachable)))
+     (call $number (local.get $x))",
+);
+
 /// A component under construction.
 #[derive(Clone)]
 pub(crate) struct Guest {

@@ -2,7 +2,7 @@
 
 use crate::{
     bench::{Bench, Setup, assert_outcome, file, number},
-    guest::Guest,
+    guest::{Guest, SUMS},
 };
 use taps_engine::{OutcomeKind, TrapKind};
 use taps_payload::{Location, StoreOptions, Way};
@@ -46,25 +46,7 @@ fn guest(tasks: &[(&'static str, String)]) -> Guest {
 
 const TASKS: &[(&str, &str)] = &[
     ("fine", "(call $ok)"),
-    // Adds the argument up through a window, twice, and detaches in between.
-    (
-        "sums",
-        "(local.set $a (call $payload (local.get $args) (i32.const 0)))
-         (local.set $c (i32.wrap_i64 (call $size (local.get $a))))
-         (call $attach (local.get $a) (i32.const 0x100000) (i32.const 0x800000) (i32.const 64))
-         (if (i32.load8_u (i32.const 64)) (then (return (call $payload-error))))
-         (local.set $b (i32.add (i32.const 0x100000) (i32.wrap_i64 (i64.load (i32.const 72)))))
-         (local.set $c (i32.add (local.get $b) (local.get $c)))
-         (block $done
-           (loop $next
-             (br_if $done (i32.ge_u (local.get $b) (local.get $c)))
-             (local.set $x (i64.add (local.get $x) (i64.load8_u (local.get $b))))
-             (local.set $b (i32.add (local.get $b) (i32.const 1)))
-             (br $next)))
-         (call $detach (local.get $a) (i32.const 64))
-         (if (i32.load8_u (i32.const 64)) (then (unreachable)))
-         (call $number (local.get $x))",
-    ),
+    SUMS,
     // Makes 3,000,000 bytes of 7 in a window.
     (
         "makes",
