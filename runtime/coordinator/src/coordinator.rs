@@ -71,9 +71,12 @@ impl Coordinator {
     /// Runs a change under the lock, then hands the orders to the executor.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State, u64, &mut Orders) -> R) -> R {
         let mut orders = Orders::default();
-        let now_ns = self.context.now_ns();
+        // Read before the lock, to hold it no longer than needed: another thread may be there first with a
+        // later time, and time must not go back.
+        let read_ns = self.context.now_ns();
         let (result, timer) = {
             let mut state = self.lock();
+            let now_ns = state.advance(read_ns);
             let result = change(&mut state, now_ns, &mut orders);
             if !orders.dispatch.is_empty() {
                 // Before the lock is released: whoever cancels one of these sees it.

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) store: SegmentStore,
     /// What the driver waits for, and who wants to know.
     wait: Option<(Wait, Waker)>,
+    /// The time of the latest change.
+    now_ns: u64,
     /// The driver's clock.
     pub(crate) delivered_ns: u64,
     /// Phases begun: name and time.
@@ -84,6 +86,7 @@ impl State {
             log: Arc::clone(&plan.log),
             store: plan.context.store.clone(),
             wait: None,
+            now_ns: 0,
             delivered_ns: 0,
             phases: Vec::new(),
             ending: false,
@@ -92,6 +95,12 @@ impl State {
             travel: Travel::default(),
             actions: Vec::new(),
         }
+    }
+
+    /// The time of a change: what the clock said, unless a change has had a later time.
+    pub(crate) fn advance(&mut self, read_ns: u64) -> u64 {
+        self.now_ns = self.now_ns.max(read_ns);
+        self.now_ns
     }
 
     /// Applies an event to the core and carries out what follows.
