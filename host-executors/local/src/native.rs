@@ -292,6 +292,7 @@ impl AttemptRunner for NativeRunner {
             timeline,
             inputs,
             outputs,
+            lost_inputs: Vec::new(),
             instantiation: Instantiation::None,
             cpu_ns: taps_sandbox::thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes: 0,

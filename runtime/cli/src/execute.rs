@@ -170,9 +170,16 @@ fn open_records(
         seed: resolved.general.run.seed,
         start_unix_ns: since_1970.saturating_sub(start.elapsed()).as_nanos() as u64,
         host: environment.hostname().to_owned(),
+        components: component_digests(bundle),
         config_toml: config,
     })));
     Ok(log)
+}
+
+/// Digests of the components of an app, in their order.
+fn component_digests(bundle: &Bundle) -> Vec<String> {
+    let components = bundle.manifest().components.iter();
+    components.map(|entry| entry.digest.to_string()).collect()
 }
 
 /// The records of a run cannot be written.

@@ -15,7 +15,7 @@ use taps_engine::{
     core::{ArgumentSpec, Event, PayloadKey, TaskOptions, TaskStatus},
 };
 use taps_payload::{FileRef, Location};
-use taps_records::{Delivery, LogEvent};
+use taps_records::{Completion, Delivery, LogEvent};
 use taps_sandbox::{
     DriverHost, DriverPayload, DriverStatus, GrantKind, InputFileError, PayloadOrigin, QueueId,
     Refusal,
@@ -205,15 +205,13 @@ impl DriverHost for Coordinator {
                 };
                 state.deliver(now_ns, nothing);
             }
-            for ready in &taken {
-                state.deliver(
-                    now_ns,
-                    Delivery::Completion {
-                        task: ready.task,
-                        tag: ready.tag,
-                        status: recorded(ready.status),
-                    },
-                );
+            if !taken.is_empty() {
+                let completions = taken.iter().map(|ready| Completion {
+                    task: ready.task,
+                    tag: ready.tag,
+                    status: recorded(ready.status),
+                });
+                state.deliver(now_ns, Delivery::Completions(completions.collect()));
             }
             Poll::Ready(
                 taken

@@ -184,6 +184,7 @@ impl State {
                         id: attempt.id,
                         worker,
                         generation: generation.0,
+                        fault: attempt.fault,
                         time_ns: now_ns,
                     });
                     orders.dispatch.push((worker, attempt));

@@ -100,7 +100,7 @@ impl Submitted {
         }
         let label = options.label.clone();
         let options = SubmitOptions {
-            retries: options.retries.unwrap_or_default(),
+            retries: options.retries,
             timeout_ms: options.timeout_ms,
             priority: options.priority,
             cores: options.cores,

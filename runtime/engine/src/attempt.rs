@@ -1,6 +1,6 @@
 //! The worker protocol: what an attempt carries to a worker, and what comes back.
 
-use crate::{AttemptId, Failure, OutcomeKind, WorkerId};
+use crate::{AttemptId, Failure, FaultPlan, OutcomeKind, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::{any::Any, sync::Arc};
 use taps_payload::{Location, Transfer};
@@ -74,6 +74,8 @@ pub struct AttemptReport {
     pub inputs: Vec<Transfer>,
     /// How each output travelled.
     pub outputs: Vec<Transfer>,
+    /// Positions of arguments whose bytes are gone or damaged: why a failed attempt failed.
+    pub lost_inputs: Vec<u32>,
     /// Whether the sandbox was made for this attempt.
     pub instantiation: Instantiation,
     /// CPU time of the worker thread in nanoseconds, from receipt to report.
@@ -96,6 +98,7 @@ impl AttemptReport {
             timeline: Timeline::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            lost_inputs: Vec::new(),
             instantiation: Instantiation::None,
             cpu_ns: 0,
             peak_memory_bytes: 0,
@@ -165,34 +168,4 @@ pub enum Instantiation {
     Reused,
     /// There was none: the task ran natively, or ended before one was made.
     None,
-}
-
-/// A fault that a worker, manager or launcher acts out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FaultPlan {
-    /// What to do.
-    pub action: FaultAction,
-    /// When to do it.
-    pub point: FaultPoint,
-}
-
-/// What a fault does; the names are those of the `failures` app.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum FaultAction {
-    /// The task returns an error.
-    Failure,
-}
-
-/// When a fault strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultPoint {
-    /// Before the task function is called.
-    Before,
-    /// While it runs.
-    During,
-    /// After it returned, before the outputs are published.
-    After,
 }

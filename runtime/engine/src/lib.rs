@@ -11,15 +11,16 @@ pub mod simulation;
 
 mod attempt;
 mod executor;
+mod fault;
 mod ids;
 mod outcome;
 
 pub use attempt::{
-    Argument, Attempt, AttemptReport, FaultAction, FaultPlan, FaultPoint, Instantiation, Limits,
-    Output, Timeline, panic_message,
+    Argument, Attempt, AttemptReport, Instantiation, Limits, Output, Timeline, panic_message,
 };
 pub use executor::{
     Capabilities, EventSink, Executor, ExecutorEvent, Running, StartError, WorkerInfo,
 };
+pub use fault::{FaultAction, FaultActor, FaultPlan, FaultPoint};
 pub use ids::{AttemptId, Generation, OutputId, TaskId, WorkerId};
 pub use outcome::{Failure, OutcomeKind, TrapKind};

@@ -138,6 +138,7 @@ fn events(task: u64) -> [LogEvent; 3] {
         },
         inputs: vec![transfer],
         outputs: vec![transfer],
+        lost_inputs: Vec::new(),
         instantiation: Instantiation::Fresh,
         cpu_ns: 2_900,
         peak_memory_bytes: 1 << 20,
@@ -159,6 +160,8 @@ fn events(task: u64) -> [LogEvent; 3] {
             id,
             worker: Some(WorkerId(0)),
             generation: 0,
+            fault: None,
+            fault: None,
             time_ns: time_ns + 100,
         },
         LogEvent::AttemptFinished {

@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use taps_engine::{
-    AttemptId, AttemptReport, Failure, OutcomeKind, OutputId, TaskId, WorkerId, WorkerInfo,
+    AttemptId, AttemptReport, Failure, FaultPlan, OutcomeKind, Output, OutputId, TaskId, WorkerId,
+    WorkerInfo,
 };
 use taps_payload::Fingerprint;
 
@@ -17,6 +18,18 @@ use taps_payload::Fingerprint;
 pub enum LogEvent {
     /// The run began: always the first event.
     RunStarted(Box<RunStarted>),
+    /// The run goes on after it was killed or interrupted. Attempts that were out are lost.
+    Resumed {
+        /// When, on the clock of the run, which stood still meanwhile.
+        time_ns: u64,
+        /// Wall clock at that moment, nanoseconds since 1970: wall times of what follows count from here.
+        unix_ns: u64,
+    },
+    /// The run is told to end: tasks that end as cancelled from here on were not the driver's wish.
+    Ending {
+        /// When.
+        time_ns: u64,
+    },
     /// A worker is ready.
     WorkerJoined(WorkerInfo),
     /// A worker is gone, with everything that was on it.
@@ -55,6 +68,8 @@ pub enum LogEvent {
         worker: Option<WorkerId>,
         /// Which production of the task's outputs this is.
         generation: u32,
+        /// The fault that it carries.
+        fault: Option<FaultPlan>,
         /// When.
         time_ns: u64,
     },
@@ -74,6 +89,29 @@ pub enum LogEvent {
         received_ns: u64,
         /// Whether another attempt follows, so that this is not the task's last word.
         retried: bool,
+    },
+    /// The report of an attempt came again, late, and was ignored.
+    ReportRepeated {
+        /// Which attempt.
+        id: AttemptId,
+        /// When.
+        time_ns: u64,
+    },
+    /// Outputs of finished tasks are gone; what is needed of them is made again.
+    OutputsLost {
+        /// Which.
+        outputs: Vec<OutputId>,
+        /// When.
+        time_ns: u64,
+    },
+    /// A task was given the outputs that an earlier run had memoised, and did not run.
+    Memoized {
+        /// Which.
+        task: TaskId,
+        /// What it has.
+        outputs: Vec<Output>,
+        /// When.
+        time_ns: u64,
     },
     /// A task ended without a report that decides it: upstream failed, cancelled, given up.
     TaskFinished {
@@ -158,6 +196,8 @@ pub struct RunStarted {
     pub start_unix_ns: u64,
     /// Host of the coordinator.
     pub host: String,
+    /// Digests of the app's components, in their order: a run is resumed with no others.
+    pub components: Vec<String>,
     /// The resolved configuration, byte for byte as in `config.toml`.
     pub config_toml: String,
 }
@@ -165,8 +205,8 @@ pub struct RunStarted {
 /// What a submission asked for beyond the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitOptions {
-    /// How many attempts may follow the first.
-    pub retries: u32,
+    /// How many attempts may follow the first; `None` leaves that to the run.
+    pub retries: Option<u32>,
     /// Wall-clock limit of an attempt, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// Larger runs earlier.
@@ -182,15 +222,8 @@ pub struct SubmitOptions {
 /// What a driver observed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Delivery {
-    /// A completion was handed out.
-    Completion {
-        /// Which task.
-        task: TaskId,
-        /// The tag that the driver gave it.
-        tag: u64,
-        /// How it ended.
-        status: TaskStatus,
-    },
+    /// Completions were handed out, together.
+    Completions(Vec<Completion>),
     /// A status was polled.
     Status {
         /// Which task.
@@ -216,13 +249,6 @@ pub enum Delivery {
     Timeout,
     /// A wait found nothing to wait for.
     Empty,
-    /// A submission had to wait because too many tasks were outstanding.
-    BackPressure {
-        /// The task that waited.
-        task: TaskId,
-    },
-    /// The clock was read; the answer is the time of this event.
-    Clock,
     /// A sleep ended.
     Slept,
     /// A granted file became a payload.
@@ -239,6 +265,17 @@ pub enum Delivery {
         /// Name of the error.
         error: String,
     },
+}
+
+/// A finished task, as a completion queue hands it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// Which task.
+    pub task: TaskId,
+    /// The tag that the driver gave it.
+    pub tag: u64,
+    /// How it ended.
+    pub status: TaskStatus,
 }
 
 /// What a driver is told of a task.

@@ -20,8 +20,8 @@ mod whole_file;
 
 pub use environment::{Environment, EnvironmentExtra};
 pub use event::{
-    Delivery, GuestLevel, LogEvent, RunStarted, Source, Stream, SubmitOptions, TaskCounts,
-    TaskStatus,
+    Completion, Delivery, GuestLevel, LogEvent, RunStarted, Source, Stream, SubmitOptions,
+    TaskCounts, TaskStatus,
 };
 pub use level::{Level, LevelError};
 pub use log::{EventLog, FORMAT_VERSION, LogError, LogReader, LogSync};

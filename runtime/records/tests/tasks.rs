@@ -99,6 +99,9 @@ fn a_failure_keeps_times_and_host() {
     failed.injected = Some(FaultPlan {
         action: FaultAction::Failure,
         point: FaultPoint::Before,
+        mid_us: 0,
+        slow_ms: 0,
+        seed: 0,
     });
     failed.notes = vec!["`free` fell back to \"epoch\"".into()];
     let (text, _) = view(&[

@@ -227,6 +227,7 @@ impl TaskWorker {
             timeline,
             inputs,
             outputs,
+            lost_inputs: Vec::new(),
             instantiation,
             cpu_ns: thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes,

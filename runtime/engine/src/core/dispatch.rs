@@ -137,6 +137,10 @@ impl Core {
         let epoch = self.epoch;
         let arguments = self.resolve_arguments(key);
         let task = &mut self.tasks[key];
+        let fault = match &self.faults {
+            Some(faults) => faults.plan(task.doom, task.tries, worker),
+            None => None,
+        };
         let number = task.attempts;
         task.attempts += 1;
         self.counts.retried += u64::from(number > u32::from(task.returned));
@@ -144,6 +148,7 @@ impl Core {
             number,
             worker,
             place,
+            kills: fault.is_some_and(|fault| fault.action.kills()),
             epoch,
         });
         let attempt = Attempt {
@@ -158,7 +163,7 @@ impl Core {
             limits: task.limits,
             seed: task.seed,
             kernels: task.kernels,
-            fault: None,
+            fault,
         };
         let generation = task.generation;
         actions.push(Action::Dispatch {

@@ -12,6 +12,7 @@
 //! | `lifecycle` | states, upstream failure, cancelling |
 //! | `ready`, `placement`, `dispatch` | which task goes next, and where |
 //! | `look_ahead`, `recall` | attempts queued on busy workers, and asked back |
+//! | `faults` | which attempts carry a fault |
 //! | `retry` | failed attempts, back-off, lost workers |
 //! | `recovery` | outputs lost after their task had finished |
 //! | `references` | who needs what; freeing |
@@ -22,6 +23,7 @@
 
 mod action;
 mod dispatch;
+mod faults;
 mod lifecycle;
 mod look_ahead;
 mod placement;
@@ -39,6 +41,7 @@ mod table;
 
 pub use action::{Action, Counts, Event, FailedTask, TaskState, TaskStatus};
 pub use dispatch::forward_key;
+pub use faults::FaultSettings;
 pub(crate) use seed::splitmix64;
 pub use seed::task_seed;
 pub use settings::{OutcomeSet, RetryPolicy, Settings};
@@ -48,6 +51,7 @@ use crate::{
     AttemptId, AttemptReport, Capabilities, Failure, Output, OutputId, Running, TaskId, WorkerInfo,
 };
 use dispatch::Overtaken;
+use faults::Faults;
 use placement::Placement;
 use ready::Ready;
 use recall::Recalls;
@@ -78,6 +82,8 @@ pub struct Core {
     timers: BinaryHeap<Reverse<(u64, TaskId, Key)>>,
     held: FxHashMap<PayloadKey, Held>,
     next_payload: u64,
+    /// What is to go wrong on purpose.
+    faults: Option<Faults>,
     /// Why nothing runs any more.
     failed: Option<Failure>,
     /// Latest time that a caller gave.
@@ -113,6 +119,7 @@ impl Core {
             timers: BinaryHeap::new(),
             held: FxHashMap::default(),
             next_payload: 0,
+            faults: None,
             failed: None,
             now_ns: 0,
             epoch: 0,
@@ -123,6 +130,11 @@ impl Core {
             reruns: Vec::new(),
             forwardable: VecDeque::new(),
         }
+    }
+
+    /// Makes things go wrong from now on.
+    pub fn inject(&mut self, faults: FaultSettings) {
+        self.faults = Some(Faults::new(faults));
     }
 
     /// Tells which workers will join, so that a demand is judged by what will be there.

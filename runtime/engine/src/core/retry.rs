@@ -45,7 +45,10 @@ impl Core {
             return;
         }
         match result {
-            Ok(outputs) => self.succeed(key, outputs, actions),
+            Ok(outputs) => {
+                self.tasks[key].tries += 1;
+                self.succeed(key, outputs, actions);
+            }
             Err(failure) => self.attempt_failed(key, out, failure, actions),
         }
     }
@@ -150,12 +153,18 @@ impl Core {
         if task.cancelling {
             let failure = Failure::new(OutcomeKind::Cancelled, "cancelled");
             self.end(key, Arc::new(failure), actions);
-        } else if self.is_provisional(key, out, failure.outcome) {
+            return;
+        }
+        if self.is_provisional(key, out, failure.outcome) {
             // Not its fault, so it does not count as a retry.
             let again = self.inputs_changed(key, out.epoch);
             self.doom_forwarded(key);
             self.requeue(key, again, actions);
-        } else if task_gives_up(lost, self.tasks[key].crashes, self.settings.crash_limit) {
+            return;
+        }
+        // One that another attempt took down with its worker has not had its fault yet.
+        self.tasks[key].tries += u32::from(!lost || out.kills);
+        if task_gives_up(lost, self.tasks[key].crashes, self.settings.crash_limit) {
             let verdict = self.crash_verdict(key, &failure);
             self.end(key, Arc::new(verdict), actions);
         } else if self.may_retry(key, failure.outcome) {

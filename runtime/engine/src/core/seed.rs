@@ -17,7 +17,7 @@ fn mix(run_seed: u64, name_hash: u64, index: u64) -> u64 {
 }
 
 /// FNV-1a, 64 bit.
-fn fnv1a(text: &str) -> u64 {
+pub(super) fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -37,6 +37,17 @@ pub(super) struct Seeds {
     names: FxHashMap<Arc<str>, Name>,
 }
 
+/// A submission among those of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    /// Seed of the task.
+    pub(super) seed: u64,
+    /// Submissions of the name before it.
+    pub(super) index: u64,
+    /// Number of the name.
+    pub(super) kind: u16,
+}
+
 struct Name {
     hash: u64,
     submitted: u64,
@@ -52,12 +63,16 @@ impl Seeds {
         }
     }
 
-    /// The seed of the next submission of that name, and the number of the name.
-    pub(super) fn next(&mut self, name: &Arc<str>) -> (u64, u16) {
+    /// The next submission of that name.
+    pub(super) fn next(&mut self, name: &Arc<str>) -> Named {
         if let Some(known) = self.names.get_mut(&**name) {
             let index = known.submitted;
             known.submitted += 1;
-            return (mix(self.run_seed, known.hash, index), known.kind);
+            return Named {
+                seed: mix(self.run_seed, known.hash, index),
+                index,
+                kind: known.kind,
+            };
         }
         let hash = fnv1a(name);
         let kind = self.names.len().try_into().unwrap_or(u16::MAX);
@@ -67,7 +82,11 @@ impl Seeds {
             kind,
         };
         self.names.insert(Arc::clone(name), first);
-        (mix(self.run_seed, hash, 0), kind)
+        Named {
+            seed: mix(self.run_seed, hash, 0),
+            index: 0,
+            kind,
+        }
     }
 }
 
@@ -91,8 +110,13 @@ mod tests {
     fn each_name_counts_alone() {
         let mut seeds = Seeds::new(7);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        assert_eq!(seeds.next(&a), (task_seed(7, "a", 0), 0));
-        assert_eq!(seeds.next(&b), (task_seed(7, "b", 0), 1));
-        assert_eq!(seeds.next(&a), (task_seed(7, "a", 1), 0));
+        let named = |name, index, kind| Named {
+            seed: task_seed(7, name, index),
+            index,
+            kind,
+        };
+        assert_eq!(seeds.next(&a), named("a", 0, 0));
+        assert_eq!(seeds.next(&b), named("b", 0, 1));
+        assert_eq!(seeds.next(&a), named("a", 1, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! Taking tasks and payloads from the driver.
 
 use super::action::{Action, TaskState};
+use super::faults::Doom;
 use super::ready::Demand;
 use super::references::Held;
 use super::spec::{ArgumentSpec, PayloadKey, SubmitError, TaskSpec};
@@ -108,11 +109,15 @@ impl Core {
         let arguments = arguments.map(|argument| self.take_argument(argument));
         let arguments: Vec<TaskArgument> = arguments.collect();
         let id = TaskId(self.counts.submitted);
-        let (seed, kind) = self.seeds.next(&spec.name);
+        let named = self.seeds.next(&spec.name);
+        let doom = match self.faults.as_mut() {
+            Some(faults) => faults.doom(&spec.name, named.index, retry.retries.saturating_add(1)),
+            None => Doom::default(),
+        };
         let task = Task {
             id,
-            seed,
-            kind,
+            seed: named.seed,
+            kind: named.kind,
             name: spec.name,
             component: spec.component,
             function: spec.task,
@@ -139,6 +144,8 @@ impl Core {
             attempts: 0,
             returned: 0,
             retries: 0,
+            tries: 0,
+            doom,
             crashes: 0,
             generation: Generation(0),
             changed: 0,

@@ -5,6 +5,7 @@
 //! the task in the table, or together with the id to compare.
 
 use super::action::TaskState;
+use super::faults::Doom;
 use super::settings::RetryPolicy;
 use super::spec::PayloadKey;
 use crate::{Argument, AttemptId, Failure, Generation, Limits, Output, TaskId, WorkerId};
@@ -58,6 +59,10 @@ pub(super) struct Task {
     pub(super) returned: u16,
     /// Retries made in this generation.
     pub(super) retries: u32,
+    /// Attempts that came to an end of their own, see [`super::faults`].
+    pub(super) tries: u32,
+    /// Which of them carry a fault.
+    pub(super) doom: Doom,
     /// Workers lost with an attempt of this task on them.
     pub(super) crashes: u16,
     /// Number of this production of the outputs.
@@ -83,7 +88,7 @@ pub(super) struct Task {
 }
 
 // A run holds thousands of tasks at a time and moves each a few times.
-const _: () = assert!(size_of::<Task>() <= 312);
+const _: () = assert!(size_of::<Task>() <= 336);
 
 /// An argument as the core keeps it.
 #[derive(Clone, Debug)]
@@ -127,6 +132,8 @@ pub(super) struct Out {
     pub(super) number: u32,
     pub(super) worker: Option<WorkerId>,
     pub(super) place: Place,
+    /// It carries a fault that ends its worker.
+    pub(super) kills: bool,
     /// Epoch of the dispatch.
     pub(super) epoch: u64,
 }

@@ -210,7 +210,7 @@ impl Line<'_> {
         json.value(&self.run.phase(self.task.phase));
         json.raw(r#", "injected": "#);
         match self.report.and_then(|report| report.injected.as_ref()) {
-            Some(FaultPlan { action, point }) => {
+            Some(FaultPlan { action, point, .. }) => {
                 json.raw(r#"{"action": "#);
                 json.value(action);
                 json.raw(r#", "point": "#);

@@ -169,6 +169,7 @@ impl State {
                 worker,
                 generation,
                 time_ns,
+                ..
             } => {
                 let running = Running {
                     number: id.number,
@@ -195,7 +196,12 @@ impl State {
                     self.open.insert(id, task);
                 }
             }
-            LogEvent::Delivered { .. }
+            LogEvent::Resumed { .. }
+            | LogEvent::Ending { .. }
+            | LogEvent::ReportRepeated { .. }
+            | LogEvent::OutputsLost { .. }
+            | LogEvent::Memoized { .. }
+            | LogEvent::Delivered { .. }
             | LogEvent::GuestOutput { .. }
             | LogEvent::GuestLog { .. } => {}
         }

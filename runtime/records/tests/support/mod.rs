@@ -9,8 +9,8 @@ use taps_engine::{
 };
 use taps_payload::{FileRef, Fingerprint, Location, SegmentId, SegmentRef, Transfer, Way};
 use taps_records::{
-    Delivery, EventLog, GuestLevel, LogEvent, LogReader, RunStarted, Source, Stream, SubmitOptions,
-    TaskCounts, TaskStatus,
+    Completion, Delivery, EventLog, GuestLevel, LogEvent, LogReader, RunStarted, Source, Stream,
+    SubmitOptions, TaskCounts, TaskStatus,
 };
 
 /// Writes a log of these events, and reads the file.
@@ -86,6 +86,7 @@ pub(crate) fn attempt_started(task: u64, number: u32, generation: u32, time_ns: 
         id: attempt(task, number),
         worker: Some(WorkerId(0)),
         generation,
+        fault: None,
         time_ns,
     }
 }
@@ -117,6 +118,7 @@ pub(crate) fn report(task: u64, number: u32, received: u64) -> AttemptReport {
             way: Way::Inline,
             copies: 1,
         }],
+        lost_inputs: Vec::new(),
         instantiation: Instantiation::Fresh,
         cpu_ns: 2_900,
         peak_memory_bytes: 1 << 20,
@@ -181,14 +183,42 @@ pub(crate) fn any_event() -> impl Strategy<Value = LogEvent> {
             time_ns,
         }),
         any_submission(),
-        any::<(u64, u32, Option<u32>, u32, u64)>().prop_map(
-            |(task, number, worker, generation, time_ns)| LogEvent::AttemptStarted {
-                id: attempt(task, number),
-                worker: worker.map(WorkerId),
-                generation,
+        (
+            any::<(u64, u32, Option<u32>, u32, u64)>(),
+            option::of(any_fault())
+        )
+            .prop_map(|((task, number, worker, generation, time_ns), fault)| {
+                LogEvent::AttemptStarted {
+                    id: attempt(task, number),
+                    worker: worker.map(WorkerId),
+                    generation,
+                    fault,
+                    time_ns,
+                }
+            }),
+        any::<(u64, u64)>().prop_map(|(time_ns, unix_ns)| LogEvent::Resumed { time_ns, unix_ns }),
+        any::<u64>().prop_map(|time_ns| LogEvent::Ending { time_ns }),
+        any::<(u64, u32, u64)>().prop_map(|(task, number, time_ns)| LogEvent::ReportRepeated {
+            id: attempt(task, number),
+            time_ns,
+        }),
+        (vec(any::<(u64, u32)>(), 0..4), any::<u64>()).prop_map(|(outputs, time_ns)| {
+            let outputs = outputs.into_iter().map(|(task, index)| OutputId {
+                task: TaskId(task),
+                index,
+            });
+            LogEvent::OutputsLost {
+                outputs: outputs.collect(),
                 time_ns,
             }
-        ),
+        }),
+        (any::<u64>(), any_location(), any::<u64>()).prop_map(|(task, location, time_ns)| {
+            LogEvent::Memoized {
+                task: TaskId(task),
+                outputs: vec![Output { location }],
+                time_ns,
+            }
+        }),
         any::<(u64, u32, u64)>().prop_map(|(task, number, time_ns)| {
             LogEvent::AttemptReturned {
                 id: attempt(task, number),
@@ -249,7 +279,7 @@ pub(crate) fn any_event() -> impl Strategy<Value = LogEvent> {
 fn any_submission() -> impl Strategy<Value = LogEvent> {
     (
         any::<(u64, String, Vec<u64>, Option<String>, u64)>(),
-        any::<(u32, Option<u64>, i32, u32, u64, bool)>(),
+        any::<(Option<u32>, Option<u64>, i32, u32, u64, bool)>(),
         any::<(u32, u64)>(),
     )
         .prop_map(
@@ -351,10 +381,7 @@ pub(crate) fn any_report() -> impl Strategy<Value = AttemptReport> {
         Just(Instantiation::Reused),
         Just(Instantiation::None),
     ];
-    let injected = option::of(Just(FaultPlan {
-        action: FaultAction::Failure,
-        point: FaultPoint::During,
-    }));
+    let injected = option::of(any_fault());
     (
         any::<(u64, u32, u32, u64, u64)>(),
         result,
@@ -379,6 +406,7 @@ pub(crate) fn any_report() -> impl Strategy<Value = AttemptReport> {
                 },
                 inputs,
                 outputs,
+                lost_inputs: vec![number],
                 instantiation,
                 cpu_ns,
                 peak_memory_bytes,
@@ -388,12 +416,30 @@ pub(crate) fn any_report() -> impl Strategy<Value = AttemptReport> {
         })
 }
 
+fn any_fault() -> impl Strategy<Value = FaultPlan> {
+    let action = proptest::sample::select(FaultAction::ALL.to_vec());
+    let point = proptest::sample::select(FaultPoint::ALL.to_vec());
+    (action, point, any::<(u32, u32, u64)>()).prop_map(|(action, point, numbers)| {
+        let (mid_us, slow_ms, seed) = numbers;
+        FaultPlan {
+            action,
+            point,
+            mid_us,
+            slow_ms,
+            seed,
+        }
+    })
+}
+
 fn any_delivery() -> impl Strategy<Value = Delivery> {
     prop_oneof![
-        any::<(u64, u64)>().prop_map(|(task, tag)| Delivery::Completion {
-            task: TaskId(task),
-            tag,
-            status: TaskStatus::Succeeded,
+        vec(any::<(u64, u64)>(), 0..4).prop_map(|completions| {
+            let completions = completions.into_iter().map(|(task, tag)| Completion {
+                task: TaskId(task),
+                tag,
+                status: TaskStatus::Succeeded,
+            });
+            Delivery::Completions(completions.collect())
         }),
         any::<u64>().prop_map(|task| Delivery::Status {
             task: TaskId(task),
@@ -408,7 +454,6 @@ fn any_delivery() -> impl Strategy<Value = Delivery> {
         }),
         Just(Delivery::Timeout),
         Just(Delivery::Empty),
-        Just(Delivery::Clock),
         any::<(String, u64, i64)>().prop_map(|(path, len, modified_ns)| Delivery::InputFile {
             path,
             fingerprint: Fingerprint { len, modified_ns },
