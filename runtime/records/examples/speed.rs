@@ -161,7 +161,6 @@ fn events(task: u64) -> [LogEvent; 3] {
             worker: Some(WorkerId(0)),
             generation: 0,
             fault: None,
-            fault: None,
             time_ns: time_ns + 100,
         },
         LogEvent::AttemptFinished {
