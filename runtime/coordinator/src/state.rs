@@ -217,7 +217,17 @@ impl State {
                 Action::Free {
                     location: Location::Stored(stored),
                 } => orders.remove.push(stored),
-                Action::Free { .. } | Action::Retrying { .. } | Action::Recomputed { .. } => {}
+                Action::OutputsLost { outputs } => {
+                    self.log.append(&LogEvent::OutputsLost {
+                        outputs,
+                        time_ns: now_ns,
+                    });
+                }
+                // Said by whoever submitted the child.
+                Action::ParentInjected { .. }
+                | Action::Free { .. }
+                | Action::Retrying { .. }
+                | Action::Recomputed { .. } => {}
             }
         }
         self.wake_if_satisfied();

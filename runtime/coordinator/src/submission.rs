@@ -45,6 +45,7 @@ impl State {
             kernels: self.kernels,
             outputs: route.outputs,
             media_type: Arc::clone(&self.media_type),
+            done: None,
         };
         let mut actions = Vec::new();
         let task = self

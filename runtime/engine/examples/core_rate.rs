@@ -139,6 +139,7 @@ fn spec(shape: Shape) -> TaskSpec {
         kernels: Kernels::Host,
         outputs: 1,
         media_type,
+        done: None,
     }
 }
 

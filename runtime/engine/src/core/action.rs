@@ -98,6 +98,18 @@ pub enum Action {
         /// Why it has no outputs. Told here, because a task that nobody holds is forgotten.
         failed: Option<Arc<FailedTask>>,
     },
+    /// A task was put before another, as a parent of it that is made to fail. It counts as a submission.
+    ParentInjected {
+        /// The task that was put in.
+        parent: TaskId,
+        /// Before which.
+        child: TaskId,
+    },
+    /// Bytes that were there are gone. Those that are needed are made again.
+    OutputsLost {
+        /// Whose.
+        outputs: Vec<OutputId>,
+    },
     /// A task that had completed ran again because an output was lost, and is terminal again:
     /// [`Core::status`](super::Core::status) may have changed.
     Recomputed {

@@ -7,8 +7,13 @@
 //! submission.
 
 use super::seed::{fnv1a, splitmix64};
-use crate::{FaultAction, FaultPlan, FaultPoint, WorkerId};
+use super::spec::{ArgumentSpec, TaskOptions, TaskSpec};
+use crate::{FaultAction, FaultPlan, FaultPoint, OutputId, TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
+
+/// Name of the task that is put before another to fail, for [`FaultAction::Dependency`]. It has one
+/// output, which the other does not see.
+pub const INJECTED_PARENT: &str = "fault:injected-parent";
 
 /// Tries of a task that can carry a fault; later ones never do.
 const MAX_TRIES: u32 = 32;
@@ -68,6 +73,8 @@ pub(super) struct Faults {
     settings: FaultSettings,
     /// Faults that may still be planned.
     left: u64,
+    /// Where the task is that is put before others: component and index.
+    parent: Option<(u32, u32)>,
 }
 
 /// The faults of one task.
@@ -77,11 +84,14 @@ pub(super) struct Doom {
     tries: u32,
     /// From which the faults' details are drawn.
     hash: u64,
+    /// The task was put in to fail.
+    pub(super) is_parent: bool,
 }
 
 impl Faults {
-    pub(super) fn new(settings: FaultSettings) -> Self {
+    pub(super) fn new(settings: FaultSettings, parent: Option<(u32, u32)>) -> Self {
         Self {
+            parent,
             left: settings.budget.unwrap_or(u64::MAX),
             settings,
         }
@@ -97,7 +107,10 @@ impl Faults {
         }
         let group = index / settings.burst.max(1);
         let hash = splitmix64(splitmix64(settings.seed) ^ fnv1a(name)) ^ splitmix64(group);
-        let mut doom = Doom { tries: 0, hash };
+        let mut doom = Doom {
+            hash,
+            ..Doom::default()
+        };
         for number in 0..tries.min(MAX_TRIES) {
             let hit = (settings.attempts.is_empty() || settings.attempts.contains(&number))
                 && unit(doom.draw(number, settings.point, Purpose::Whether)) < settings.rate;
@@ -126,18 +139,71 @@ impl Faults {
         if !hit || !here {
             return None;
         }
-        let kind = doom.draw(number, settings.point, Purpose::Which);
-        let action = *settings
-            .actions
-            .get((kind % settings.actions.len().max(1) as u64) as usize)?;
+        let action = match self.action(doom, number)? {
+            _ if doom.is_parent => FaultAction::Dependency,
+            // Too late for a parent.
+            FaultAction::Dependency => FaultAction::Failure,
+            action => action,
+        };
         Some(FaultPlan {
             action,
-            point: settings.point,
+            point: if doom.is_parent {
+                FaultPoint::Before
+            } else {
+                settings.point
+            },
             mid_us: settings.mid_us,
             slow_ms: settings.slow_ms,
             seed: doom.draw(number, settings.point, Purpose::Detail),
         })
     }
+}
+
+impl Faults {
+    fn action(&self, doom: Doom, number: u32) -> Option<FaultAction> {
+        let kinds = &self.settings.actions;
+        let kind = doom.draw(number, self.settings.point, Purpose::Which);
+        kinds
+            .get((kind % kinds.len().max(1) as u64) as usize)
+            .copied()
+    }
+
+    /// The task to be put before this one, with its doom, where the first try is to fail for a parent.
+    pub(super) fn parent_of(&self, spec: &TaskSpec, doom: Doom) -> Option<(TaskSpec, Doom)> {
+        let (component, task) = self.parent?;
+        let hit = doom.tries & 1 != 0 && self.action(doom, 0)? == FaultAction::Dependency;
+        let parent = TaskSpec {
+            name: INJECTED_PARENT.into(),
+            component,
+            task,
+            arguments: Vec::new(),
+            options: TaskOptions {
+                retries: spec.options.retries,
+                retry: spec.options.retry,
+                timeout_ms: spec.options.timeout_ms,
+                priority: spec.options.priority,
+                ..TaskOptions::default()
+            },
+            limits: spec.limits,
+            kernels: spec.kernels,
+            outputs: 1,
+            media_type: spec.media_type.clone(),
+            done: None,
+        };
+        let doom = Doom {
+            is_parent: true,
+            ..doom
+        };
+        hit.then_some((parent, doom))
+    }
+}
+
+/// The edge to a task that was put in.
+pub(super) fn edge_to(parent: TaskId) -> ArgumentSpec {
+    ArgumentSpec::Output(OutputId {
+        task: parent,
+        index: 0,
+    })
 }
 
 /// What a draw is for.
@@ -165,7 +231,7 @@ mod tests {
     use super::*;
 
     fn hits(settings: FaultSettings, submissions: u64, tries: u32) -> Vec<Vec<u32>> {
-        let mut faults = Faults::new(settings);
+        let mut faults = Faults::new(settings, None);
         (0..submissions)
             .map(|index| {
                 let doom = faults.doom("task", index, tries);
@@ -252,10 +318,13 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_not_aimed_at_is_spared() {
-        let mut faults = Faults::new(FaultSettings {
-            workers: vec![2],
-            ..rate(1.0)
-        });
+        let mut faults = Faults::new(
+            FaultSettings {
+                workers: vec![2],
+                ..rate(1.0)
+            },
+            None,
+        );
         let doom = faults.doom("task", 0, 1);
         assert!(faults.plan(doom, 0, Some(WorkerId(2))).is_some());
         assert!(faults.plan(doom, 0, Some(WorkerId(1))).is_none());

@@ -12,6 +12,7 @@
 //! | `lifecycle` | states, upstream failure, cancelling |
 //! | `ready`, `placement`, `dispatch` | which task goes next, and where |
 //! | `look_ahead`, `recall` | attempts queued on busy workers, and asked back |
+//! | `past` | tasks that ended in an earlier life of the run |
 //! | `faults` | which attempts carry a fault |
 //! | `retry` | failed attempts, back-off, lost workers |
 //! | `recovery` | outputs lost after their task had finished |
@@ -26,6 +27,7 @@ mod dispatch;
 mod faults;
 mod lifecycle;
 mod look_ahead;
+mod past;
 mod placement;
 mod ready;
 mod recall;
@@ -41,10 +43,11 @@ mod table;
 
 pub use action::{Action, Counts, Event, FailedTask, TaskState, TaskStatus};
 pub use dispatch::forward_key;
-pub use faults::FaultSettings;
+pub use faults::{FaultSettings, INJECTED_PARENT};
+pub use past::{Past, PastEnd};
 pub(crate) use seed::splitmix64;
 pub use seed::task_seed;
-pub use settings::{OutcomeSet, RetryPolicy, Settings};
+pub use settings::{OutcomeSet, OwnRetries, RetryPolicy, Settings};
 pub use spec::{ArgumentSpec, PayloadKey, SubmitError, TaskOptions, TaskSpec};
 
 use crate::{
@@ -59,7 +62,7 @@ use references::Held;
 use rustc_hash::FxHashMap;
 use seed::Seeds;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use table::{Key, Table};
 
@@ -84,6 +87,8 @@ pub struct Core {
     next_payload: u64,
     /// What is to go wrong on purpose.
     faults: Option<Faults>,
+    /// What is known of tasks that will be submitted.
+    past: HashMap<TaskId, Past>,
     /// Why nothing runs any more.
     failed: Option<Failure>,
     /// Latest time that a caller gave.
@@ -120,6 +125,7 @@ impl Core {
             held: FxHashMap::default(),
             next_payload: 0,
             faults: None,
+            past: HashMap::new(),
             failed: None,
             now_ns: 0,
             epoch: 0,
@@ -132,9 +138,17 @@ impl Core {
         }
     }
 
-    /// Makes things go wrong from now on.
-    pub fn inject(&mut self, faults: FaultSettings) {
-        self.faults = Some(Faults::new(faults));
+    /// Makes things go wrong from now on. `parent` says where the task is, component and index, that is
+    /// put before others to fail: without it [`FaultAction::Dependency`](crate::FaultAction::Dependency)
+    /// hits the tasks themselves.
+    pub fn inject(&mut self, faults: FaultSettings, parent: Option<(u32, u32)>) {
+        self.faults = Some(Faults::new(faults, parent));
+    }
+
+    /// What an earlier life of the run knows of its tasks: those that ended then are not run again,
+    /// unless an output of theirs is lost and needed.
+    pub fn remember(&mut self, past: HashMap<TaskId, Past>) {
+        self.past = past;
     }
 
     /// Tells which workers will join, so that a demand is judged by what will be there.
@@ -155,9 +169,10 @@ impl Core {
                     id,
                     result,
                     timeline,
+                    lost_inputs,
                     ..
                 } = *report;
-                self.finished(id, result, timeline, actions);
+                self.finished(id, result, timeline, &lost_inputs, actions);
             }
             Event::Returned(attempt) => self.returned(attempt, actions),
             Event::Release(task) => self.release(task, actions),

@@ -24,6 +24,7 @@ impl Core {
         id: AttemptId,
         result: Result<Vec<Output>, Failure>,
         timeline: Timeline,
+        lost_inputs: &[u32],
         actions: &mut Vec<Action>,
     ) {
         let key = self.tasks.find(id.task);
@@ -34,6 +35,9 @@ impl Core {
         };
         if self.placement.looks_ahead() && result.is_ok() {
             self.placement.paces.note(self.tasks[key].kind, timeline);
+        }
+        if result.is_err() && !lost_inputs.is_empty() {
+            self.inputs_lost(key, lost_inputs, actions);
         }
         let Some(out) = self.take_out(key) else {
             return;
@@ -159,6 +163,13 @@ impl Core {
             // Not its fault, so it does not count as a retry.
             let again = self.inputs_changed(key, out.epoch);
             self.doom_forwarded(key);
+            actions.push(Action::Retrying {
+                failed: AttemptId {
+                    task: self.tasks[key].id,
+                    number: out.number,
+                },
+                backoff_ms: 0,
+            });
             self.requeue(key, again, actions);
             return;
         }
@@ -168,7 +179,7 @@ impl Core {
             let verdict = self.crash_verdict(key, &failure);
             self.end(key, Arc::new(verdict), actions);
         } else if self.may_retry(key, failure.outcome) {
-            self.retry(key, out.number, actions);
+            self.retry(key, out.number, failure.outcome, actions);
         } else {
             self.end(key, Arc::new(failure), actions);
         }
@@ -208,14 +219,22 @@ impl Core {
 
     fn may_retry(&self, key: Key, outcome: OutcomeKind) -> bool {
         let task = &self.tasks[key];
-        task.retries < task.retry.retries && task.retry.on.contains(outcome)
+        let left = match task.retry.own.of(outcome) {
+            Some((index, most)) => u32::from(task.own_retries[index]) < most,
+            None => task.retries < task.retry.retries,
+        };
+        left && task.retry.on.contains(outcome)
     }
 
-    fn retry(&mut self, key: Key, failed: u32, actions: &mut Vec<Action>) {
+    fn retry(&mut self, key: Key, failed: u32, outcome: OutcomeKind, actions: &mut Vec<Action>) {
         let now_ns = self.now_ns;
         let task = &mut self.tasks[key];
-        task.retries += 1;
-        let backoff_ms = task.retry.backoff(task.retries);
+        match task.retry.own.of(outcome) {
+            Some((index, _)) => task.own_retries[index] += 1,
+            None => task.retries += 1,
+        }
+        let own: u32 = task.own_retries.into_iter().map(u32::from).sum();
+        let backoff_ms = task.retry.backoff(task.retries + own);
         let id = task.id;
         actions.push(Action::Retrying {
             failed: AttemptId {

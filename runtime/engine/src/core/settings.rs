@@ -43,6 +43,15 @@ pub struct RetryPolicy {
     pub max_backoff_ms: u64,
     /// Outcomes that are retried.
     pub on: OutcomeSet,
+    /// Retries of single outcomes, counted apart from all others.
+    pub own: OwnRetries,
+}
+
+impl RetryPolicy {
+    /// Retries that the policy allows at most, whatever the outcomes.
+    pub fn most(&self) -> u32 {
+        self.retries.max(self.own.most())
+    }
 }
 
 impl Default for RetryPolicy {
@@ -54,7 +63,42 @@ impl Default for RetryPolicy {
             backoff_factor: 2.0,
             max_backoff_ms: 60_000,
             on: OutcomeSet::RETRYABLE,
+            own: OwnRetries::default(),
         }
+    }
+}
+
+/// Numbers of retries that hold for one outcome each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnRetries([u16; OutcomeKind::RETRYABLE.len()]);
+
+/// No number of its own.
+const NO_OWN: u16 = u16::MAX;
+
+impl Default for OwnRetries {
+    fn default() -> Self {
+        Self([NO_OWN; OutcomeKind::RETRYABLE.len()])
+    }
+}
+
+impl OwnRetries {
+    /// The same with a number for the outcome of that name, or the name if it is not one of
+    /// [`OutcomeKind::RETRYABLE`]. Numbers beyond 65,534 count as that.
+    pub fn with(mut self, name: &str, retries: u32) -> Result<Self, &str> {
+        let index = index_of(name).ok_or(name)?;
+        self.0[index] = u16::try_from(retries).map_or(NO_OWN - 1, |number| number.min(NO_OWN - 1));
+        Ok(self)
+    }
+
+    /// Position of the outcome and its number of retries, if it has one of its own.
+    pub(super) fn of(self, outcome: OutcomeKind) -> Option<(usize, u32)> {
+        let index = index_of(outcome.name())?;
+        (self.0[index] != NO_OWN).then_some((index, u32::from(self.0[index])))
+    }
+
+    fn most(self) -> u32 {
+        let own = self.0.into_iter().filter(|&number| number != NO_OWN);
+        own.max().map_or(0, u32::from)
     }
 }
 
@@ -105,7 +149,10 @@ impl fmt::Debug for OutcomeSet {
     }
 }
 
+fn index_of(name: &str) -> Option<usize> {
+    OutcomeKind::RETRYABLE.iter().position(|&n| n == name)
+}
+
 fn bit_of(name: &str) -> Option<u16> {
-    let index = OutcomeKind::RETRYABLE.iter().position(|&n| n == name)?;
-    Some(1 << index)
+    Some(1 << index_of(name)?)
 }

@@ -1,7 +1,7 @@
 //! What a driver submits.
 
 use super::settings::RetryPolicy;
-use crate::{Argument, Limits, OutputId, TaskId};
+use crate::{Argument, Limits, Output, OutputId, TaskId};
 use std::sync::Arc;
 use taps_schema::Kernels;
 
@@ -26,6 +26,8 @@ pub struct TaskSpec {
     pub outputs: u32,
     /// Declared type of the outputs, given to tasks that take them as arguments.
     pub media_type: Arc<str>,
+    /// Outputs that are known already: the task does not run.
+    pub done: Option<Vec<Output>>,
 }
 
 /// One argument of a submission.

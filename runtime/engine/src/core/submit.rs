@@ -1,9 +1,12 @@
 //! Taking tasks and payloads from the driver.
 
 use super::action::{Action, TaskState};
-use super::faults::Doom;
+use super::faults::{Doom, edge_to};
+use super::past::PastEnd;
 use super::ready::Demand;
 use super::references::Held;
+use super::seed::Named;
+use super::settings::RetryPolicy;
 use super::spec::{ArgumentSpec, PayloadKey, SubmitError, TaskSpec};
 use super::table::{Holding, Key, Task, TaskArgument};
 use super::{Core, MAX_UNDECLARED_OUTPUTS};
@@ -42,14 +45,62 @@ impl Core {
             self.placement.check(&demand)?;
         }
         // From here on nothing is refused.
-        let key = self.enter(spec, demand);
+        let named = self.seeds.next(&spec.name);
+        let (doom, parent) = self.doom(&spec, named, actions);
+        let key = self.enter(spec, demand, named, doom);
         let id = self.tasks[key].id;
+        if let Some(parent) = parent {
+            let edge = self.take_argument(edge_to(parent));
+            let task = &mut self.tasks[key];
+            task.arguments.push(edge);
+            task.hidden_arguments = 1;
+            actions.push(Action::ParentInjected { parent, child: id });
+        }
+        self.begin(key, actions);
+        self.pump(actions);
+        Ok(id)
+    }
+
+    /// The faults of a task that is about to be entered, and the task that was put before it.
+    fn doom(
+        &mut self,
+        spec: &TaskSpec,
+        named: Named,
+        actions: &mut Vec<Action>,
+    ) -> (Doom, Option<TaskId>) {
+        let Some(faults) = self.faults.as_mut().filter(|_| spec.done.is_none()) else {
+            return (Doom::default(), None);
+        };
+        let policy = spec.options.retry.unwrap_or(self.settings.default_retry);
+        let retries = spec.options.retries.map_or(policy.most(), |retries| {
+            RetryPolicy { retries, ..policy }.most()
+        });
+        let doom = faults.doom(&spec.name, named.index, retries.saturating_add(1));
+        let Some((parent, doomed)) = faults.parent_of(spec, doom) else {
+            return (doom, None);
+        };
+        let named = self.seeds.next(&parent.name);
+        let demand = Demand::new(1, 0, Vec::new());
+        let key = self.enter(parent, demand, named, doomed);
+        // Nobody but the task behind it refers to it.
+        self.tasks[key].driver = false;
+        let id = self.tasks[key].id;
+        self.begin(key, actions);
+        (Doom::default(), Some(id))
+    }
+
+    /// Sends a task that was just entered on its way.
+    fn begin(&mut self, key: Key, actions: &mut Vec<Action>) {
+        let id = self.tasks[key].id;
+        if let Some(past) = self.past.remove(&id)
+            && self.settle(key, past, actions)
+        {
+            return;
+        }
         match self.resolve(key) {
             Some(parent) => self.end_because_of(key, parent, actions),
             None => self.make_ready_or_wait(key, actions),
         }
-        self.pump(actions);
-        Ok(id)
     }
 
     /// Whether back-pressure allows another task.
@@ -102,18 +153,21 @@ impl Core {
     }
 
     /// Puts a task into the table and takes hold of its arguments.
-    fn enter(&mut self, spec: TaskSpec, demand: Demand) -> Key {
+    fn enter(&mut self, spec: TaskSpec, demand: Demand, named: Named, doom: Doom) -> Key {
         let mut retry = spec.options.retry.unwrap_or(self.settings.default_retry);
         retry.retries = spec.options.retries.unwrap_or(retry.retries);
         let arguments = spec.arguments.into_iter();
         let arguments = arguments.map(|argument| self.take_argument(argument));
         let arguments: Vec<TaskArgument> = arguments.collect();
         let id = TaskId(self.counts.submitted);
-        let named = self.seeds.next(&spec.name);
-        let doom = match self.faults.as_mut() {
-            Some(faults) => faults.doom(&spec.name, named.index, retry.retries.saturating_add(1)),
-            None => Doom::default(),
-        };
+        if let Some(outputs) = spec.done {
+            let end = PastEnd::Succeeded {
+                outputs,
+                lost: Vec::new(),
+            };
+            let past = self.past.entry(id).or_default();
+            past.end = Some(end);
+        }
         let task = Task {
             id,
             seed: named.seed,
@@ -144,6 +198,8 @@ impl Core {
             attempts: 0,
             returned: 0,
             retries: 0,
+            own_retries: Default::default(),
+            hidden_arguments: 0,
             tries: 0,
             doom,
             crashes: 0,

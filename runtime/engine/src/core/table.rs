@@ -8,7 +8,9 @@ use super::action::TaskState;
 use super::faults::Doom;
 use super::settings::RetryPolicy;
 use super::spec::PayloadKey;
-use crate::{Argument, AttemptId, Failure, Generation, Limits, Output, TaskId, WorkerId};
+use crate::{
+    Argument, AttemptId, Failure, Generation, Limits, OutcomeKind, Output, TaskId, WorkerId,
+};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::ops::{Index, IndexMut};
@@ -41,6 +43,8 @@ pub(super) struct Task {
     pub(super) state: TaskState,
     /// Empty once `holding` is [`Holding::Nothing`].
     pub(super) arguments: Vec<TaskArgument>,
+    /// Arguments at the end that the attempts are not given.
+    pub(super) hidden_arguments: u8,
     /// What the arguments hold of their parents.
     pub(super) holding: Holding,
     /// Edges to parents whose output is not there.
@@ -57,8 +61,10 @@ pub(super) struct Task {
     pub(super) attempts: u32,
     /// Those among them that were given back before they had started.
     pub(super) returned: u16,
-    /// Retries made in this generation.
+    /// Retries made in this generation, but for those below.
     pub(super) retries: u32,
+    /// Retries after outcomes whose number is counted apart.
+    pub(super) own_retries: [u16; OutcomeKind::RETRYABLE.len()],
     /// Attempts that came to an end of their own, see [`super::faults`].
     pub(super) tries: u32,
     /// Which of them carry a fault.
@@ -88,7 +94,7 @@ pub(super) struct Task {
 }
 
 // A run holds thousands of tasks at a time and moves each a few times.
-const _: () = assert!(size_of::<Task>() <= 336);
+const _: () = assert!(size_of::<Task>() <= 376);
 
 /// An argument as the core keeps it.
 #[derive(Clone, Debug)]
@@ -223,10 +229,12 @@ impl Task {
         self.state.is_terminal() && !self.driver && self.references == 0 && self.out.is_none()
     }
 
-    /// Whether an output is lost that somebody needs.
+    /// Whether an output is lost that somebody needs now. That the driver holds the future is not enough:
+    /// it may never ask for the bytes.
     pub(super) fn misses_output(&self) -> bool {
         (0..self.uses.len() as u32)
-            .any(|index| self.output_use(index).presence == Presence::Lost && self.needs(index))
+            .map(|index| self.output_use(index))
+            .any(|users| users.presence == Presence::Lost && users.active + users.handles > 0)
     }
 }
 

@@ -37,7 +37,7 @@ impl<'a> Driver<'a> {
         Self {
             plan,
             random: Random::new(plan.seed ^ 0x5eed),
-            core: Core::new(plan.settings, plan.seed, plan.capabilities),
+            core: core(plan),
             world: World::default(),
             declared: Vec::new(),
             reports: Vec::new(),
@@ -173,7 +173,12 @@ impl<'a> Driver<'a> {
         match self.core.submit(self.now_ns, spec, &mut actions) {
             Ok(task) => {
                 assert!(allowed, "task {task} was taken against back-pressure");
-                assert_eq!(task.0, before, "ids are submissions, counted");
+                let injected = actions
+                    .iter()
+                    .any(|action| matches!(action, Action::ParentInjected { .. }));
+                let first = before + u64::from(injected);
+                assert_eq!(task.0, first, "ids are submissions, counted");
+                self.declared.extend(injected.then_some(1));
                 self.declared.push(declared);
                 self.futures.push(task);
             }
@@ -223,6 +228,7 @@ impl<'a> Driver<'a> {
             kernels: Kernels::Host,
             outputs: self.random.below(4) as u32,
             media_type: "application/octet-stream".into(),
+            done: None,
         }
     }
 
@@ -271,7 +277,8 @@ impl<'a> Driver<'a> {
                 };
                 let index = self.random.below(2) as u32;
                 let output = OutputId { task, index };
-                if self.core.output(output).is_some() {
+                let lost = self.world.lost_outputs.contains(&output);
+                if lost || self.core.output(output).is_some() {
                     self.handles.push(output);
                     self.handle(Event::PayloadAcquired(output));
                 }
@@ -355,6 +362,15 @@ impl<'a> Driver<'a> {
         let bytes = self.world.has_live_bytes();
         assert_eq!(bytes, None, "bytes are left over");
     }
+}
+
+/// The core of a simulation.
+fn core(plan: &Plan) -> Core {
+    let mut core = Core::new(plan.settings, plan.seed, plan.capabilities);
+    if let Some(faults) = &plan.faults {
+        core.inject(faults.clone(), Some((1, 0)));
+    }
+    core
 }
 
 fn payload(location: Location) -> Argument {

@@ -138,10 +138,28 @@ impl Driver<'_> {
         let result = self.outcome(&flight, forwarded);
         let mut report = report(&flight, result);
         report.timeline = self.timeline(&flight);
+        if report.outcome() == OutcomeKind::PayloadError && self.random.chance(500) {
+            report.lost_inputs = self.blamed(&flight);
+        }
         if self.random.chance(self.plan.rates.late_report) {
             self.reports.push(report.clone());
         }
         self.handle(Event::Finished(Box::new(report)));
+        self.world.doubtful.clear();
+    }
+
+    /// Positions of arguments that a report says are gone, some of them beyond the last.
+    fn blamed(&mut self, flight: &Flight) -> Vec<u32> {
+        let outputs = (0..self.declared.len() as u64)
+            .flat_map(|task| (0..4).map(move |index| (TaskId(task), index)));
+        for (task, index) in outputs {
+            let output = OutputId { task, index };
+            if let Some(there) = self.core.output(output) {
+                self.world.doubtful.insert(output, there.location.clone());
+            }
+        }
+        let positions = 0..flight.attempt.arguments.len() as u32 + 1;
+        positions.filter(|_| self.random.chance(500)).collect()
     }
 
     /// Tasks are short, of middling length, or long by their name; some take another time.

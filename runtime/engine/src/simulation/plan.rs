@@ -2,7 +2,8 @@
 
 use super::Random;
 use crate::Capabilities;
-use crate::core::{Counts, OutcomeSet, RetryPolicy, Settings};
+use crate::FaultAction;
+use crate::core::{Counts, FaultSettings, OutcomeSet, OwnRetries, RetryPolicy, Settings};
 
 /// A simulation, decided by a seed.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Plan {
     pub capabilities: Capabilities,
     /// Settings of the core.
     pub settings: Settings,
+    /// What is made to go wrong by the core.
+    pub faults: Option<FaultSettings>,
     /// How often what happens.
     pub rates: Rates,
 }
@@ -97,6 +100,17 @@ impl Plan {
             recall_answer: 100 + random.below(900) as u32,
             unasked_return: rate(random, 20),
         };
+        let own = match random.chance(300) {
+            true => OwnRetries::default().with("worker-lost", 1 + random.below(3) as u32),
+            false => Ok(OwnRetries::default()),
+        };
+        let faults = random.chance(400).then(|| FaultSettings {
+            actions: FaultAction::ALL[..1 + random.below(FaultAction::ALL.len())].to_vec(),
+            rate: 0.3,
+            seed,
+            budget: random.chance(500).then_some(5),
+            ..FaultSettings::default()
+        });
         let look_ahead = if random.chance(600) {
             1 + random.below(6) as u32
         } else {
@@ -121,11 +135,13 @@ impl Plan {
                     } else {
                         OutcomeSet::EMPTY.with(crate::OutcomeKind::TaskError)
                     },
+                    own: own.unwrap_or_default(),
                     ..RetryPolicy::default()
                 },
                 crash_limit: random.below(4) as u32,
                 lineage: random.chance(700),
             },
+            faults,
             rates,
         }
     }

@@ -1,7 +1,7 @@
 //! What must be true outside of the core.
 
 use crate::core::{Action, Core, splitmix64};
-use crate::{Attempt, AttemptId, TaskId, WorkerId};
+use crate::{Attempt, AttemptId, OutputId, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use taps_payload::{Location, SegmentId, SegmentRef};
 
@@ -42,6 +42,10 @@ pub(super) struct World {
     live: BTreeSet<String>,
     /// Bytes that a second delivery of a report named: they may be freed again.
     pub(super) resent: BTreeSet<String>,
+    /// Where the inputs are that a report calls lost: they are, if the core believes it.
+    pub(super) doubtful: BTreeMap<OutputId, Location>,
+    /// Outputs that were lost at some time.
+    pub(super) lost_outputs: BTreeSet<OutputId>,
     next_bytes: u64,
     pub(super) digest: u64,
 }
@@ -134,6 +138,25 @@ impl World {
                     self.note(6, task.0, 0);
                     let before = self.completed.contains(&task);
                     assert!(before, "task {task} ran again before it had completed");
+                }
+                Action::ParentInjected { parent, child } => {
+                    self.note(10, parent.0, 0);
+                    assert_eq!(
+                        child.0,
+                        parent.0 + 1,
+                        "a parent is put right before its child"
+                    );
+                }
+                Action::OutputsLost { outputs } => {
+                    for output in outputs {
+                        self.note(11, output.task.0, output.index);
+                        self.lost_outputs.insert(output);
+                        if let Some(location) = self.doubtful.remove(&output) {
+                            self.lose(&location);
+                            // What is left of them is freed all the same.
+                            self.resent.extend(name_of(&location));
+                        }
+                    }
                 }
                 Action::Free { location } => self.free(&location, resent),
             }

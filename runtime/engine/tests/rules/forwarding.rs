@@ -50,7 +50,15 @@ fn provisional_upstream_failures_are_forwarded_again() {
         if child_first {
             bench.fail(attempt(b, 0), OutcomeKind::UpstreamFailed);
             assert_eq!(bench.state(b), TaskState::Waiting);
-            assert_eq!(bench.take(), [], "the parent is not known to fail yet");
+            let retrying = Action::Retrying {
+                failed: attempt(b, 0),
+                backoff_ms: 0,
+            };
+            assert_eq!(
+                bench.take(),
+                [retrying],
+                "the parent is not known to fail yet"
+            );
         }
         bench.fail(attempt(a, 0), OutcomeKind::TaskError);
         if !child_first {

@@ -212,6 +212,7 @@ pub(crate) fn task() -> TaskSpec {
         kernels: Kernels::Host,
         outputs: 0,
         media_type: "raw".into(),
+        done: None,
     }
 }
 

@@ -28,6 +28,8 @@ fn a_lost_output_is_made_again_and_nobody_completes_twice() {
     bench.finish(attempt(id, 0), &[1, 2]);
     bench.take();
     lose(&mut bench, id, 0);
+    assert_eq!(bench.all_dispatched(), [], "the driver may never read it");
+    bench.handle(Event::PayloadAcquired(output(id, 0)));
     assert_eq!(bench.dispatched().id, attempt(id, 1));
     assert!(!bench.core.status(id).unwrap().is_terminal());
     bench.finish(attempt(id, 1), &[3, 4]);
@@ -73,6 +75,7 @@ fn a_lost_chain_is_made_again_from_its_beginning() {
     }
     bench.handle(Event::Release(a));
     bench.handle(Event::Release(b));
+    bench.handle(Event::PayloadAcquired(output(c, 0)));
     bench.take();
     let lost = [a, b, c].map(|id| output(id, 0)).to_vec();
     bench.handle(Event::OutputsLost(lost));
@@ -95,7 +98,10 @@ fn what_nobody_needs_is_not_made_again() {
     bench.handle(Event::Release(a));
     bench.take();
     lose(&mut bench, a, 0);
-    assert_eq!(bench.take(), [], "only lineage refers to it");
+    let told = Action::OutputsLost {
+        outputs: vec![output(a, 0)],
+    };
+    assert_eq!(bench.take(), [told], "only lineage refers to it");
 }
 
 #[test]
@@ -124,6 +130,9 @@ fn without_lineage_a_lost_output_fails_its_task() {
     assert_eq!(
         bench.take_plain(),
         [
+            Action::OutputsLost {
+                outputs: vec![output(id, 0)]
+            },
             Action::Recomputed { task: id },
             Action::Completed {
                 task: next,

@@ -6,6 +6,7 @@
 
 mod cancelling;
 mod failures;
+mod faults;
 mod forwarding;
 mod harness;
 mod look_ahead;
