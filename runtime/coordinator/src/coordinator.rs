@@ -3,8 +3,10 @@
 use crate::{
     driving::{Driving, MainSignal, Thread},
     plan::Plan,
+    results::ResultFiles,
     run_log::RunLog,
     state::{Orders, State},
+    watchdog::Watchdog,
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{
@@ -29,7 +31,8 @@ pub(crate) struct Coordinator {
     pub(crate) token: CancelToken,
     /// An argument travelled without the transformer, and the run said so.
     pub(crate) untransformed: AtomicBool,
-    log: Arc<RunLog>,
+    pub(crate) log: Arc<RunLog>,
+    results: Option<ResultFiles>,
     /// Attempts decided on whose submission to the executor has not returned yet.
     submitting: AtomicUsize,
     /// Cancelled while there were such: the executor may not have known the attempt yet.
@@ -39,7 +42,7 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(crate) fn new(plan: &Plan, token: CancelToken) -> Arc<Self> {
+    pub(crate) fn new(plan: &mut Plan, token: CancelToken) -> Arc<Self> {
         let signal = Arc::new(MainSignal::default());
         Arc::new(Self {
             state: Mutex::new(State::new(plan)),
@@ -50,6 +53,7 @@ impl Coordinator {
             token,
             untransformed: AtomicBool::new(false),
             log: Arc::clone(&plan.log),
+            results: plan.results.take(),
             submitting: AtomicUsize::new(0),
             late_cancels: LateCancels::default(),
             armed_ns: AtomicU64::new(u64::MAX),
@@ -74,7 +78,7 @@ impl Coordinator {
         // Read before the lock, to hold it no longer than needed: another thread may be there first with a
         // later time, and time must not go back.
         let read_ns = self.context.now_ns();
-        let (result, timer) = {
+        let (result, timer, diverged) = {
             let mut state = self.lock();
             let now_ns = state.advance(read_ns);
             let result = change(&mut state, now_ns, &mut orders);
@@ -82,9 +86,9 @@ impl Coordinator {
                 // Before the lock is released: whoever cancels one of these sees it.
                 self.submitting.fetch_add(1, Ordering::SeqCst);
             }
-            (result, timer(&state))
+            (result, timer(&state), state.replay.diverged.is_some())
         };
-        if timer < self.armed_ns.load(Ordering::Acquire) {
+        if timer < self.armed_ns.load(Ordering::Acquire) || diverged {
             self.signal.raise();
         }
         self.give(orders);
@@ -178,7 +182,9 @@ fn timer(state: &State) -> u64 {
 
 impl EventSink for Coordinator {
     fn deliver(&self, events: Vec<ExecutorEvent>) {
+        self.keep_results(&events);
         self.change(|state, now_ns, orders| {
+            let repeats = !state.duplicates.is_empty();
             for event in events {
                 match event {
                     ExecutorEvent::Finished(report) => state.finished(now_ns, report, orders),
@@ -212,6 +218,9 @@ impl EventSink for Coordinator {
                     }
                 }
             }
+            if repeats {
+                state.repeat_reports(now_ns, orders);
+            }
             if state.ending && state.core.counts().outstanding == 0 {
                 self.signal.raise();
             }
@@ -224,6 +233,36 @@ impl EventSink for Coordinator {
 }
 
 impl Coordinator {
+    /// Writes results to files, before anybody can hear of them.
+    fn keep_results(&self, events: &[ExecutorEvent]) {
+        let Some(results) = self.results.as_ref().filter(|results| !results.is_off()) else {
+            return;
+        };
+        for event in events {
+            if let ExecutorEvent::Finished(report) = event
+                && let Err(error) = results.keep(report, &self.context.store)
+            {
+                let message = format!(
+                    "a result is not kept for a resume: {error} (said once; others may not be, too)"
+                );
+                self.log.warn("run", &message);
+            }
+        }
+    }
+
+    /// Whether the driver went another way than in the run's earlier life.
+    pub(crate) fn has_diverged(&self) -> bool {
+        self.lock().replay.diverged.is_some()
+    }
+
+    /// Says what is under way, when nothing has ended for too long.
+    pub(crate) fn watch(&self, watchdog: &mut Watchdog) {
+        let report = watchdog.look(&self.lock(), self.context.now_ns());
+        if let Some(report) = report {
+            self.log.warn("watchdog", &report);
+        }
+    }
+
     /// Whether the run cannot be recorded any more.
     pub(crate) fn log_failed(&self) -> bool {
         self.log.has_failed()

@@ -2,7 +2,8 @@
 
 use crate::{
     coordinator::Coordinator,
-    state::{State, Wait},
+    history::Step,
+    state::{Orders, State, Wait},
     transforming::stored_in,
 };
 use std::{
@@ -22,23 +23,69 @@ use taps_sandbox::{
 };
 
 impl State {
-    /// Records what the driver observes; its clock stands at this moment from now on.
-    fn deliver(&mut self, now_ns: u64, delivery: Delivery) {
-        self.delivered_ns = now_ns;
-        self.log.append(&LogEvent::Delivered {
-            delivery,
-            time_ns: now_ns,
-        });
+    /// The driver reads an output of a task that succeeded. Where the output is lost, it is to be made
+    /// again, and there is no answer yet.
+    fn read(
+        &mut self,
+        now_ns: u64,
+        output: OutputId,
+        orders: &mut Orders,
+    ) -> Option<Result<DriverPayload, Failure>> {
+        let Some(found) = self.core.output(output) else {
+            return self.make_again(now_ns, output, orders).err().map(Err);
+        };
+        let location = found.location.clone();
+        let len = location.len();
+        self.deliver(now_ns, Delivery::Result { output, len });
+        // Held since it was found to be lost, if it was.
+        if self.wanted.take() != Some(output) {
+            self.apply(now_ns, Event::PayloadAcquired(output), orders);
+        }
+        Some(Ok(DriverPayload {
+            origin: PayloadOrigin::Output(output),
+            location,
+            media_type: Arc::clone(&self.media_type),
+        }))
     }
 
-    fn output(&self, output: OutputId) -> Result<Location, Failure> {
-        match self.core.output(output) {
-            Some(found) => Ok(found.location.clone()),
-            None => Err(Failure::new(
-                OutcomeKind::PayloadError,
-                format!("task {} has no output {}", output.task, output.index),
-            )),
+    /// Asks for an output that is not there. Fails when the task gives no such output.
+    fn make_again(
+        &mut self,
+        now_ns: u64,
+        output: OutputId,
+        orders: &mut Orders,
+    ) -> Result<(), Failure> {
+        let gave = match self.core.status(output.task) {
+            Some(TaskStatus::Succeeded { outputs, .. }) => outputs.len(),
+            _ => 0,
+        };
+        if (output.index as usize) < gave && self.wanted.is_none() {
+            self.wanted = Some(output);
+            self.apply(now_ns, Event::PayloadAcquired(output), orders);
+            return Ok(());
         }
+        self.want_no_more(now_ns, orders);
+        let message = format!("task {} has no output {}", output.task, output.index);
+        Err(Failure::new(OutcomeKind::PayloadError, message))
+    }
+
+    fn want_no_more(&mut self, now_ns: u64, orders: &mut Orders) {
+        if let Some(wanted) = self.wanted.take() {
+            self.apply(now_ns, Event::PayloadReleased(wanted), orders);
+        }
+    }
+
+    fn fail(
+        &mut self,
+        now_ns: u64,
+        task: TaskId,
+        failure: Failure,
+        orders: &mut Orders,
+    ) -> Failure {
+        let outcome = failure.outcome;
+        self.deliver(now_ns, Delivery::Failure { task, outcome });
+        self.want_no_more(now_ns, orders);
+        failure
     }
 }
 
@@ -47,6 +94,31 @@ fn recorded(status: DriverStatus) -> taps_records::TaskStatus {
         DriverStatus::Pending => taps_records::TaskStatus::Pending,
         DriverStatus::Succeeded => taps_records::TaskStatus::Succeeded,
         DriverStatus::Failed => taps_records::TaskStatus::Failed,
+    }
+}
+
+fn shown(status: taps_records::TaskStatus) -> DriverStatus {
+    match status {
+        taps_records::TaskStatus::Pending => DriverStatus::Pending,
+        taps_records::TaskStatus::Succeeded => DriverStatus::Succeeded,
+        taps_records::TaskStatus::Failed => DriverStatus::Failed,
+    }
+}
+
+impl State {
+    /// Hands out what was handed out before.
+    fn replayed_completions(
+        &mut self,
+        queue: QueueId,
+        before: Vec<Completion>,
+    ) -> Vec<(u64, DriverStatus)> {
+        let wanted: Vec<_> = before.iter().map(|one| (one.task, one.tag)).collect();
+        if !self.queues.take_these(queue, &wanted) {
+            self.diverge("waits for others");
+            return Vec::new();
+        }
+        let seen = before.into_iter().map(|one| (one.tag, shown(one.status)));
+        seen.collect()
     }
 }
 
@@ -89,6 +161,17 @@ impl DriverHost for Coordinator {
 
     fn status(&self, task: TaskId) -> DriverStatus {
         self.change(|state, now_ns, _| {
+            let before =
+                state.replayed(
+                    &format!("asks for the status of task {task}"),
+                    |seen| match seen {
+                        Delivery::Status { task: of, status } if of == task => Some(status),
+                        _ => None,
+                    },
+                );
+            if let Some(before) = before {
+                return before.map_or(DriverStatus::Pending, shown);
+            }
             let status = state.status(task);
             state.deliver(
                 now_ns,
@@ -115,41 +198,28 @@ impl DriverHost for Coordinator {
         output: u32,
         _: &Waker,
     ) -> Poll<Result<DriverPayload, Failure>> {
+        let output = OutputId {
+            task,
+            index: output,
+        };
         self.change(|state, now_ns, orders| {
-            let failed = match state.core.status(task) {
-                Some(TaskStatus::Succeeded { .. }) => None,
-                Some(TaskStatus::Failed(failure)) => Some(failure.clone()),
-                Some(TaskStatus::Pending) | None => {
-                    state.wait_for(Wait::Task(task), self.driving.quiet_waker());
-                    return Poll::Pending;
+            loop {
+                let failed = match state.core.status(task) {
+                    Some(TaskStatus::Succeeded { .. }) => None,
+                    Some(TaskStatus::Failed(failure)) => Some(failure.clone()),
+                    Some(TaskStatus::Pending) | None => {
+                        state.wait_for(Wait::Task(task), self.driving.quiet_waker());
+                        return Poll::Pending;
+                    }
+                };
+                if let Some(failure) = failed {
+                    return Poll::Ready(Err(state.fail(now_ns, task, failure, orders)));
                 }
-            };
-            if let Some(failure) = failed {
-                let outcome = failure.outcome;
-                state.deliver(now_ns, Delivery::Failure { task, outcome });
-                return Poll::Ready(Err(failure));
+                // To make it again may have ended at once.
+                if let Some(read) = state.read(now_ns, output, orders) {
+                    return Poll::Ready(read);
+                }
             }
-            let output = OutputId {
-                task,
-                index: output,
-            };
-            let location = match state.output(output) {
-                Ok(location) => location,
-                Err(failure) => return Poll::Ready(Err(failure)),
-            };
-            state.deliver(
-                now_ns,
-                Delivery::Result {
-                    output,
-                    len: location.len(),
-                },
-            );
-            state.apply(now_ns, Event::PayloadAcquired(output), orders);
-            Poll::Ready(Ok(DriverPayload {
-                origin: PayloadOrigin::Output(output),
-                location,
-                media_type: Arc::clone(&state.media_type),
-            }))
         })
     }
 
@@ -191,6 +261,13 @@ impl DriverHost for Coordinator {
         _: &Waker,
     ) -> Poll<Vec<(u64, DriverStatus)>> {
         self.change(|state, now_ns, _| {
+            if let Some(before) = state.replayed("waits for completions", |seen| match seen {
+                Delivery::Completions(all) => Some(all),
+                Delivery::Timeout | Delivery::Empty => Some(Vec::new()),
+                _ => None,
+            }) {
+                return Poll::Ready(state.replayed_completions(queue, before.unwrap_or_default()));
+            }
             let taken = state.queues.take(queue, max);
             if taken.is_empty() {
                 let late = until_ns.is_some_and(|until| until <= now_ns);
@@ -224,6 +301,10 @@ impl DriverHost for Coordinator {
 
     fn poll_sleep(&self, until_ns: u64, _: &Waker) -> Poll<()> {
         self.change(|state, now_ns, _| {
+            let slept = |seen| (seen == Delivery::Slept).then_some(());
+            if state.replayed("sleeps", slept).is_some() {
+                return Poll::Ready(());
+            }
             if until_ns <= now_ns || state.ending {
                 state.deliver(now_ns, Delivery::Slept);
                 return Poll::Ready(());
@@ -276,11 +357,25 @@ impl DriverHost for Coordinator {
 
     fn phase(&self, name: &str) {
         self.change(|state, now_ns, _| {
-            state.phases.push((name.to_owned(), now_ns));
-            state.log.append(&LogEvent::Phase {
-                name: name.into(),
-                time_ns: now_ns,
-            });
+            let time_ns = match state.replay.next() {
+                None => {
+                    state.log.append(&LogEvent::Phase {
+                        name: name.into(),
+                        time_ns: now_ns,
+                    });
+                    now_ns
+                }
+                Some(Step::Phase {
+                    name: before,
+                    time_ns,
+                }) if **before == *name => {
+                    let time_ns = *time_ns;
+                    state.replay.advance();
+                    time_ns
+                }
+                Some(_) => return state.diverge(&format!("begins the phase {name}")),
+            };
+            state.phases.push((name.to_owned(), time_ns));
         });
     }
 }

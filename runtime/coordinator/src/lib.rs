@@ -11,21 +11,31 @@
 //! next attempt in its queue. No thread wakes another without need. The lock protects the core and
 //! what the driver waits for; it is never held while a guest runs or an executor is called.
 //!
+//! A run that was killed is resumed by running its driver again: [`History`] is what the log says of the
+//! run's earlier life, the driver is shown what it saw then, in the same order, and tasks that had ended
+//! are not run again. When all has been shown the run goes on as any other.
+//!
 //! What this crate never does: run tasks, or decide how a run is presented.
 
 mod coordinator;
 mod driver_view;
 mod driving;
+mod history;
 mod plan;
 mod queues;
+mod replay;
+mod results;
 mod run;
 mod run_log;
 mod state;
 mod submission;
 mod transforming;
 mod travel;
+mod watchdog;
 
+pub use history::{History, HistoryError};
 pub use plan::{Plan, RunOutcome, TaskRoutes};
+pub use results::{Durable, ResultFiles};
 pub use run::{RunError, RunHandle, run};
 pub use run_log::RunLog;
 pub use travel::{Travel, WayTotal};

@@ -1,11 +1,11 @@
 //! What a run is made of, and what came out.
 
-use crate::{RunLog, Travel};
-use std::{collections::HashMap, sync::Arc};
+use crate::{History, ResultFiles, RunLog, Travel};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use taps_bundle::Bundle;
 use taps_engine::{
     Executor, Failure, Limits,
-    core::{Counts, Settings},
+    core::{Counts, FaultSettings, Settings},
 };
 use taps_sandbox::{DriverEnd, LoadedComponent, RunContext};
 use taps_schema::Kernels;
@@ -32,6 +32,14 @@ pub struct Plan {
     pub seed: u64,
     /// Who computes dense linear algebra.
     pub kernels: Kernels,
+    /// What is to go wrong on purpose.
+    pub faults: Option<FaultSettings>,
+    /// The earlier life of the run, when it is resumed. The context's clock must go on from its end.
+    pub history: Option<History>,
+    /// Where results are kept for the case that the run is resumed.
+    pub results: Option<ResultFiles>,
+    /// How long nothing may end before the run says what it waits for; `None` for ever.
+    pub watchdog: Option<Duration>,
 }
 
 impl Plan {
@@ -82,6 +90,8 @@ pub struct RunOutcome {
     pub driver: Option<DriverEnd>,
     /// Whether the user interrupted the run.
     pub interrupted: bool,
+    /// Why a resumed run could not go on: its driver went another way than before.
+    pub diverged: Option<String>,
     /// Why the executor gave up, when it did.
     pub executor_failure: Option<Failure>,
     /// How many tasks there were.

@@ -83,6 +83,18 @@ impl Queues {
             .is_none_or(|queue| !queue.ready.is_empty() || queue.pending == 0)
     }
 
+    /// Takes finished futures by task and tag; says whether all of them were there.
+    pub(crate) fn take_these(&mut self, queue: QueueId, wanted: &[(TaskId, u64)]) -> bool {
+        let Some(queue) = self.all.get_mut(&queue) else {
+            return false;
+        };
+        wanted.iter().all(|&(task, tag)| {
+            let is_it = |ready: &Ready| (ready.task, ready.tag) == (task, tag);
+            let position = queue.ready.iter().position(is_it);
+            position.and_then(|at| queue.ready.remove(at)).is_some()
+        })
+    }
+
     /// Takes up to `max` finished futures.
     pub(crate) fn take(&mut self, queue: QueueId, max: u32) -> Vec<Ready> {
         let Some(queue) = self.all.get_mut(&queue) else {

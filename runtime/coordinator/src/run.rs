@@ -4,6 +4,7 @@ use crate::{
     coordinator::Coordinator,
     driving::{MainSignal, Thread},
     plan::{Plan, RunOutcome},
+    watchdog::Watchdog,
 };
 use parking_lot::Mutex;
 use std::{
@@ -17,6 +18,7 @@ use taps_engine::{
     EventSink, StartError,
     core::{Counts, Event},
 };
+use taps_records::LogEvent;
 use taps_sandbox::{CancelToken, DriverEnd, DriverHost, DriverStart, SandboxError, was_cancelled};
 
 /// Interrupts a run from another thread, for example on Ctrl-C.
@@ -65,11 +67,15 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs a plan to its end on this thread, which becomes the main thread of the run.
 pub fn run(
-    plan: Plan,
+    mut plan: Plan,
     handle: &RunHandle,
     mut progress: Option<&mut dyn FnMut(&Counts)>,
 ) -> Result<RunOutcome, RunError> {
-    let coordinator = Coordinator::new(&plan, handle.0.driver.clone());
+    let resumed = plan.history.is_some();
+    if let Some(history) = &plan.history {
+        plan.log.know_lines(history.driver_lines);
+    }
+    let coordinator = Coordinator::new(&mut plan, handle.0.driver.clone());
     *handle.0.signal.lock() = Some(Arc::clone(&coordinator.signal));
     let host: Arc<dyn DriverHost> = Arc::clone(&coordinator) as Arc<dyn DriverHost>;
     let start = DriverStart {
@@ -87,17 +93,24 @@ pub fn run(
         return Err(error.into());
     }
     let began_ns = coordinator.context.now_ns();
-    coordinator.state.lock().delivered_ns = began_ns;
+    // The clock of a driver that is resumed began with its first life.
+    coordinator.state.lock().delivered_ns = if resumed { 0 } else { began_ns };
+    let mut watchdog = Watchdog::new(plan.watchdog, began_ns);
     coordinator.driving.start(future);
-    let driver = attend(&coordinator, handle, &mut progress);
+    let driver = attend(&coordinator, handle, &mut watchdog, &mut progress);
     let app_elapsed_ns = coordinator.context.now_ns() - began_ns;
     let wanted = driver.as_ref().is_some_and(|end| matches!(end, Ok(Ok(_))));
-    wind_up(&coordinator, handle, wanted);
+    if driver.is_none() {
+        let time_ns = coordinator.context.now_ns();
+        plan.log.append(&LogEvent::Ending { time_ns });
+    }
+    wind_up(&coordinator, handle, &mut watchdog, wanted);
     coordinator.executor.shutdown();
     let state = coordinator.state.lock();
     Ok(RunOutcome {
         interrupted: handle.is_interrupted(),
         driver,
+        diverged: state.replay.diverged.clone(),
         executor_failure: state.executor_failure.clone(),
         counts: state.core.counts(),
         phases: durations(&state.phases, began_ns + app_elapsed_ns),
@@ -111,11 +124,13 @@ pub fn run(
 fn attend(
     coordinator: &Coordinator,
     handle: &RunHandle,
+    watchdog: &mut Watchdog,
     progress: &mut Option<&mut dyn FnMut(&Counts)>,
 ) -> Option<DriverEnd> {
     loop {
         coordinator.driving.drive(Thread::Main);
-        let must_end = handle.is_interrupted() || coordinator.log_failed();
+        let diverged = coordinator.has_diverged();
+        let must_end = handle.is_interrupted() || coordinator.log_failed() || diverged;
         if must_end {
             handle.0.driver.cancel();
             coordinator.driving.abandon();
@@ -123,14 +138,12 @@ fn attend(
         let end = coordinator.driving.take_end();
         if must_end {
             // That it was told to end is not the driver's own word.
-            return end.filter(|end| !end.as_ref().is_err_and(was_cancelled));
+            return end.filter(|end| !diverged && !end.as_ref().is_err_and(was_cancelled));
         }
         if end.is_some() {
             return end;
         }
-        let timer = coordinator
-            .arm()
-            .map(|due_ns| coordinator.context.start + Duration::from_nanos(due_ns));
+        let timer = next_timer(coordinator, watchdog);
         if coordinator.driving.wants_to_run() {
             continue;
         }
@@ -146,7 +159,7 @@ fn attend(
 
 /// Ends what is still under way. Tasks that a successful driver left running were submitted for
 /// their effect and may end; in all other cases they are cancelled.
-fn wind_up(coordinator: &Coordinator, handle: &RunHandle, wanted: bool) {
+fn wind_up(coordinator: &Coordinator, handle: &RunHandle, watchdog: &mut Watchdog, wanted: bool) {
     let outstanding = coordinator.change(|state, now_ns, orders| {
         state.ending = true;
         if !wanted {
@@ -163,9 +176,7 @@ fn wind_up(coordinator: &Coordinator, handle: &RunHandle, wanted: bool) {
             });
             deadline = Some(Instant::now() + GRACE);
         }
-        let timer = coordinator
-            .arm()
-            .map(|due_ns| coordinator.context.start + Duration::from_nanos(due_ns));
+        let timer = next_timer(coordinator, watchdog);
         let until = match (timer, deadline) {
             (Some(timer), Some(deadline)) => Some(timer.min(deadline)),
             (timer, deadline) => timer.or(deadline),
@@ -176,6 +187,15 @@ fn wind_up(coordinator: &Coordinator, handle: &RunHandle, wanted: bool) {
             outstanding = coordinator.state.lock().core.counts().outstanding;
         }
     }
+    coordinator.change(|state, now_ns, orders| state.repeat_reports(now_ns, orders));
+}
+
+/// Fires what is due, and says when to come again.
+fn next_timer(coordinator: &Coordinator, watchdog: &mut Watchdog) -> Option<Instant> {
+    let timer_ns = coordinator.arm().unwrap_or(u64::MAX);
+    coordinator.watch(watchdog);
+    let next_ns = timer_ns.min(watchdog.due_ns());
+    (next_ns != u64::MAX).then(|| coordinator.context.start + Duration::from_nanos(next_ns))
 }
 
 /// Phases with their durations: each ends where the next begins.

@@ -1,10 +1,11 @@
 //! The event log of a run, shared by all who have something to say.
 
 use parking_lot::Mutex;
+use rustix::process::Signal;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -20,6 +21,10 @@ pub struct RunLog {
     failure: Mutex<Option<LogError>>,
     logger: Arc<Logger>,
     start: Instant,
+    /// Events still to come until the run strikes itself.
+    strike: Option<(AtomicU64, Signal)>,
+    /// Lines of the driver that the log has from the run's earlier life.
+    known_lines: AtomicU64,
 }
 
 impl RunLog {
@@ -31,7 +36,37 @@ impl RunLog {
             failure: Mutex::default(),
             logger,
             start,
+            strike: None,
+            known_lines: AtomicU64::new(0),
         }
+    }
+
+    /// Sends this process a signal right after the event of that number, from 1: to see what a run leaves
+    /// that is killed at any moment.
+    #[must_use]
+    pub fn striking_at(mut self, event: u64, signal: Signal) -> Self {
+        self.strike = Some((AtomicU64::new(event), signal));
+        self
+    }
+
+    /// The driver's first lines, so many, are those that it said before the run was resumed.
+    pub(crate) fn know_lines(&self, lines: u64) {
+        self.known_lines.store(lines, Ordering::Relaxed);
+    }
+
+    /// Whether the driver said this before the run was resumed.
+    fn is_known(&self, speaker: Speaker) -> bool {
+        let one_less = |left: u64| left.checked_sub(1);
+        speaker == Speaker::Driver
+            && self
+                .known_lines
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+                .is_ok()
+    }
+
+    /// A warning of the run itself, for people.
+    pub(crate) fn warn(&self, logger: &str, message: &str) {
+        self.logger.log(Level::WARNING, logger, message);
     }
 
     /// Appends an event. After a failure nothing more is appended.
@@ -42,6 +77,12 @@ impl RunLog {
             *log = None;
             *self.failure.lock() = Some(error);
             self.failed.store(true, Ordering::Release);
+        }
+        if let Some((left, signal)) = &self.strike
+            && left.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            // Without effect only where the process may not signal itself.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), *signal);
         }
     }
 
@@ -92,6 +133,9 @@ fn logger_name(speaker: Speaker) -> String {
 
 impl GuestSink for LogSink {
     fn log(&self, speaker: Speaker, level: LogLevel, message: &str) {
+        if self.0.is_known(speaker) {
+            return;
+        }
         let (recorded, shown) = match level {
             LogLevel::Trace => (GuestLevel::Trace, Level::TRACE),
             LogLevel::Debug => (GuestLevel::Debug, Level::DEBUG),
@@ -115,6 +159,9 @@ impl GuestSink for LogSink {
         text: &str,
         dropped_bytes: u64,
     ) {
+        if self.0.is_known(speaker) {
+            return;
+        }
         let stream = match stream {
             taps_sandbox::Stream::Stdout => Stream::Stdout,
             taps_sandbox::Stream::Stderr => Stream::Stderr,

@@ -3,13 +3,15 @@
 use crate::{
     plan::{Plan, Route},
     queues::Queues,
+    replay::Replay,
     run_log::RunLog,
     travel::Travel,
 };
 use std::{collections::HashMap, sync::Arc, task::Waker};
 use taps_engine::{
-    Attempt, AttemptId, AttemptReport, Failure, Limits, TaskId, Timeline, WorkerId,
-    core::{Action, Core, Event, FailedTask, TaskStatus},
+    Attempt, AttemptId, AttemptReport, Failure, FaultAction, Limits, OutputId, TaskId, Timeline,
+    WorkerId,
+    core::{Action, Core, Event, FailedTask, INJECTED_PARENT, TaskStatus},
 };
 use taps_payload::{Location, SegmentId, SegmentStore, StoredRef};
 use taps_records::LogEvent;
@@ -43,6 +45,14 @@ pub(crate) struct State {
     pub(crate) failures: Vec<(String, u64, Failure)>,
     /// How payloads travelled.
     pub(crate) travel: Travel,
+    /// What a resumed driver is shown.
+    pub(crate) replay: Replay,
+    /// When an attempt last ended.
+    pub(crate) ended_ns: u64,
+    /// An output that the driver wants to read, and that has to be made again.
+    pub(crate) wanted: Option<OutputId>,
+    /// Reports that will come again.
+    pub(crate) duplicates: Vec<Box<AttemptReport>>,
     actions: Vec<Action>,
 }
 
@@ -73,9 +83,17 @@ pub(crate) struct Orders {
 }
 
 impl State {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &mut Plan) -> Self {
         let mut core = Core::new(plan.settings, plan.seed, plan.executor.capabilities());
         core.promise(&plan.executor.promised());
+        if let Some(faults) = &plan.faults {
+            let parent = plan.routes.0.get(INJECTED_PARENT);
+            core.inject(
+                faults.clone(),
+                parent.map(|route| (route.component, route.task)),
+            );
+        }
+        let replay = Replay::begin(plan.history.take(), &mut core);
         Self {
             core,
             queues: Queues::default(),
@@ -93,6 +111,10 @@ impl State {
             executor_failure: None,
             failures: Vec::new(),
             travel: Travel::default(),
+            replay,
+            ended_ns: 0,
+            wanted: None,
+            duplicates: Vec::new(),
             actions: Vec::new(),
         }
     }
@@ -120,15 +142,28 @@ impl State {
     ) {
         let mut actions = std::mem::take(&mut self.actions);
         let id = report.id;
-        self.travel.add(&report);
+        self.ended_ns = now_ns;
+        let fault = report.injected.map(|fault| fault.action);
         if !self.core.is_out(id) {
+            self.log.append(&LogEvent::ReportRepeated {
+                id,
+                time_ns: now_ns,
+            });
             self.core
                 .handle(now_ns, Event::Finished(report), &mut actions);
         } else if report.result.is_ok() {
+            self.travel.add(&report);
             let report = self.log_report(report, now_ns, false);
+            if fault == Some(FaultAction::LateDuplicate) {
+                self.duplicates.push(report.clone());
+            }
             self.core
                 .handle(now_ns, Event::Finished(report), &mut actions);
+            if fault == Some(FaultAction::LostResult) {
+                self.lose_results(now_ns, id.task, &mut actions, orders);
+            }
         } else {
+            self.travel.add(&report);
             // Whether another attempt follows is the core's decision.
             self.core
                 .handle(now_ns, Event::Finished(report.clone()), &mut actions);
@@ -137,6 +172,40 @@ impl State {
         }
         self.carry_out(now_ns, &mut actions, Some(id.task), orders);
         self.actions = actions;
+    }
+
+    /// The results of a task are gone for good, as far as there is anything left of them.
+    fn lose_results(
+        &mut self,
+        now_ns: u64,
+        task: TaskId,
+        actions: &mut Vec<Action>,
+        orders: &mut Orders,
+    ) {
+        let mut lost = Vec::new();
+        for index in 0.. {
+            let output = OutputId { task, index };
+            let Some(there) = self.core.output(output) else {
+                break;
+            };
+            match &there.location {
+                Location::Segment(segment) => {
+                    self.store.free(segment.id);
+                    orders.freed.push(segment.id);
+                }
+                Location::Stored(stored) => orders.remove.push(Arc::clone(stored)),
+                Location::Inline(_) | Location::File(_) | Location::Engine { .. } => {}
+            }
+            lost.push(output);
+        }
+        self.core.handle(now_ns, Event::OutputsLost(lost), actions);
+    }
+
+    /// Reports that were kept to come again do so now, or in the end.
+    pub(crate) fn repeat_reports(&mut self, now_ns: u64, orders: &mut Orders) {
+        for report in std::mem::take(&mut self.duplicates) {
+            self.finished(now_ns, report, orders);
+        }
     }
 
     fn log_report(
@@ -251,7 +320,7 @@ impl State {
             self.failures
                 .push((failed.name.to_string(), task.0, failure));
         }
-        if !reported {
+        if !reported && !self.replay.knows_end_of(task) {
             self.log.append(&LogEvent::TaskFinished {
                 task,
                 failure: failed.map(|failed| (*failed.failure).clone()),

@@ -1,18 +1,18 @@
 //! From what a driver submits to what the core takes.
 
-use crate::state::{Orders, State};
-use rustc_hash::FxHasher;
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
+use crate::{
+    history::Step,
+    state::{Orders, State},
 };
+use std::sync::Arc;
 use taps_engine::{
     TaskId,
-    core::{ArgumentSpec, SubmitError, TaskOptions, TaskSpec},
+    core::{Action, ArgumentSpec, INJECTED_PARENT, SubmitError, TaskOptions, TaskSpec},
 };
 use taps_payload::Location;
 use taps_records::{LogEvent, SubmitOptions};
 use taps_sandbox::Refusal;
+use xxhash_rust::xxh3::Xxh3;
 
 impl State {
     pub(crate) fn submit(
@@ -47,15 +47,64 @@ impl State {
             media_type: Arc::clone(&self.media_type),
             done: None,
         };
+        let before = match self.expected(&name, submitted.arguments_hash) {
+            Ok(before) => before,
+            Err(refused) => return Err(refused),
+        };
         let mut actions = Vec::new();
         let task = self
             .core
             .submit(now_ns, spec, &mut actions)
             .map_err(|error| refusal(&error))?;
-        self.log
-            .append(&submitted.event(task, name, self.phases.len() as u32, now_ns));
+        match before {
+            None => self.log_submission(now_ns, task, name, submitted, &actions),
+            Some(known) if known == task => self.replay.advance(),
+            Some(_) => self.diverge(&format!("submits task {task} ({name})")),
+        }
         self.carry_out(now_ns, &mut actions, None, orders);
         Ok(task)
+    }
+
+    /// In a replay, the task that was submitted at this point, which must be the same.
+    fn expected(&mut self, name: &str, hash: u64) -> Result<Option<TaskId>, Refusal> {
+        match self.replay.next() {
+            None => Ok(None),
+            Some(Step::Submitted {
+                task,
+                name: before,
+                hash: known,
+            }) if **before == *name && *known == hash => Ok(Some(*task)),
+            Some(_) => {
+                self.diverge(&format!("submits a task {name} with these arguments"));
+                Err(Refusal::Cancelled)
+            }
+        }
+    }
+
+    /// Records a submission, and before it the task that was put in as a parent to fail.
+    fn log_submission(
+        &mut self,
+        now_ns: u64,
+        task: TaskId,
+        name: Arc<str>,
+        mut submitted: Submitted,
+        actions: &[Action],
+    ) {
+        let phase = self.phases.len() as u32;
+        for action in actions {
+            if let Action::ParentInjected { parent, .. } = action {
+                submitted.parents.insert(0, *parent);
+                let injected = Submitted {
+                    parents: Vec::new(),
+                    label: None,
+                    arguments_hash: 0,
+                    options: submitted.options,
+                };
+                let event = injected.event(*parent, INJECTED_PARENT.into(), phase, now_ns);
+                self.log.append(&event);
+            }
+        }
+        self.log.append(&submitted.event(task, name, phase, now_ns));
     }
 
     fn unknown_task(&self, task: &str) -> String {
@@ -73,6 +122,28 @@ fn refusal(error: &SubmitError) -> Refusal {
     }
 }
 
+/// A hash that stays the same in all versions of this program: XXH3, 64 bit, of what it was given,
+/// numbers as eight bytes, little-endian, and bytes after their length.
+#[derive(Default)]
+struct StableHasher(Xxh3);
+
+impl StableHasher {
+    fn numbers(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            self.0.update(&number.to_le_bytes());
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.numbers(&[bytes.len() as u64]);
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+}
+
 /// What the log says of a submission.
 struct Submitted {
     parents: Vec<TaskId>,
@@ -83,19 +154,22 @@ struct Submitted {
 
 impl Submitted {
     fn of(name: &str, arguments: &[ArgumentSpec], options: &TaskOptions, pure: bool) -> Self {
-        let mut hasher = FxHasher::default();
-        name.hash(&mut hasher);
+        let mut hasher = StableHasher::default();
+        hasher.text(name);
         let mut parents = Vec::new();
         for argument in arguments {
             match argument {
                 ArgumentSpec::Output(output) => {
                     parents.push(output.task);
-                    output.hash(&mut hasher);
+                    hasher.numbers(&[1, output.task.0, u64::from(output.index)]);
                 }
-                ArgumentSpec::Held(key) => key.hash(&mut hasher),
+                ArgumentSpec::Held(key) => hasher.numbers(&[2, key.0]),
                 ArgumentSpec::Value(argument) => match &argument.location {
-                    Location::Inline(bytes) => bytes.hash(&mut hasher),
-                    other => other.len().hash(&mut hasher),
+                    Location::Inline(bytes) => {
+                        hasher.numbers(&[3]);
+                        hasher.bytes(bytes);
+                    }
+                    other => hasher.numbers(&[4, other.len()]),
                 },
             }
         }
@@ -108,11 +182,18 @@ impl Submitted {
             memory_bytes: options.memory_bytes,
             pure: options.pure.unwrap_or(pure),
         };
-        (options.priority, options.cores, options.memory_bytes).hash(&mut hasher);
+        hasher.numbers(&[
+            options.retries.map_or(u64::MAX, u64::from),
+            options.timeout_ms.unwrap_or(u64::MAX),
+            options.priority as u64,
+            u64::from(options.cores),
+            options.memory_bytes,
+            u64::from(options.pure),
+        ]);
         Self {
             parents,
             label,
-            arguments_hash: hasher.finish(),
+            arguments_hash: hasher.0.digest(),
             options,
         }
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::sync::{Arc, atomic::Ordering};
 use taps_engine::core::ArgumentSpec;
 use taps_payload::{Location, StoredRef};
-use taps_sandbox::{LogLevel, Speaker, stored};
+use taps_sandbox::stored;
 use taps_transform::{Caller, DataPlane};
 
 impl Coordinator {
@@ -47,9 +47,7 @@ impl Coordinator {
         let message = format!(
             "argument {index} of {task} travels without the transformer: {reason} (said once; others may, too)"
         );
-        self.context
-            .sink
-            .log(Speaker::Driver, LogLevel::Warn, &message);
+        self.log.warn("run", &message);
     }
 
     /// Gives payloads up that nobody can read any more.

@@ -199,6 +199,10 @@ impl Prepared {
             config: app_config(resolved, &self.grants),
             seed: resolved.general.run.seed,
             kernels: engine.kernels,
+            faults: None,
+            history: None,
+            results: None,
+            watchdog: None,
         })
     }
 }

@@ -6,8 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 use taps_bundle::{Bundle, Digest, Source};
-use taps_coordinator::{Plan, RunError, RunHandle, RunLog, RunOutcome, TaskRoutes};
-use taps_engine::{Executor, Limits, core::Settings};
+use taps_coordinator::{
+    Durable, History, Plan, ResultFiles, RunError, RunHandle, RunLog, RunOutcome, TaskRoutes,
+};
+use taps_engine::{
+    Executor, Limits,
+    core::{FaultSettings, Settings},
+};
 use taps_payload::{SegmentStore, StoreOptions};
 use taps_records::{EventLog, LogEvent, LogReader, Logger};
 use taps_sandbox::{
@@ -61,6 +66,9 @@ pub(crate) struct Run {
     pub(crate) settings: Settings,
     pub(crate) handle: RunHandle,
     pub(crate) log: Option<PathBuf>,
+    pub(crate) history: Option<History>,
+    pub(crate) results: Option<PathBuf>,
+    pub(crate) faults: Option<FaultSettings>,
 }
 
 /// What is left of a run.
@@ -78,6 +86,9 @@ impl Run {
             settings: Settings::default(),
             handle: RunHandle::default(),
             log: None,
+            history: None,
+            results: None,
+            faults: None,
         }
     }
 
@@ -118,7 +129,10 @@ impl Run {
     ) -> Result<Ended, RunError> {
         let folder = tempfile::tempdir().expect("temporary directory");
         let path = self.log.unwrap_or_else(|| folder.path().join("events.log"));
-        let start = Instant::now();
+        let past = self.history.as_ref().map_or(0, |history| history.last_ns);
+        let start = Instant::now()
+            .checked_sub(Duration::from_nanos(past))
+            .expect("the machine runs for longer");
         let events = EventLog::create(&path).expect("it can be written");
         let log = Arc::new(RunLog::new(events, Arc::new(Logger::new(None)), start));
         let store = StoreOptions {
@@ -146,6 +160,12 @@ impl Run {
             config: self.config.to_string(),
             seed: 1,
             kernels: Kernels::Host,
+            faults: self.faults,
+            history: self.history,
+            results: self
+                .results
+                .map(|path| ResultFiles::new(path, Durable::All)),
+            watchdog: None,
         };
         let handle = self.handle;
         let what = self.config.to_string();

@@ -3,5 +3,6 @@
 mod bench;
 mod endings;
 mod executor;
+mod resume;
 mod stress;
 mod waiting;

@@ -174,6 +174,25 @@ impl<'a> TaskStatus<'a> {
     }
 }
 
+/// A task that is not terminal, for people who wonder why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenTask {
+    /// Which.
+    pub id: TaskId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its state.
+    pub state: TaskState,
+    /// When it came into that state.
+    pub since_ns: u64,
+    /// The attempt that is out.
+    pub attempt: Option<AttemptId>,
+    /// Where, if the core placed it.
+    pub worker: Option<WorkerId>,
+    /// Parents whose output is not there.
+    pub waits_for: Vec<TaskId>,
+}
+
 /// The states of a task; it is in exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskState {

@@ -26,6 +26,7 @@ impl Core {
     pub(super) fn set_state(&mut self, key: Key, state: TaskState) {
         let task = &mut self.tasks[key];
         let before = std::mem::replace(&mut task.state, state);
+        task.since_ns = self.now_ns;
         self.in_state[before as usize] -= 1;
         self.in_state[state as usize] += 1;
         if before == TaskState::Ready {

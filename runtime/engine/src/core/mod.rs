@@ -41,7 +41,7 @@ mod spec;
 mod submit;
 mod table;
 
-pub use action::{Action, Counts, Event, FailedTask, TaskState, TaskStatus};
+pub use action::{Action, Counts, Event, FailedTask, OpenTask, TaskState, TaskStatus};
 pub use dispatch::forward_key;
 pub use faults::{FaultSettings, INJECTED_PARENT};
 pub use past::{Past, PastEnd};
@@ -248,6 +248,35 @@ impl Core {
     pub fn next_timer_ns(&self) -> Option<u64> {
         let backoff = self.timers.peek().map(|Reverse((until_ns, ..))| *until_ns);
         backoff.into_iter().chain(self.recalls.due_ns()).min()
+    }
+
+    /// The first tasks that are not terminal, in order of submission.
+    pub fn open_tasks(&self, most: usize) -> Vec<OpenTask> {
+        let open = self.tasks.select(|task| !task.state.is_terminal());
+        let open = open.into_iter().take(most).map(|(id, key)| {
+            let task = &self.tasks[key];
+            let waits_for = task
+                .arguments
+                .iter()
+                .filter_map(|argument| match *argument {
+                    table::TaskArgument::Output {
+                        parent,
+                        unresolved: true,
+                        ..
+                    } => Some(self.tasks[parent].id),
+                    _ => None,
+                });
+            OpenTask {
+                id,
+                name: Arc::clone(&task.name),
+                state: task.state,
+                since_ns: task.since_ns,
+                attempt: task.attempt(),
+                worker: task.out.and_then(|out| out.worker),
+                waits_for: waits_for.collect(),
+            }
+        });
+        open.collect()
     }
 
     /// How many tasks are where, and what happened so far.

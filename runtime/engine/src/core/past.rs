@@ -3,7 +3,7 @@
 use super::Core;
 use super::action::Action;
 use super::table::Key;
-use crate::{Failure, Generation, Output};
+use crate::{Failure, Generation, OutcomeKind, Output};
 use std::sync::Arc;
 
 /// What is known of a task before it is submitted.
@@ -15,8 +15,8 @@ pub struct Past {
     pub returned: u16,
     /// Those among them that came to an end of their own: what faults count.
     pub tries: u32,
-    /// Retries made after outcomes without a number of their own.
-    pub retries: u32,
+    /// Outcomes of the attempts that were followed by another, as retries of the policy.
+    pub retried: Vec<OutcomeKind>,
     /// Workers lost with an attempt of it.
     pub crashes: u16,
     /// Which production of the outputs was the last.
@@ -46,7 +46,12 @@ impl Core {
         task.attempts = past.attempts;
         task.returned = past.returned;
         task.tries = past.tries;
-        task.retries = past.retries;
+        for outcome in past.retried {
+            match task.retry.own.of(outcome) {
+                Some((index, _)) => task.own_retries[index] += 1,
+                None => task.retries += 1,
+            }
+        }
         task.crashes = past.crashes;
         task.generation = past.generation;
         let started = past.attempts.saturating_sub(u32::from(past.returned));

@@ -189,6 +189,7 @@ impl Core {
             priority: spec.options.priority,
             retry,
             state: TaskState::Waiting,
+            since_ns: self.now_ns,
             arguments,
             holding: Holding::Active,
             unresolved: 0,

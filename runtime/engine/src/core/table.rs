@@ -41,6 +41,8 @@ pub(super) struct Task {
     pub(super) retry: RetryPolicy,
 
     pub(super) state: TaskState,
+    /// When it came into that state.
+    pub(super) since_ns: u64,
     /// Empty once `holding` is [`Holding::Nothing`].
     pub(super) arguments: Vec<TaskArgument>,
     /// Arguments at the end that the attempts are not given.
@@ -94,7 +96,7 @@ pub(super) struct Task {
 }
 
 // A run holds thousands of tasks at a time and moves each a few times.
-const _: () = assert!(size_of::<Task>() <= 376);
+const _: () = assert!(size_of::<Task>() <= 384);
 
 /// An argument as the core keeps it.
 #[derive(Clone, Debug)]

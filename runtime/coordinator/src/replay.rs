@@ -1,0 +1,142 @@
+//! A resumed run shows its driver what it saw before, in the same order, until it has seen it all.
+
+use crate::{
+    history::{History, Step},
+    state::State,
+};
+use std::collections::{HashSet, VecDeque};
+use taps_engine::{TaskId, core::Core};
+use taps_records::{Delivery, LogEvent};
+
+/// What is left to be shown. Empty in a run that was not resumed.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    steps: VecDeque<Step>,
+    /// Tasks whose end is in the log already.
+    ended: HashSet<TaskId>,
+    /// How the driver went another way.
+    pub(crate) diverged: Option<String>,
+}
+
+impl Replay {
+    /// Gives the core what it needs to know.
+    pub(crate) fn begin(history: Option<History>, core: &mut Core) -> Self {
+        let Some(history) = history else {
+            return Self::default();
+        };
+        let ended = history.tasks.iter().filter(|(_, past)| past.end.is_some());
+        let ended = ended.map(|(task, _)| *task).collect();
+        core.remember(history.tasks);
+        Self {
+            steps: history.steps,
+            ended,
+            diverged: None,
+        }
+    }
+
+    /// What the driver did or saw next.
+    pub(crate) fn next(&self) -> Option<&Step> {
+        self.steps.front()
+    }
+
+    /// What the driver saw next, and when, if that is what came next.
+    pub(crate) fn next_delivery(&self) -> Option<Result<(Delivery, u64), String>> {
+        Some(match self.steps.front()? {
+            Step::Delivered { delivery, time_ns } => Ok((delivery.clone(), *time_ns)),
+            other => Err(shown(other)),
+        })
+    }
+
+    /// That has been shown.
+    pub(crate) fn advance(&mut self) {
+        self.steps.pop_front();
+        if self.steps.is_empty() {
+            self.steps = VecDeque::new();
+        }
+    }
+
+    /// Whether the log knows already that the task ended; says so once.
+    pub(crate) fn knows_end_of(&mut self, task: TaskId) -> bool {
+        self.ended.remove(&task)
+    }
+}
+
+impl State {
+    /// The driver did something else than before: the run cannot go on.
+    pub(crate) fn diverge(&mut self, does: &str) {
+        let did = self.replay.next().map(shown).unwrap_or_default();
+        self.replay
+            .diverged
+            .get_or_insert_with(|| format!("before, the driver {did}; now it {does}"));
+        self.ending = true;
+    }
+
+    /// The driver sees something. Its clock stands at this moment from now on; in a replay, at the moment
+    /// when it saw the same before.
+    pub(crate) fn deliver(&mut self, now_ns: u64, delivery: Delivery) {
+        match self.replay.next_delivery() {
+            None => {
+                self.delivered_ns = now_ns;
+                self.log.append(&LogEvent::Delivered {
+                    delivery,
+                    time_ns: now_ns,
+                });
+            }
+            Some(Ok((before, time_ns))) if before == delivery => {
+                self.delivered_ns = time_ns;
+                self.replay.advance();
+            }
+            Some(_) => self.diverge(&saw(&delivery)),
+        }
+    }
+
+    /// In a replay, takes the next thing that the driver saw, if it is of the right kind.
+    pub(crate) fn replayed<R>(
+        &mut self,
+        does: &str,
+        take: impl FnOnce(Delivery) -> Option<R>,
+    ) -> Option<Option<R>> {
+        let taken = match self.replay.next_delivery()? {
+            Ok((delivery, time_ns)) => take(delivery).map(|taken| (taken, time_ns)),
+            Err(_) => None,
+        };
+        let Some((taken, time_ns)) = taken else {
+            self.diverge(does);
+            return Some(None);
+        };
+        self.delivered_ns = time_ns;
+        self.replay.advance();
+        Some(Some(taken))
+    }
+}
+
+fn shown(step: &Step) -> String {
+    match step {
+        Step::Submitted { task, name, .. } => format!("submitted task {task} ({name})"),
+        Step::Delivered { delivery, .. } => saw(delivery),
+        Step::Phase { name, .. } => format!("began the phase {name}"),
+    }
+}
+
+fn saw(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Completions(all) => {
+            let tasks: Vec<String> = all.iter().map(|one| one.task.to_string()).collect();
+            format!("saw tasks {} complete", tasks.join(", "))
+        }
+        Delivery::Status { task, status } => format!("asked for task {task} and saw {status:?}"),
+        Delivery::Result { output, len } => {
+            let (task, index) = (output.task, output.index);
+            format!("read output {index} of task {task}, {len} bytes")
+        }
+        Delivery::Failure { task, outcome } => format!("saw task {task} fail: {outcome}"),
+        Delivery::Timeout => "waited until its time was over".to_owned(),
+        Delivery::Empty => "had nothing to wait for".to_owned(),
+        Delivery::Slept => "slept".to_owned(),
+        Delivery::InputFile { path, fingerprint } => {
+            let (len, time) = (fingerprint.len, fingerprint.modified_ns);
+            format!("opened {path}: {len} bytes, changed at {time} ns")
+        }
+        Delivery::InputFileFailed { path, error } => format!("could not open {path}: {error}"),
+    }
+}
