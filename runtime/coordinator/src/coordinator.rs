@@ -2,6 +2,7 @@
 
 use crate::{
     driving::{Driving, MainSignal, Thread},
+    memo::Memo,
     plan::Plan,
     results::ResultFiles,
     run_log::RunLog,
@@ -31,8 +32,11 @@ pub(crate) struct Coordinator {
     pub(crate) token: CancelToken,
     /// An argument travelled without the transformer, and the run said so.
     pub(crate) untransformed: AtomicBool,
+    /// A result could not be memoized, and the run said so.
+    unmemoized: AtomicBool,
     pub(crate) log: Arc<RunLog>,
     results: Option<ResultFiles>,
+    pub(crate) memo: Option<Memo>,
     /// Attempts decided on whose submission to the executor has not returned yet.
     submitting: AtomicUsize,
     /// Cancelled while there were such: the executor may not have known the attempt yet.
@@ -52,8 +56,10 @@ impl Coordinator {
             context: Arc::clone(&plan.context),
             token,
             untransformed: AtomicBool::new(false),
+            unmemoized: AtomicBool::new(false),
             log: Arc::clone(&plan.log),
             results: plan.results.take(),
+            memo: plan.memo.take(),
             submitting: AtomicUsize::new(0),
             late_cancels: LateCancels::default(),
             armed_ns: AtomicU64::new(u64::MAX),
@@ -183,6 +189,7 @@ fn timer(state: &State) -> u64 {
 impl EventSink for Coordinator {
     fn deliver(&self, events: Vec<ExecutorEvent>) {
         self.keep_results(&events);
+        self.memoize(&events);
         self.change(|state, now_ns, orders| {
             let repeats = !state.duplicates.is_empty();
             for event in events {
@@ -245,6 +252,22 @@ impl Coordinator {
                 let message = format!(
                     "a result is not kept for a resume: {error} (said once; others may not be, too)"
                 );
+                self.log.warn("run", &message);
+            }
+        }
+    }
+
+    /// Keeps the results of pure tasks for later runs.
+    fn memoize(&self, events: &[ExecutorEvent]) {
+        let Some(memo) = &self.memo else { return };
+        for event in events {
+            if let ExecutorEvent::Finished(report) = event
+                && let Ok(outputs) = &report.result
+                && let Some(key) = memo.of(report.id.task)
+                && let Err(error) = memo.keep(&key, outputs, &self.context.store)
+                && !self.unmemoized.swap(true, Ordering::Relaxed)
+            {
+                let message = format!("a result is not memoized: {error} (said once)");
                 self.log.warn("run", &message);
             }
         }

@@ -3,6 +3,7 @@
 use crate::{
     coordinator::Coordinator,
     history::Step,
+    memo::{self, Asked, Memoized},
     state::{Orders, State, Wait},
     transforming::stored_in,
 };
@@ -19,8 +20,9 @@ use taps_payload::{FileRef, Location};
 use taps_records::{Completion, Delivery, LogEvent};
 use taps_sandbox::{
     DriverHost, DriverPayload, DriverStatus, GrantKind, InputFileError, PayloadOrigin, QueueId,
-    Refusal,
+    Refusal, stored,
 };
+use taps_schema::Kernels;
 
 impl State {
     /// The driver reads an output of a task that succeeded. Where the output is lost, it is to be made
@@ -142,21 +144,35 @@ impl DriverHost for Coordinator {
     ) -> Result<TaskId, Refusal> {
         let arguments = self.transformed(task, arguments);
         let stored = stored_in(&arguments);
-        let submitted = self
-            .change(|state, now_ns, orders| state.submit(now_ns, task, arguments, options, orders));
+        let memoized = self.memoized(task, &arguments, &options);
+        let done = memoized.as_ref().and_then(|known| known.outputs.clone());
+        let submitted = self.change(|state, now_ns, orders| {
+            let submitted = state.submit(now_ns, task, arguments, options, done, orders);
+            // Before the task can end.
+            if let (Ok(task), Some(memo), Some(known)) = (&submitted, &self.memo, &memoized) {
+                memo.gives(*task, known.key);
+            }
+            submitted
+        });
         if submitted.is_err() {
             self.give_up(&stored);
+            self.forget(memoized);
         }
         submitted
     }
 
     fn hold(&self, location: Location) -> PayloadKey {
+        let known = self.known_bytes(&location);
         let mut state = self.lock();
         let media_type = Arc::clone(&state.media_type);
-        state.core.hold(Argument {
+        let key = state.core.hold(Argument {
             location,
             media_type,
-        })
+        });
+        if let (Some(memo), Some(known)) = (&self.memo, known) {
+            memo.hold(key, known);
+        }
+        key
     }
 
     fn status(&self, task: TaskId) -> DriverStatus {
@@ -320,6 +336,10 @@ impl DriverHost for Coordinator {
 
     fn input_file(&self, guest_path: &str) -> Result<DriverPayload, InputFileError> {
         let opened = self.open_input(guest_path);
+        let known = match &opened {
+            Ok(file) => self.known_bytes(&Location::File(file.clone())),
+            Err(_) => None,
+        };
         self.change(|state, now_ns, _| {
             let path = guest_path.to_owned();
             match opened {
@@ -333,6 +353,9 @@ impl DriverHost for Coordinator {
                         media_type,
                     };
                     let key = state.core.hold(held);
+                    if let (Some(memo), Some(known)) = (&self.memo, known) {
+                        memo.hold(key, known);
+                    }
                     let media_type = Arc::clone(&state.media_type);
                     Ok(DriverPayload {
                         origin: PayloadOrigin::Held(key),
@@ -381,6 +404,65 @@ impl DriverHost for Coordinator {
 }
 
 impl Coordinator {
+    /// What the memo, if there is one, knows of a task that is about to be submitted. Called without the
+    /// lock: it may read the result.
+    fn memoized(
+        &self,
+        task: &str,
+        arguments: &[ArgumentSpec],
+        options: &TaskOptions,
+    ) -> Option<Memoized> {
+        let memo = self.memo.as_ref()?;
+        let arguments = self.known_arguments(arguments)?;
+        let (key, live) = {
+            let state = self.lock();
+            let route = state.routes.get(task)?;
+            if !options.pure.unwrap_or(route.pure) || !route.closed {
+                return None;
+            }
+            let key = memo.key(&Asked {
+                component: route.component,
+                name: task,
+                seed: state.core.next_seed(task),
+                host_kernels: state.kernels == Kernels::Host,
+                arguments,
+            })?;
+            // What a resumed run knows of its tasks is not asked elsewhere.
+            (key, state.replay.next().is_none())
+        };
+        let context = &self.context;
+        let outputs = live.then(|| memo.load(&key, &context.store, context.inline_max_bytes));
+        Some(Memoized {
+            key,
+            outputs: outputs.flatten(),
+        })
+    }
+
+    /// What was loaded for a task that was refused is not needed.
+    fn forget(&self, memoized: Option<Memoized>) {
+        let outputs = memoized.and_then(|known| known.outputs);
+        for output in outputs.iter().flatten() {
+            stored::free(&self.context, &output.location);
+        }
+    }
+
+    /// What bytes are to the memo, if there is one. Called without the lock: it reads all of them.
+    fn known_bytes(&self, location: &Location) -> Option<memo::Key> {
+        let memo = self.memo.as_ref()?;
+        memo.of_bytes(location, &self.context.store)
+    }
+
+    /// What the arguments of a submission are to the memo, if there is one, and all have a key.
+    fn known_arguments(&self, arguments: &[ArgumentSpec]) -> Option<Vec<memo::Key>> {
+        let memo = self.memo.as_ref()?;
+        let keys = arguments.iter().map(|argument| match argument {
+            ArgumentSpec::Value(value) => self.known_bytes(&value.location),
+            ArgumentSpec::Held(payload) => memo.of_held(*payload),
+            ArgumentSpec::Output(output) => memo.of_output(*output),
+        });
+        keys.collect()
+    }
+
     /// Finds the host's file behind a granted virtual path. Links may not lead out of the grant.
     fn open_input(&self, guest_path: &str) -> Result<FileRef, InputFileError> {
         let not_granted = || InputFileError::NotGranted(guest_path.to_owned());

@@ -21,6 +21,7 @@ mod coordinator;
 mod driver_view;
 mod driving;
 mod history;
+mod memo;
 mod plan;
 mod queues;
 mod replay;
@@ -34,6 +35,7 @@ mod travel;
 mod watchdog;
 
 pub use history::{History, HistoryError};
+pub use memo::Memo;
 pub use plan::{Plan, RunOutcome, TaskRoutes};
 pub use results::{Durable, ResultFiles};
 pub use run::{RunError, RunHandle, run};

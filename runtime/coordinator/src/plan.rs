@@ -1,6 +1,6 @@
 //! What a run is made of, and what came out.
 
-use crate::{History, ResultFiles, RunLog, Travel};
+use crate::{History, Memo, ResultFiles, RunLog, Travel};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use taps_bundle::Bundle;
 use taps_engine::{
@@ -38,6 +38,8 @@ pub struct Plan {
     pub history: Option<History>,
     /// Where results are kept for the case that the run is resumed.
     pub results: Option<ResultFiles>,
+    /// Results of earlier runs, by what they depend on.
+    pub memo: Option<Memo>,
     /// How long nothing may end before the run says what it waits for; `None` for ever.
     pub watchdog: Option<Duration>,
 }
@@ -60,6 +62,8 @@ pub(crate) struct Route {
     pub(crate) task: u32,
     pub(crate) outputs: u32,
     pub(crate) pure: bool,
+    /// It reaches nothing but its arguments.
+    pub(crate) closed: bool,
 }
 
 impl TaskRoutes {
@@ -75,6 +79,7 @@ impl TaskRoutes {
                         task: route.task,
                         outputs: task.outputs.len() as u32,
                         pure: task.pure,
+                        closed: task.grants.is_empty(),
                     };
                     (Arc::from(task.name.as_str()), found)
                 })
@@ -102,6 +107,8 @@ pub struct RunOutcome {
     pub app_elapsed_ns: u64,
     /// The first tasks that failed: name, number, failure. For the summary.
     pub failures: Vec<(String, u64, Failure)>,
+    /// Tasks that did not run, because an earlier run had their results.
+    pub memoized: u64,
     /// How the payloads of all attempts travelled.
     pub travel: Travel,
 }

@@ -116,6 +116,7 @@ pub fn run(
         phases: durations(&state.phases, began_ns + app_elapsed_ns),
         app_elapsed_ns,
         failures: state.failures.clone(),
+        memoized: state.memoized,
         travel: state.travel.clone(),
     })
 }

@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) travel: Travel,
     /// What a resumed driver is shown.
     pub(crate) replay: Replay,
+    /// Tasks that were given the results of an earlier run.
+    pub(crate) memoized: u64,
     /// When an attempt last ended.
     pub(crate) ended_ns: u64,
     /// An output that the driver wants to read, and that has to be made again.
@@ -112,6 +114,7 @@ impl State {
             failures: Vec::new(),
             travel: Travel::default(),
             replay,
+            memoized: 0,
             ended_ns: 0,
             wanted: None,
             duplicates: Vec::new(),

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::sync::Arc;
 use taps_engine::{
-    TaskId,
+    Output, TaskId,
     core::{Action, ArgumentSpec, INJECTED_PARENT, SubmitError, TaskOptions, TaskSpec},
 };
 use taps_payload::Location;
@@ -21,6 +21,7 @@ impl State {
         task: &str,
         arguments: Vec<ArgumentSpec>,
         options: TaskOptions,
+        done: Option<Vec<Output>>,
         orders: &mut Orders,
     ) -> Result<TaskId, Refusal> {
         if self.ending {
@@ -45,7 +46,7 @@ impl State {
             kernels: self.kernels,
             outputs: route.outputs,
             media_type: Arc::clone(&self.media_type),
-            done: None,
+            done: done.clone(),
         };
         let before = match self.expected(&name, submitted.arguments_hash) {
             Ok(before) => before,
@@ -61,7 +62,16 @@ impl State {
             Some(known) if known == task => self.replay.advance(),
             Some(_) => self.diverge(&format!("submits task {task} ({name})")),
         }
-        self.carry_out(now_ns, &mut actions, None, orders);
+        let memoized = done.map(|outputs| {
+            self.memoized += 1;
+            self.log.append(&LogEvent::Memoized {
+                task,
+                outputs,
+                time_ns: now_ns,
+            });
+            task
+        });
+        self.carry_out(now_ns, &mut actions, memoized, orders);
         Ok(task)
     }
 

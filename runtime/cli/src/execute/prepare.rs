@@ -203,6 +203,7 @@ impl Prepared {
             history: None,
             results: None,
             watchdog: None,
+            memo: None,
         })
     }
 }

@@ -166,6 +166,7 @@ impl Run {
                 .results
                 .map(|path| ResultFiles::new(path, Durable::All)),
             watchdog: None,
+            memo: None,
         };
         let handle = self.handle;
         let what = self.config.to_string();

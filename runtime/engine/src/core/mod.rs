@@ -223,6 +223,11 @@ impl Core {
         })
     }
 
+    /// The seed that the next task of that name will have.
+    pub fn next_seed(&self, name: &str) -> u64 {
+        self.seeds.peek(name)
+    }
+
     /// The name of a task; `None` when nobody holds it any more.
     pub fn name(&self, task: TaskId) -> Option<&Arc<str>> {
         self.tasks.by_id(task).map(|task| &task.name)

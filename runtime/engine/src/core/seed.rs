@@ -63,6 +63,13 @@ impl Seeds {
         }
     }
 
+    /// The seed of the next submission of that name.
+    pub(super) fn peek(&self, name: &str) -> u64 {
+        let known = self.names.get(name);
+        let (hash, index) = known.map_or((fnv1a(name), 0), |known| (known.hash, known.submitted));
+        mix(self.run_seed, hash, index)
+    }
+
     /// The next submission of that name.
     pub(super) fn next(&mut self, name: &Arc<str>) -> Named {
         if let Some(known) = self.names.get_mut(&**name) {
