@@ -59,7 +59,8 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
     let failed = |failure| (failure, seen.switches);
     let mut schema = apps::schema().map_err(failed)?;
     let mut loaded = None;
-    if let Some(path) = seen.app.as_deref().filter(|app| is_app_path(app)) {
+    let named = seen.base.as_deref().or(seen.app.as_deref());
+    if let Some(path) = named.filter(|app| is_app_path(app)) {
         let bundle = apps::load(Path::new(path)).map_err(failed)?;
         schema = schema.with_bundle(path, bundle.app().clone());
         loaded = Some(bundle);
@@ -112,6 +113,7 @@ fn show_plan(resolved: &Resolved) -> Result<(), Failure> {
         "dry_run": true,
         "app": resolved.app,
         "executor": resolved.executor,
+        "faults": execute::faults::settings(resolved),
         "config": sections,
     }))
 }

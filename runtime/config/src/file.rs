@@ -140,6 +140,7 @@ impl Reader<'_> {
             line: Some(line_of(self.text, offset)),
             key: path.join("."),
         };
+        let inside = self.inside(path, value.get_ref());
         match json(value.get_ref()) {
             Ok(value) => self.found.push((
                 offset,
@@ -148,10 +149,28 @@ impl Reader<'_> {
                     raw: Raw::Value(value),
                     place,
                     layer: self.layer,
+                    inside,
                 },
             )),
             Err(problem) => self.errors.push(ConfigError::new(place, problem)),
         }
+    }
+
+    /// The places of the keys of a table.
+    fn inside(&self, path: &[String], value: &DeValue<'_>) -> Vec<(String, Place)> {
+        let DeValue::Table(table) = value else {
+            return Vec::new();
+        };
+        let places = table.keys().map(|key| {
+            let name = key.get_ref().clone().into_owned();
+            let place = Place::File {
+                file: self.file.to_owned(),
+                line: Some(line_of(self.text, key.span().start)),
+                key: format!("{}.{name}", path.join(".")),
+            };
+            (name, place)
+        });
+        places.collect()
     }
 }
 

@@ -55,7 +55,7 @@ fn range<T: std::fmt::Display>(min: Option<T>, max: Option<T>) -> String {
 }
 
 /// Help of `run`, wrapped to `width` columns: usage, the fields of the app and the plugins that
-/// `preview` names (for the executor, of the default one when none is named), and the general
+/// `preview` names (with `failures` also those of its base; for the executor, of the default one when none is named), and the general
 /// options by group. A name that is not in the schema is said to be unknown.
 pub fn run_help(schema: &Schema, preview: &Preview, width: usize) -> String {
     let mut page = Page {
@@ -64,7 +64,10 @@ pub fn run_help(schema: &Schema, preview: &Preview, width: usize) -> String {
     };
     page.usage(schema, preview.app.as_deref());
     if let Some(name) = &preview.app {
-        page.app(schema, name);
+        page.app(schema, name, "App", "app");
+    }
+    if let Some(base) = &preview.base {
+        page.app(schema, base, "Base app", "app.config");
     }
     let executor = preview.executor.as_deref();
     let chosen = [
@@ -136,20 +139,21 @@ impl Page {
         );
     }
 
-    fn app(&mut self, schema: &Schema, name: &str) {
+    /// The fields of an app, which are written below `section`.
+    fn app(&mut self, schema: &Schema, name: &str, title: &str, section: &str) {
         let bundles = schema.bundles.iter().filter(|(written, _)| written == name);
         let found: Option<&AppDescription> = bundles
             .map(|(_, description)| description)
             .chain(schema.apps.iter().filter(|app| same_word(&app.name, name)))
             .next();
         let Some(app) = found else {
-            self.heading(&format!("App {name}: unknown"));
+            self.heading(&format!("{title} {name}: unknown"));
             return;
         };
-        self.heading(&format!("App {}", app.name));
+        self.heading(&format!("{title} {}", app.name));
         self.paragraph(2, &app.summary);
         for field in &app.config {
-            self.field(&flag("app", field), field, Rule::None);
+            self.field(&flag(section, field), field, Rule::None);
         }
     }
 
