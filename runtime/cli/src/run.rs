@@ -70,9 +70,12 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
         return Ok(Prepared::Done);
     }
     let resolved = resolve(args, &schema, &start_dir).map_err(|errors| {
-        let hint = match &seen.app {
-            Some(app) => format!("`taps-wasm run {app} --help` shows every flag"),
-            None => "`taps-wasm list apps` shows what there is to run".to_owned(),
+        let hint = match (&seen.app, &seen.base) {
+            (Some(app), Some(base)) => {
+                format!("`taps-wasm run {app} --app.base {base} --help` shows every flag")
+            }
+            (Some(app), None) => format!("`taps-wasm run {app} --help` shows every flag"),
+            (None, _) => "`taps-wasm list apps` shows what there is to run".to_owned(),
         };
         failed(Failure::new(ExitCode::Usage, errors).hint(hint))
     })?;

@@ -145,7 +145,7 @@ impl Reader<'_> {
             Ok(value) => self.found.push((
                 offset,
                 Setting {
-                    key: slot_of_name(path),
+                    key: canonical(path),
                     raw: Raw::Value(value),
                     place,
                     layer: self.layer,
@@ -174,9 +174,11 @@ impl Reader<'_> {
     }
 }
 
-/// `engine.executor.name` names the plugin, as `engine.executor` itself does.
-fn slot_of_name(path: &[String]) -> Vec<String> {
+/// `engine.executor.name` names the plugin, as `engine.executor` itself does; `faults`, where it is no
+/// section, is the type, as the flag of this name.
+fn canonical(path: &[String]) -> Vec<String> {
     match path.split_last() {
+        Some((last, [])) if last == "faults" => vec![last.clone(), "type".to_owned()],
         Some((last, slot)) if last == "name" && Slot::at(slot).is_some() => slot.to_vec(),
         _ => path.to_vec(),
     }

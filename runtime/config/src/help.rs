@@ -13,11 +13,7 @@ use taps_schema::{AppDescription, ConfigField, FieldKind};
 pub fn describe_kind(kind: &FieldKind) -> String {
     match kind {
         FieldKind::Bool => "`true` or `false`".to_owned(),
-        FieldKind::Integer { min, max } => {
-            let max = max.filter(|&max| max < i64::MAX);
-            let min = min.filter(|&min| min > i64::MIN);
-            format!("a whole number{}", range(min, max))
-        }
+        FieldKind::Integer { min, max } => format!("a whole number{}", whole(*min, *max)),
         FieldKind::Float { min, max } => format!("a number{}", range(*min, *max)),
         FieldKind::String => "text".to_owned(),
         FieldKind::Enum { values } => format!("one of {}", values.join(", ")),
@@ -39,10 +35,18 @@ fn plural(item: &FieldKind) -> String {
         FieldKind::String => "texts".to_owned(),
         FieldKind::InputFile => "files".to_owned(),
         FieldKind::InputDir | FieldKind::OutputDir => "directories".to_owned(),
-        FieldKind::Integer { min, max } => format!("whole numbers{}", range(*min, *max)),
+        FieldKind::Integer { min, max } => format!("whole numbers{}", whole(*min, *max)),
         FieldKind::Float { min, max } => format!("numbers{}", range(*min, *max)),
         other => format!("items, each {}", describe_kind(other)),
     }
+}
+
+/// A range of whole numbers; the bounds of the type go without saying.
+fn whole(min: Option<i64>, max: Option<i64>) -> String {
+    range(
+        min.filter(|&min| min > i64::MIN),
+        max.filter(|&max| max < i64::MAX),
+    )
 }
 
 fn range<T: std::fmt::Display>(min: Option<T>, max: Option<T>) -> String {
@@ -278,7 +282,7 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
             items.iter().map(plain).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),

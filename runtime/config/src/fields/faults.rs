@@ -14,7 +14,7 @@ pub(super) fn section() -> Section {
     fields.extend(details());
     Section {
         name: "faults",
-        title: "Faults",
+        title: "Fault injection",
         fields,
     }
 }

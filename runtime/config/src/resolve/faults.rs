@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::faults::{FaultNeed, RANDOM, need, types};
 use crate::fields::general_sections;
 use crate::known::Known;
-use crate::layers::Setting;
+use crate::layers::{Setting, Slot, shown};
 use crate::schema::{PluginSchema, Schema};
 use crate::suggest;
 use serde_json::Value;
@@ -29,7 +29,7 @@ impl Resolver<'_> {
         let Some(killing) = killing else {
             return Schema::DEFAULT_EXECUTOR;
         };
-        let chosen = crate::layers::Slot::Executor.path();
+        let chosen = Slot::Executor.path();
         if !self.settings.iter().any(|setting| setting.key == chosen) {
             let place = self.place_of("faults.type");
             self.notices.push(format!(
@@ -89,6 +89,7 @@ impl Resolver<'_> {
         if let Some(app) = app {
             self.targets(&tasks, app);
         }
+        self.name_once(values);
         if !lineage && types.iter().any(|name| need(name) == FaultNeed::Lineage) {
             self.with_lineage(values);
         }
@@ -147,6 +148,26 @@ impl Resolver<'_> {
                 };
                 self.error(place, problem);
             }
+        }
+    }
+
+    /// A task that is named twice is named once.
+    fn name_once(&mut self, values: &mut Values) {
+        let fields = values.get_mut("faults").into_iter().flatten();
+        let lists = fields.filter(|(key, _)| key == "tasks");
+        for names in lists.filter_map(|(_, value)| value.as_array_mut()) {
+            let mut seen: Vec<Value> = Vec::new();
+            for name in std::mem::take(names) {
+                if seen.contains(&name) {
+                    let place = self.place_of("faults.tasks");
+                    let name = shown(&name);
+                    self.notices
+                        .push(format!("{place}: {name} is named more than once"));
+                } else {
+                    seen.push(name);
+                }
+            }
+            *names = seen;
         }
     }
 

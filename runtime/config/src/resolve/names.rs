@@ -5,7 +5,7 @@ use crate::error::{Place, Problem};
 use crate::failures;
 use crate::fields::general_sections;
 use crate::known::split;
-use crate::layers::{Setting, Slot, same_word};
+use crate::layers::{Raw, Setting, Slot, same_word};
 use crate::suggest;
 
 impl Resolver<'_> {
@@ -49,8 +49,9 @@ impl Resolver<'_> {
     /// What to say of a key that nothing has, given as the user wrote it.
     fn unknown(&self, setting: &Setting) -> Problem {
         let nearest = self.nearest(&setting.key);
-        match &setting.place {
-            Place::File { .. } => Problem::UnknownKey { nearest },
+        match (&setting.place, &setting.raw) {
+            // Also the key of a table that a flag gives as JSON.
+            (Place::File { .. }, _) | (_, Raw::Value(_)) => Problem::UnknownKey { nearest },
             _ => Problem::UnknownFlag {
                 nearest: nearest
                     .or_else(|| nearest_short_flag(&setting.key))
@@ -82,7 +83,12 @@ impl Resolver<'_> {
         if let Some(path) = elsewhere {
             return Some(path.join("."));
         }
-        let dotted: Vec<String> = paths.iter().map(|path| path.join(".")).collect();
+        // A section above the key is surely not what was meant; a field may be.
+        let is_field = |path: &Vec<String>| self.known.iter().any(|known| known.written == *path);
+        let others = paths
+            .iter()
+            .filter(|path| !key.starts_with(path) || is_field(path));
+        let dotted: Vec<String> = others.map(|path| path.join(".")).collect();
         suggest::nearest(&key.join("."), dotted.iter().map(String::as_str))
     }
 }

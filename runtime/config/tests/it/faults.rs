@@ -173,6 +173,32 @@ fn options_of_recovery_are_typed() {
 }
 
 #[test]
+fn a_type_stands_for_the_section_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.toml"), "faults = 'import'\n").unwrap();
+    let resolved = run_in(dir.path(), &[&CHOLESKY[..], &["-c", "a.toml"]].concat()).unwrap();
+    assert_eq!(resolved.general.faults.types, ["import"]);
+    let place = resolved.place_of("faults.type").to_string();
+    assert_eq!(place, "a.toml:1: faults");
+}
+
+#[test]
+fn a_task_that_is_named_twice_counts_once() {
+    let flags = [
+        "--faults=failure",
+        "--faults.tasks=trsm",
+        "--faults.tasks=trsm",
+    ];
+    let resolved = cholesky(&flags).unwrap();
+    assert_eq!(resolved.general.faults.tasks, ["trsm"]);
+    assert_eq!(
+        resolved.notices,
+        ["--faults.tasks: `trsm` is named more than once"]
+    );
+    replays(&resolved);
+}
+
+#[test]
 fn lost_results_switch_lineage_on() {
     let resolved = cholesky(&["--faults=lost-result"]).unwrap();
     assert!(resolved.general.engine.lineage);
@@ -239,6 +265,8 @@ fn failures_in_a_file() {
     assert_eq!(resolved.app_config["matrix_size"], json!(4));
     assert_eq!(resolved.app_config["block_size"], json!(2));
     assert_eq!(resolved.general.faults.types, ["dependency"]);
+    let seen = taps_config::preview(&crate::fixtures::args(&flags), dir.path());
+    assert_eq!(seen.base.as_deref(), Some("cholesky"));
     let place = |dotted| resolved.place_of(dotted).to_string();
     assert_eq!(place("app.matrix_size"), "a.toml:6: app.config.matrix_size");
     assert_eq!(place("app.block_size"), "--app.config.block-size");
@@ -248,7 +276,7 @@ fn failures_in_a_file() {
     fs::write(dir.path().join("b.toml"), "[app]\nbase = 'kinds'\n").unwrap();
     let switched = run_in(dir.path(), &["-c", "a.toml", "b.toml"]).unwrap();
     assert_eq!(switched.app, "kinds");
-    assert!(switched.notices[0].contains("dropped a.toml:6: app.config.matrix_size"));
+    assert!(switched.notices[0].contains("a.toml:6: app.config.matrix_size"));
     let table = r#"{"matrix_size": 8, "block_size": 8}"#;
     let replaced = run_in(dir.path(), &["-c", "a.toml", "--app.config", table]).unwrap();
     assert_eq!(replaced.app_config["matrix_size"], json!(8));
