@@ -103,9 +103,8 @@ impl Resolver<'_> {
         for (field, value) in fields {
             let inside = setting.inside.iter().find(|(name, _)| *name == field);
             let place = match (inside, &setting.place) {
-                (Some((_, place)), _) => place.clone(),
                 (None, Place::Flag(flag)) => Place::Flag(format!("{flag}: {field}")),
-                (None, place) => place.clone(),
+                (Some((_, place)), _) | (None, place) => place.clone(),
             };
             rewritten.push(Setting {
                 key: join(Slot::App.section(), &field),
