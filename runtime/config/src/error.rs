@@ -293,6 +293,19 @@ pub enum Problem {
         /// The executor.
         executor: String,
     },
+    /// A key that the executor does not have, which faults chose.
+    #[error(
+        "the executor is `{executor}`, because `{fault}` kills worker processes, and it has no \
+         such key{}", hint(nearest.as_deref())
+    )]
+    NotOfChosenExecutor {
+        /// The executor.
+        executor: &'static str,
+        /// The fault that chose it.
+        fault: String,
+        /// Nearest valid key, written as at its place.
+        nearest: Option<String>,
+    },
     /// Faults that meet the limits of a sandbox, where there is none.
     #[error(
         "only a sandbox can act out {faults}, and `{executor}` has none; use `--executor \

@@ -49,6 +49,7 @@ pub fn resolve(
         unchecked: Vec::new(),
         incomplete: false,
         base_of: None,
+        chosen_by: None,
         strangers: Vec::new(),
     };
     resolver.load(arguments);
@@ -200,6 +201,8 @@ struct Resolver<'a> {
     incomplete: bool,
     /// Where `failures` was named, when the app is the base of that.
     base_of: Option<Place>,
+    /// The fault that chose the executor.
+    chosen_by: Option<String>,
     /// Keys below `app` that `failures` does not have.
     strangers: Vec<Setting>,
 }

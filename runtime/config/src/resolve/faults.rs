@@ -11,7 +11,7 @@ use crate::suggest;
 use serde_json::Value;
 
 /// The executor whose workers are processes, and may be killed.
-const PROCESSES: &str = "process-pool";
+pub(super) const PROCESSES: &str = "process-pool";
 
 /// The executor whose tasks have no sandbox.
 const UNSANDBOXED: &str = "native";
@@ -35,6 +35,7 @@ impl Resolver<'_> {
             self.notices.push(format!(
                 "{place}: the executor is `{PROCESSES}`, because `{killing}` kills worker processes"
             ));
+            self.chosen_by = Some(killing.clone());
         }
         PROCESSES
     }

@@ -1,6 +1,6 @@
 //! Keys that nothing has, and what was perhaps meant.
 
-use super::Resolver;
+use super::{Resolver, faults::PROCESSES};
 use crate::error::{Place, Problem};
 use crate::failures;
 use crate::fields::general_sections;
@@ -28,6 +28,19 @@ impl Resolver<'_> {
                         .any(|known| known.section == slot.section()) =>
                 {
                     Problem::NothingChosen { what: slot.what() }
+                }
+                Some(Slot::Executor) if let Some(fault) = &self.chosen_by => {
+                    let nearest = match self.unknown(setting) {
+                        Problem::UnknownKey { nearest } | Problem::UnknownFlag { nearest } => {
+                            nearest
+                        }
+                        _ => None,
+                    };
+                    Problem::NotOfChosenExecutor {
+                        executor: PROCESSES,
+                        fault: fault.clone(),
+                        nearest,
+                    }
                 }
                 _ => {
                     let key = self.as_written(&setting.key);

@@ -88,6 +88,7 @@ fn what_an_executor_cannot_act_out_is_refused() {
         &["--faults=timeout"],
         &["--faults=program-crash"],
         &["--faults=random", "--faults.random-from=[]"],
+        &["--faults=worker-killed", "--executor.max-threads=2"],
     ] {
         messages.push(refused(cholesky(line)));
     }
@@ -378,6 +379,8 @@ fn help_of_failures_shows_its_base() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn faults_replay(
         kind in prop::sample::select(vec!["none", "failure", "dependency", "slow-worker", "lost-result"]),
