@@ -145,10 +145,6 @@ fn engine() -> Section {
     let retry_on = FieldKind::List {
         item: Box::new(words(&RETRIED)),
     };
-    let timeout = FieldKind::Float {
-        min: Some(0.001),
-        max: Some(31_536_000.0),
-    };
     let mut fields = vec![
         field(
             "task_record_file_name",
@@ -187,6 +183,23 @@ fn engine() -> Section {
             "Pause in milliseconds before the first retry; it doubles with each one after.",
         )
         .alias("retry-backoff-ms"),
+    ];
+    fields.extend(sandbox());
+    fields.extend(recovery());
+    Section {
+        name: "engine",
+        title: "Engine",
+        fields,
+    }
+}
+
+/// The fields of `[engine]` on how tasks run.
+fn sandbox() -> Vec<GeneralField> {
+    let timeout = FieldKind::Float {
+        min: Some(0.001),
+        max: Some(31_536_000.0),
+    };
+    vec![
         field(
             "task_timeout",
             timeout,
@@ -202,19 +215,6 @@ fn engine() -> Section {
         )
         .rule(Rule::Size)
         .alias("task-memory"),
-    ];
-    fields.extend(sandbox());
-    fields.extend(recovery());
-    Section {
-        name: "engine",
-        title: "Engine",
-        fields,
-    }
-}
-
-/// The fields of `[engine]` on how tasks run.
-fn sandbox() -> Vec<GeneralField> {
-    vec![
         field(
             "kernels",
             words(&["host", "guest"]),
