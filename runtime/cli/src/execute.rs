@@ -24,6 +24,7 @@ use taps_schema::{DriverError, DriverErrorKind, Report};
 
 pub(crate) mod data;
 mod executors;
+pub(crate) mod faults;
 mod prepare;
 pub(crate) mod store;
 mod verdict;

@@ -59,7 +59,8 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
     let failed = |failure| (failure, seen.switches);
     let mut schema = apps::schema().map_err(failed)?;
     let mut loaded = None;
-    if let Some(path) = seen.app.as_deref().filter(|app| is_app_path(app)) {
+    let named = seen.base.as_deref().or(seen.app.as_deref());
+    if let Some(path) = named.filter(|app| is_app_path(app)) {
         let bundle = apps::load(Path::new(path)).map_err(failed)?;
         schema = schema.with_bundle(path, bundle.app().clone());
         loaded = Some(bundle);
@@ -69,9 +70,12 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
         return Ok(Prepared::Done);
     }
     let resolved = resolve(args, &schema, &start_dir).map_err(|errors| {
-        let hint = match &seen.app {
-            Some(app) => format!("`taps-wasm run {app} --help` shows every flag"),
-            None => "`taps-wasm list apps` shows what there is to run".to_owned(),
+        let hint = match (&seen.app, &seen.base) {
+            (Some(app), Some(base)) => {
+                format!("`taps-wasm run {app} --app.base {base} --help` shows every flag")
+            }
+            (Some(app), None) => format!("`taps-wasm run {app} --help` shows every flag"),
+            (None, _) => "`taps-wasm list apps` shows what there is to run".to_owned(),
         };
         failed(Failure::new(ExitCode::Usage, errors).hint(hint))
     })?;
@@ -112,6 +116,7 @@ fn show_plan(resolved: &Resolved) -> Result<(), Failure> {
         "dry_run": true,
         "app": resolved.app,
         "executor": resolved.executor,
+        "faults": execute::faults::settings(resolved),
         "config": sections,
     }))
 }

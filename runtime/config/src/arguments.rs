@@ -1,6 +1,7 @@
 //! The command line of `run` as it is written, before any schema is known.
 
 use crate::error::{ConfigError, Place, Problem};
+use crate::failures;
 use crate::fields::general_sections;
 use crate::file;
 use crate::layers::{Raw, Setting, Slot};
@@ -33,6 +34,8 @@ pub struct Preview {
     /// The app that the last layer names, exactly as written: a name, or a path when
     /// [`is_app_path`] says so.
     pub app: Option<String>,
+    /// The app that the last layer names as the base of `failures`, as written, when the app is that.
+    pub base: Option<String>,
     /// The executor that the last layer names, as written.
     pub executor: Option<String>,
     /// The filter that the last layer names, as written.
@@ -63,18 +66,18 @@ pub fn preview(args: &[OsString], start_dir: &Path) -> Preview {
         settings.extend(loaded.settings);
     }
     settings.extend(arguments.settings);
-    let named = |slot: Slot| {
-        let last = settings
-            .iter()
-            .rev()
-            .find(|setting| setting.key == slot.path());
+    let text_at = |path: Vec<String>| {
+        let last = settings.iter().rev().find(|setting| setting.key == path);
         last.and_then(|setting| setting.raw.text().map(str::to_owned))
     };
+    let app = text_at(Slot::App.path());
+    let base = app.as_deref().filter(|app| failures::is_meant(app));
     Preview {
-        app: named(Slot::App),
-        executor: named(Slot::Executor),
-        filter: named(Slot::Filter),
-        transformer: named(Slot::Transformer),
+        base: base.and_then(|_| text_at(failures::base_path())),
+        app,
+        executor: text_at(Slot::Executor.path()),
+        filter: text_at(Slot::Filter.path()),
+        transformer: text_at(Slot::Transformer.path()),
         switches: arguments.switches,
     }
 }
@@ -167,6 +170,7 @@ impl Parser<'_> {
             raw: Raw::Text(argument.clone()),
             place: Place::Argument(argument),
             layer: 0,
+            inside: Vec::new(),
         });
     }
 
@@ -207,6 +211,7 @@ impl Parser<'_> {
                 raw: Raw::Text(value),
                 place: Place::Flag(flag),
                 layer: 0,
+                inside: Vec::new(),
             });
         } else {
             self.error(Place::Flag(flag.clone()), Problem::NoValue { flag });

@@ -258,6 +258,77 @@ pub enum Problem {
         /// What was given, quoted.
         given: String,
     },
+    /// A share of tasks that is none. The words are TaPS's.
+    #[error("Failure rate must be in the range [0, 1]. Got {given}.")]
+    Rate {
+        /// What was given.
+        given: String,
+    },
+    /// `failures` over itself.
+    #[error("failures cannot be its own base; {}", choices(available))]
+    OwnBase {
+        /// Apps that would do.
+        available: Vec<String>,
+    },
+    /// A fault is aimed at a task that the app does not have.
+    #[error("app `{}` has no task named `{}`{}; {}", one_line(app), one_line(name), hint(nearest.as_deref()), choices(available))]
+    UnknownTask {
+        /// Name of the app.
+        app: String,
+        /// Name given.
+        name: String,
+        /// Nearest task.
+        nearest: Option<String>,
+        /// The app's tasks.
+        available: Vec<String>,
+    },
+    /// Faults that kill workers, where workers are threads.
+    #[error(
+        "only worker processes can act out {faults}, and the workers of `{executor}` are threads \
+         of this process; use `--executor process-pool`"
+    )]
+    NoWorkerProcesses {
+        /// Names of the faults.
+        faults: String,
+        /// The executor.
+        executor: String,
+    },
+    /// A key that the executor does not have, which faults chose.
+    #[error(
+        "the executor is `{executor}`, because `{fault}` kills worker processes, and it has no \
+         such key{}", hint(nearest.as_deref())
+    )]
+    NotOfChosenExecutor {
+        /// The executor.
+        executor: &'static str,
+        /// The fault that chose it.
+        fault: String,
+        /// Nearest valid key, written as at its place.
+        nearest: Option<String>,
+    },
+    /// Faults that meet the limits of a sandbox, where there is none.
+    #[error(
+        "only a sandbox can act out {faults}, and `{executor}` has none; use `--executor \
+         thread-pool` or `--executor process-pool`"
+    )]
+    NoSandbox {
+        /// Names of the faults.
+        faults: String,
+        /// The executor.
+        executor: String,
+    },
+    /// A fault that only a time limit ends.
+    #[error("only a time limit ends {faults}: give `--task-timeout SECONDS`")]
+    NoTimeLimit {
+        /// Names of the faults.
+        faults: String,
+    },
+    /// Faults of external programs.
+    #[error("{faults} is for tasks that run external programs, and no app of this version does")]
+    NoPrograms {
+        /// Names of the faults.
+        faults: String,
+    },
     /// Two values that do not go together.
     #[error("must not be above `{other}` ({limit})")]
     AboveOther {

@@ -1,5 +1,7 @@
 //! The general fields: the one table from which flags, validation, `config.toml` and help come.
 
+mod faults;
+
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 use taps_schema::{ConfigField, FieldKind};
@@ -41,6 +43,10 @@ pub enum Rule {
     DirFormat,
     /// A table of text.
     TextTable,
+    /// A share from 0 to 1.
+    Rate,
+    /// A table of outcomes that may be tried again, each with how often.
+    RetriesFor,
 }
 
 /// Flags of `run` that are no part of the configuration, with their help.
@@ -71,7 +77,7 @@ pub fn general_sections() -> &'static [Section] {
 }
 
 static SECTIONS: LazyLock<Vec<Section>> =
-    LazyLock::new(|| vec![engine(), payload(), logging(), run()]);
+    LazyLock::new(|| vec![engine(), payload(), faults::section(), logging(), run()]);
 
 fn field(name: &str, kind: FieldKind, default: Value, help: &str) -> GeneralField {
     let optional = default.is_null();
@@ -120,8 +126,11 @@ fn words(values: &[&str]) -> FieldKind {
     }
 }
 
+/// Most retries of a task.
+pub(crate) const MOST_RETRIES: i64 = 1_000_000;
+
 /// Outcomes that a retry may mend: all but success, a parent's failure and a wish to stop.
-const RETRIED: [&str; 8] = [
+pub(crate) const RETRIED: [&str; 8] = [
     "task-error",
     "trap",
     "out-of-memory",
@@ -136,10 +145,6 @@ fn engine() -> Section {
     let retry_on = FieldKind::List {
         item: Box::new(words(&RETRIED)),
     };
-    let timeout = FieldKind::Float {
-        min: Some(0.001),
-        max: Some(31_536_000.0),
-    };
     let mut fields = vec![
         field(
             "task_record_file_name",
@@ -151,7 +156,7 @@ fn engine() -> Section {
         .nullable(),
         field(
             "retries",
-            integer(0, 1_000_000),
+            integer(0, MOST_RETRIES),
             json!(0),
             "How often a failed task is tried again.",
         )
@@ -164,12 +169,37 @@ fn engine() -> Section {
         )
         .alias("retry-on"),
         field(
+            "retries_for",
+            FieldKind::Table,
+            json!({}),
+            "How often after an outcome, instead of `retries`: `{\"worker-lost\": 5}`.",
+        )
+        .rule(Rule::RetriesFor)
+        .alias("retries-for"),
+        field(
             "retry_backoff_ms",
             integer(0, 86_400_000),
             json!(0),
             "Pause in milliseconds before the first retry; it doubles with each one after.",
         )
         .alias("retry-backoff-ms"),
+    ];
+    fields.extend(sandbox());
+    fields.extend(recovery());
+    Section {
+        name: "engine",
+        title: "Engine",
+        fields,
+    }
+}
+
+/// The fields of `[engine]` on how tasks run.
+fn sandbox() -> Vec<GeneralField> {
+    let timeout = FieldKind::Float {
+        min: Some(0.001),
+        max: Some(31_536_000.0),
+    };
+    vec![
         field(
             "task_timeout",
             timeout,
@@ -185,18 +215,6 @@ fn engine() -> Section {
         )
         .rule(Rule::Size)
         .alias("task-memory"),
-    ];
-    fields.extend(sandbox());
-    Section {
-        name: "engine",
-        title: "Engine",
-        fields,
-    }
-}
-
-/// The fields of `[engine]` on how tasks run.
-fn sandbox() -> Vec<GeneralField> {
-    vec![
         field(
             "kernels",
             words(&["host", "guest"]),
@@ -227,6 +245,48 @@ fn sandbox() -> Vec<GeneralField> {
              can, by killing its worker (faster tight loops).",
         )
         .alias("interrupt"),
+    ]
+}
+
+/// The fields of `[engine]` on what a run does when something breaks, or has been done before.
+fn recovery() -> Vec<GeneralField> {
+    let seconds = FieldKind::Float {
+        min: Some(0.001),
+        max: Some(31_536_000.0),
+    };
+    vec![
+        field(
+            "lineage",
+            FieldKind::Bool,
+            json!(false),
+            "Whether finished tasks are run again when a result of theirs that is needed is lost; \
+             otherwise the tasks that need it fail.",
+        )
+        .alias("lineage"),
+        field(
+            "watchdog",
+            seconds,
+            json!(60.0),
+            "Report the outstanding tasks when none has ended for so many seconds; `none` never does.",
+        )
+        .nullable()
+        .alias("watchdog"),
+        field(
+            "durable",
+            words(&["none", "spill", "all"]),
+            json!("none"),
+            "Results that also go to files, so that `resume` needs not compute them again: none, those \
+             that are spilled, or all.",
+        )
+        .alias("durable"),
+        field(
+            "memoize",
+            FieldKind::OutputDir,
+            Value::Null,
+            "Directory that keeps the results of pure tasks from run to run: a task with the same \
+             component, arguments and seed is not computed again.",
+        )
+        .alias("memoize"),
     ]
 }
 

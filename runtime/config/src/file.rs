@@ -140,24 +140,45 @@ impl Reader<'_> {
             line: Some(line_of(self.text, offset)),
             key: path.join("."),
         };
+        let inside = self.inside(path, value.get_ref());
         match json(value.get_ref()) {
             Ok(value) => self.found.push((
                 offset,
                 Setting {
-                    key: slot_of_name(path),
+                    key: canonical(path),
                     raw: Raw::Value(value),
                     place,
                     layer: self.layer,
+                    inside,
                 },
             )),
             Err(problem) => self.errors.push(ConfigError::new(place, problem)),
         }
     }
+
+    /// The places of the keys of a table.
+    fn inside(&self, path: &[String], value: &DeValue<'_>) -> Vec<(String, Place)> {
+        let DeValue::Table(table) = value else {
+            return Vec::new();
+        };
+        let places = table.keys().map(|key| {
+            let name = key.get_ref().clone().into_owned();
+            let place = Place::File {
+                file: self.file.to_owned(),
+                line: Some(line_of(self.text, key.span().start)),
+                key: format!("{}.{name}", path.join(".")),
+            };
+            (name, place)
+        });
+        places.collect()
+    }
 }
 
-/// `engine.executor.name` names the plugin, as `engine.executor` itself does.
-fn slot_of_name(path: &[String]) -> Vec<String> {
+/// `engine.executor.name` names the plugin, as `engine.executor` itself does; `faults`, where it is no
+/// section, is the type, as the flag of this name.
+fn canonical(path: &[String]) -> Vec<String> {
     match path.split_last() {
+        Some((last, [])) if last == "faults" => vec![last.clone(), "type".to_owned()],
         Some((last, slot)) if last == "name" && Slot::at(slot).is_some() => slot.to_vec(),
         _ => path.to_vec(),
     }

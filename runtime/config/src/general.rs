@@ -1,5 +1,6 @@
 //! The general settings as typed values.
 
+use crate::faults::FaultsSettings;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use taps_schema::Kernels;
 pub struct General {
     /// Section `[engine]`.
     pub engine: EngineSettings,
+    /// Section `[faults]`.
+    pub faults: FaultsSettings,
     /// Section `[logging]`.
     pub logging: LoggingSettings,
     /// Section `[run]`.
@@ -26,6 +29,8 @@ pub struct EngineSettings {
     pub retries: u32,
     /// Names of the outcomes that are tried again.
     pub retry_on: Vec<String>,
+    /// Retries after an outcome, by its name, instead of `retries`.
+    pub retries_for: BTreeMap<String, u32>,
     /// Pause before the first retry; it doubles with each one after.
     pub retry_backoff: Duration,
     /// Wall-clock limit of an attempt.
@@ -40,6 +45,14 @@ pub struct EngineSettings {
     pub max_outstanding: u32,
     /// How a running guest is interrupted.
     pub interrupt: Interrupt,
+    /// Whether finished tasks are run again when a result that is needed is lost.
+    pub lineage: bool,
+    /// How long nothing may end before the outstanding tasks are reported; `None` never reports.
+    pub watchdog: Option<Duration>,
+    /// Results that also go to files.
+    pub durable: Durable,
+    /// Absolute path of the directory that keeps results of pure tasks from run to run.
+    pub memoize: Option<PathBuf>,
     /// Section `[engine.payload]`.
     pub payload: PayloadSettings,
 }
@@ -107,6 +120,18 @@ pub enum Interrupt {
     Epoch,
     /// By killing its worker, where the executor can; elsewhere as `Epoch`.
     Free,
+}
+
+/// Results that also go to files, so that a run that is resumed needs not compute them again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durable {
+    /// None but those within the event log.
+    #[default]
+    None,
+    /// Those that are spilled.
+    Spill,
+    /// All.
+    All,
 }
 
 /// Weight of a log line: TaPS's numbers and names.
@@ -237,6 +262,7 @@ impl General {
         let level = logging.level("level").unwrap_or(LogLevel(20));
         Self {
             engine: EngineSettings::from_values(&section("engine"), &section("engine.payload")),
+            faults: FaultsSettings::from_values(section("faults").0),
             logging: LoggingSettings {
                 level,
                 file_level: logging.level("file_level").unwrap_or(level),
@@ -254,11 +280,8 @@ impl EngineSettings {
             retries: engine.number("retries"),
             retry_on: engine.texts("retry_on"),
             retry_backoff: Duration::from_millis(engine.number("retry_backoff_ms")),
-            task_timeout: engine
-                .0
-                .get("task_timeout")
-                .and_then(Value::as_f64)
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            retries_for: engine.retries_for(),
+            task_timeout: engine.seconds("task_timeout"),
             task_memory_bytes: engine.size("task_memory"),
             kernels: match engine.text("kernels").as_deref() {
                 Some("guest") => Kernels::Guest,
@@ -274,6 +297,14 @@ impl EngineSettings {
                 Some("free") => Interrupt::Free,
                 _ => Interrupt::Epoch,
             },
+            lineage: engine.boolean("lineage"),
+            watchdog: engine.seconds("watchdog"),
+            durable: match engine.text("durable").as_deref() {
+                Some("spill") => Durable::Spill,
+                Some("all") => Durable::All,
+                _ => Durable::None,
+            },
+            memoize: engine.text("memoize").map(PathBuf::from),
             payload: PayloadSettings {
                 inline_max_bytes: payload.number("inline_max_bytes"),
                 map_min_bytes: payload.number("map_min_bytes"),
@@ -334,6 +365,20 @@ impl Values<'_> {
 
     fn boolean(&self, key: &str) -> bool {
         self.0.get(key).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    fn seconds(&self, key: &str) -> Option<Duration> {
+        let seconds = self.0.get(key)?.as_f64()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    fn retries_for(&self) -> BTreeMap<String, u32> {
+        let table = self.0.get("retries_for").and_then(Value::as_object);
+        let numbers = table.into_iter().flatten().filter_map(|(name, number)| {
+            let number = u32::try_from(number.as_u64()?).ok()?;
+            Some((name.clone(), number))
+        });
+        numbers.collect()
     }
 
     fn size(&self, key: &str) -> Option<u64> {

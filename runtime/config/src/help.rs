@@ -13,11 +13,7 @@ use taps_schema::{AppDescription, ConfigField, FieldKind};
 pub fn describe_kind(kind: &FieldKind) -> String {
     match kind {
         FieldKind::Bool => "`true` or `false`".to_owned(),
-        FieldKind::Integer { min, max } => {
-            let max = max.filter(|&max| max < i64::MAX);
-            let min = min.filter(|&min| min > i64::MIN);
-            format!("a whole number{}", range(min, max))
-        }
+        FieldKind::Integer { min, max } => format!("a whole number{}", whole(*min, *max)),
         FieldKind::Float { min, max } => format!("a number{}", range(*min, *max)),
         FieldKind::String => "text".to_owned(),
         FieldKind::Enum { values } => format!("one of {}", values.join(", ")),
@@ -39,10 +35,18 @@ fn plural(item: &FieldKind) -> String {
         FieldKind::String => "texts".to_owned(),
         FieldKind::InputFile => "files".to_owned(),
         FieldKind::InputDir | FieldKind::OutputDir => "directories".to_owned(),
-        FieldKind::Integer { min, max } => format!("whole numbers{}", range(*min, *max)),
+        FieldKind::Integer { min, max } => format!("whole numbers{}", whole(*min, *max)),
         FieldKind::Float { min, max } => format!("numbers{}", range(*min, *max)),
         other => format!("items, each {}", describe_kind(other)),
     }
+}
+
+/// A range of whole numbers; the bounds of the type go without saying.
+fn whole(min: Option<i64>, max: Option<i64>) -> String {
+    range(
+        min.filter(|&min| min > i64::MIN),
+        max.filter(|&max| max < i64::MAX),
+    )
 }
 
 fn range<T: std::fmt::Display>(min: Option<T>, max: Option<T>) -> String {
@@ -55,7 +59,7 @@ fn range<T: std::fmt::Display>(min: Option<T>, max: Option<T>) -> String {
 }
 
 /// Help of `run`, wrapped to `width` columns: usage, the fields of the app and the plugins that
-/// `preview` names (for the executor, of the default one when none is named), and the general
+/// `preview` names (with `failures` also those of its base; for the executor, of the default one when none is named), and the general
 /// options by group. A name that is not in the schema is said to be unknown.
 pub fn run_help(schema: &Schema, preview: &Preview, width: usize) -> String {
     let mut page = Page {
@@ -64,7 +68,10 @@ pub fn run_help(schema: &Schema, preview: &Preview, width: usize) -> String {
     };
     page.usage(schema, preview.app.as_deref());
     if let Some(name) = &preview.app {
-        page.app(schema, name);
+        page.app(schema, name, "App", "app");
+    }
+    if let Some(base) = &preview.base {
+        page.app(schema, base, "Base app", "app.config");
     }
     let executor = preview.executor.as_deref();
     let chosen = [
@@ -136,20 +143,21 @@ impl Page {
         );
     }
 
-    fn app(&mut self, schema: &Schema, name: &str) {
+    /// The fields of an app, which are written below `section`.
+    fn app(&mut self, schema: &Schema, name: &str, title: &str, section: &str) {
         let bundles = schema.bundles.iter().filter(|(written, _)| written == name);
         let found: Option<&AppDescription> = bundles
             .map(|(_, description)| description)
             .chain(schema.apps.iter().filter(|app| same_word(&app.name, name)))
             .next();
         let Some(app) = found else {
-            self.heading(&format!("App {name}: unknown"));
+            self.heading(&format!("{title} {name}: unknown"));
             return;
         };
-        self.heading(&format!("App {}", app.name));
+        self.heading(&format!("{title} {}", app.name));
         self.paragraph(2, &app.summary);
         for field in &app.config {
-            self.field(&flag("app", field), field, Rule::None);
+            self.field(&flag(section, field), field, Rule::None);
         }
     }
 
@@ -274,7 +282,7 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
             items.iter().map(plain).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),

@@ -1,7 +1,7 @@
 //! The fields that may be set in this run.
 
 use crate::error::{Place, Problem};
-use crate::fields::Rule;
+use crate::fields::{GeneralField, Rule};
 use crate::layers::Setting;
 use crate::value;
 use taps_schema::{ConfigField, FieldKind};
@@ -11,13 +11,28 @@ pub(crate) struct Known<'a> {
     pub(crate) section: String,
     /// Section and name.
     pub(crate) path: Vec<String>,
+    /// Where the user writes it: the same, unless the app is the base of another.
+    pub(crate) written: Vec<String>,
     pub(crate) field: &'a ConfigField,
     pub(crate) rule: Rule,
     /// App or plugin that it belongs to, for messages.
     pub(crate) owner: Option<(&'static str, String)>,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    /// A field that does not depend on the app or a plugin.
+    pub(crate) fn general(section: &str, general: &'a GeneralField) -> Self {
+        let path = join(section, &general.field.name);
+        Self {
+            section: section.to_owned(),
+            written: path.clone(),
+            path,
+            field: &general.field,
+            rule: general.rule,
+            owner: None,
+        }
+    }
+
     /// Whether a setting gives this field, or a key of it when it is a table.
     pub(crate) fn takes(&self, setting: &Setting) -> bool {
         /// Deeper tables come as JSON or TOML, whose parsers have limits of their own.
@@ -31,7 +46,7 @@ impl Known<'_> {
     }
 
     pub(crate) fn flag(&self) -> Place {
-        flag(&self.path.join("."))
+        flag(&self.written.join("."))
     }
 
     pub(crate) fn missing(&self) -> Problem {

@@ -12,6 +12,8 @@ pub(crate) struct Setting {
     pub(crate) place: Place,
     /// Later layers win: files in order, then flags.
     pub(crate) layer: usize,
+    /// Where each key is, if the value is a table of a file.
+    pub(crate) inside: Vec<(String, Place)>,
 }
 
 /// A value that has no type yet.

@@ -12,6 +12,8 @@
 
 mod arguments;
 mod error;
+mod failures;
+mod faults;
 mod fields;
 mod file;
 mod general;
@@ -30,9 +32,11 @@ mod value;
 
 pub use arguments::{Preview, Switches, is_app_path, preview};
 pub use error::{ConfigError, ConfigErrors, Place, Problem};
+pub use failures::failures_app;
+pub use faults::{FAULT_TYPES, FaultNeed, FaultPoint, FaultsSettings, RunSignal};
 pub use fields::{FIRST_LEVEL_FLAGS, GeneralField, Rule, Section, general_sections};
 pub use general::{
-    DirFormat, EngineSettings, General, Instances, Interrupt, LogLevel, LoggingSettings,
+    DirFormat, Durable, EngineSettings, General, Instances, Interrupt, LogLevel, LoggingSettings,
     PayloadSettings, RunSettings,
 };
 pub use help::{describe_kind, run_help};

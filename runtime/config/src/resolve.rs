@@ -1,7 +1,13 @@
 //! From arguments and files to a checked configuration.
 
+mod across;
+mod base;
+mod faults;
+mod names;
+
 use crate::arguments::{Arguments, Switches, is_app_path};
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::failures;
 use crate::fields::{Rule, general_sections};
 use crate::general::General;
 use crate::known::{Known, flag, join, split};
@@ -42,26 +48,29 @@ pub fn resolve(
         known: Vec::new(),
         unchecked: Vec::new(),
         incomplete: false,
+        base_of: None,
+        chosen_by: None,
+        strangers: Vec::new(),
     };
     resolver.load(arguments);
     resolver.version();
     let app = resolver.app();
-    let executor = resolver.plugin(
-        Slot::Executor,
-        &schema.executors,
-        Some(Schema::DEFAULT_EXECUTOR),
-    );
+    let default_executor = resolver.default_executor();
+    let executor = resolver.plugin(Slot::Executor, &schema.executors, Some(default_executor));
     let filter = resolver.plugin(Slot::Filter, &schema.filters, None);
     let transformer = resolver.plugin(Slot::Transformer, &schema.transformers, None);
     resolver.general();
     resolver.unknown_keys();
-    let values = resolver.values();
+    let mut values = resolver.values();
     resolver.across(&values);
+    resolver.faults(&mut values, app.as_ref(), executor);
+    resolver.tell_base(&values, app.as_ref());
 
     let Resolver {
         mut errors,
         notices,
         settings,
+        base_of,
         ..
     } = resolver;
     let places = settings
@@ -82,6 +91,7 @@ pub fn resolve(
     resolved.switches = switches;
     resolved.notices = notices;
     resolved.places = places.collect();
+    resolved.is_base = base_of.is_some();
     Ok(resolved)
 }
 
@@ -114,6 +124,7 @@ fn assemble(
         switches: Switches::default(),
         notices: Vec::new(),
         places: BTreeMap::new(),
+        is_base: false,
         document: document(
             values,
             &app.stored_name,
@@ -162,6 +173,7 @@ fn document(
         section("engine.executor", Some(executor)),
         section("engine.filter", Some(filter.unwrap_or("none"))),
         section("engine.transformer", Some(transformer.unwrap_or("none"))),
+        section("faults", None),
         section("logging", None),
         section("run", None),
     ]
@@ -187,6 +199,12 @@ struct Resolver<'a> {
     unchecked: Vec<Slot>,
     /// A file could not be used, or the app is not clear: do not complain of missing values.
     incomplete: bool,
+    /// Where `failures` was named, when the app is the base of that.
+    base_of: Option<Place>,
+    /// The fault that chose the executor.
+    chosen_by: Option<String>,
+    /// Keys below `app` that `failures` does not have.
+    strangers: Vec<Setting>,
 }
 
 impl<'a> Resolver<'a> {
@@ -267,46 +285,23 @@ impl<'a> Resolver<'a> {
     }
 
     fn app(&mut self) -> Option<ChosenApp<'a>> {
-        let schema = self.schema;
-        let available: Vec<String> = schema.apps.iter().map(|app| app.name.clone()).collect();
-        let Some(Choice { name, place }) = self.choose(Slot::App) else {
-            if !self.incomplete && !self.unchecked.contains(&Slot::App) {
-                let place = Place::Flag("--app".to_owned());
-                self.error(place, Problem::NoApp { available });
+        let chosen = match self.choose(Slot::App) {
+            Some(choice) if failures::is_meant(&choice.name) => self.base(choice.place),
+            Some(choice) => Some(choice),
+            None => {
+                if !self.incomplete && !self.unchecked.contains(&Slot::App) {
+                    let place = Place::Flag("--app".to_owned());
+                    let available = self.apps();
+                    self.error(place, Problem::NoApp { available });
+                }
+                None
             }
+        };
+        let Some(Choice { name, place }) = chosen else {
             self.unchecked.push(Slot::App);
             return None;
         };
-        let chosen = if is_app_path(&name) {
-            let found = schema.bundles.iter().find(|(written, _)| *written == name);
-            let path = paths::absolute(&name, self.start_dir);
-            match (found, path.to_str()) {
-                (Some((_, description)), Some(stored)) => Ok(ChosenApp {
-                    description,
-                    stored_name: stored.to_owned(),
-                    path: Some(path),
-                    written: Some(name),
-                }),
-                (Some(_), None) => Err(Problem::NotUtf8),
-                (None, _) => Err(Problem::NotLoaded { path: name }),
-            }
-        } else {
-            match schema.apps.iter().find(|app| same_word(&app.name, &name)) {
-                Some(description) => Ok(ChosenApp {
-                    description,
-                    stored_name: description.name.clone(),
-                    path: None,
-                    written: None,
-                }),
-                None => Err(Problem::UnknownPlugin {
-                    what: Slot::App.what(),
-                    nearest: suggest::nearest(&name, available.iter().map(String::as_str)),
-                    name,
-                    available,
-                }),
-            }
-        };
-        match chosen {
+        match self.find_app(name) {
             Ok(app) => {
                 if !app.description.driver {
                     let name = app.description.name.clone();
@@ -321,6 +316,51 @@ impl<'a> Resolver<'a> {
                 None
             }
         }
+    }
+
+    /// The app of that name, or the one that was loaded from that path.
+    fn find_app(&self, name: String) -> Result<ChosenApp<'a>, Problem> {
+        let schema = self.schema;
+        if is_app_path(&name) {
+            let found = schema.bundles.iter().find(|(written, _)| *written == name);
+            let path = paths::absolute(&name, self.start_dir);
+            return match (found, path.to_str()) {
+                (Some((_, description)), Some(stored)) => Ok(ChosenApp {
+                    description,
+                    stored_name: stored.to_owned(),
+                    path: Some(path),
+                    written: Some(name),
+                }),
+                (Some(_), None) => Err(Problem::NotUtf8),
+                (None, _) => Err(Problem::NotLoaded { path: name }),
+            };
+        }
+        let available = self.apps();
+        if self.base_of.is_some() && failures::is_meant(&name) {
+            return Err(Problem::OwnBase { available });
+        }
+        match schema.apps.iter().find(|app| same_word(&app.name, &name)) {
+            Some(description) => Ok(ChosenApp {
+                description,
+                stored_name: description.name.clone(),
+                path: None,
+                written: None,
+            }),
+            None => Err(Problem::UnknownPlugin {
+                what: Slot::App.what(),
+                nearest: suggest::nearest(&name, available.iter().map(String::as_str)),
+                name,
+                available,
+            }),
+        }
+    }
+
+    /// The names that would do for the app, or for the base.
+    fn apps(&self) -> Vec<String> {
+        let names = self.schema.apps.iter().map(|app| app.name.clone());
+        names
+            .filter(|name| self.base_of.is_none() || !failures::is_meant(name))
+            .collect()
     }
 
     /// The chosen plugin of a slot; `None` when there is none or its name is wrong.
@@ -364,89 +404,26 @@ impl<'a> Resolver<'a> {
     }
 
     fn fields(&mut self, slot: Slot, owner: &str, fields: &'a [ConfigField]) {
-        self.known.extend(fields.iter().map(|field| Known {
-            section: slot.section().to_owned(),
-            path: join(slot.section(), &field.name),
-            field,
-            rule: Rule::None,
-            owner: Some((slot.what(), owner.to_owned())),
-        }));
+        let known: Vec<_> = fields
+            .iter()
+            .map(|field| Known {
+                section: slot.section().to_owned(),
+                path: join(slot.section(), &field.name),
+                written: self.as_written(&join(slot.section(), &field.name)),
+                field,
+                rule: Rule::None,
+                owner: Some((slot.what(), owner.to_owned())),
+            })
+            .collect();
+        self.known.extend(known);
     }
 
     fn general(&mut self) {
         for section in general_sections() {
+            let known = section.fields.iter();
             self.known
-                .extend(section.fields.iter().map(|general| Known {
-                    section: section.name.to_owned(),
-                    path: join(section.name, &general.field.name),
-                    field: &general.field,
-                    rule: general.rule,
-                    owner: None,
-                }));
+                .extend(known.map(|general| Known::general(section.name, general)));
         }
-    }
-
-    /// Reports every key that no chosen app, plugin or section has.
-    fn unknown_keys(&mut self) {
-        let settings = std::mem::take(&mut self.settings);
-        for setting in &settings {
-            let known = self.known.iter().any(|known| known.takes(setting));
-            let slot = Slot::ALL
-                .into_iter()
-                .find(|slot| setting.key.starts_with(&slot.path()));
-            if known || slot.is_some_and(|slot| self.unchecked.contains(&slot)) {
-                continue;
-            }
-            let problem = match slot {
-                Some(slot @ (Slot::Filter | Slot::Transformer))
-                    if !self
-                        .known
-                        .iter()
-                        .any(|known| known.section == slot.section()) =>
-                {
-                    Problem::NothingChosen { what: slot.what() }
-                }
-                _ => self.unknown(setting),
-            };
-            self.error(setting.place.clone(), problem);
-        }
-        self.settings = settings;
-    }
-
-    fn unknown(&self, setting: &Setting) -> Problem {
-        let nearest = self.nearest(&setting.key);
-        match &setting.place {
-            Place::File { .. } => Problem::UnknownKey { nearest },
-            _ => Problem::UnknownFlag {
-                nearest: nearest
-                    .or_else(|| nearest_short_flag(&setting.key))
-                    .map(|key| format!("--{}", key.replace('_', "-"))),
-            },
-        }
-    }
-
-    /// The nearest known key: a sibling first, then the same word elsewhere, then any.
-    fn nearest(&self, key: &[String]) -> Option<String> {
-        let (last, parent) = key.split_last()?;
-        let mut paths: Vec<Vec<String>> = self.known.iter().map(|k| k.path.clone()).collect();
-        paths.extend(Slot::ALL.map(Slot::path));
-        paths.push(split("version"));
-        paths.extend(general_sections().iter().map(|section| split(section.name)));
-        let siblings = paths
-            .iter()
-            .filter(|path| path.len() == key.len() && path.starts_with(parent))
-            .filter_map(|path| path.last());
-        if let Some(sibling) = suggest::nearest(last, siblings.map(String::as_str)) {
-            return Some([parent, &[sibling]].concat().join("."));
-        }
-        let elsewhere = paths
-            .iter()
-            .find(|path| path.last().is_some_and(|name| same_word(name, last)));
-        if let Some(path) = elsewhere {
-            return Some(path.join("."));
-        }
-        let dotted: Vec<String> = paths.iter().map(|path| path.join(".")).collect();
-        suggest::nearest(&key.join("."), dotted.iter().map(String::as_str))
     }
 
     /// The value of every known field, by section.
@@ -529,36 +506,6 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Checks that hold between values.
-    fn across(&mut self, values: &Values) {
-        let find = |section: &str, key: &str| {
-            let fields = values.get(section)?;
-            fields
-                .iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value)
-        };
-        let inline = find("engine.payload", "inline_max_bytes").and_then(Value::as_u64);
-        let map = find("engine.payload", "map_min_bytes").and_then(Value::as_u64);
-        if let (Some(inline), Some(map)) = (inline, map)
-            && inline > map
-        {
-            let other = "engine.payload.map_min_bytes";
-            let limit = map.to_string();
-            let place = self.place_of("engine.payload.inline_max_bytes");
-            self.error(place, Problem::AboveOther { other, limit });
-        }
-        let records = find("engine", "task_record_file_name").and_then(Value::as_str);
-        let log = find("logging", "file_name").and_then(Value::as_str);
-        if let (Some(records), Some(log)) = (records, log)
-            && records == log
-        {
-            let place = self.place_of("logging.file_name");
-            let given = quoted(log);
-            self.error(place, Problem::NameTaken { given });
-        }
-    }
-
     /// Where a key was last set, or the flag that would set it.
     fn place_of(&self, dotted: &str) -> Place {
         let path = split(dotted);
@@ -585,15 +532,4 @@ fn article(noun: &str) -> &'static str {
     } else {
         "a"
     }
-}
-
-/// The nearest of the flags without a dot.
-fn nearest_short_flag(key: &[String]) -> Option<String> {
-    const SWITCHES: [&str; 6] = ["config", "dry-run", "json", "quiet", "no-progress", "help"];
-    let [word] = key else { return None };
-    let fields = general_sections()
-        .iter()
-        .flat_map(|section| &section.fields);
-    let aliases = fields.filter_map(|general| general.alias);
-    suggest::nearest(word, aliases.chain(SWITCHES))
 }

@@ -3,7 +3,7 @@
 use crate::arguments::Switches;
 use crate::error::Place;
 use crate::general::General;
-use crate::{known, toml_text};
+use crate::{failures, known, toml_text};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +45,8 @@ pub struct Resolved {
     pub(crate) document: Vec<(String, Vec<(String, Value)>)>,
     /// Where each dotted key was set last.
     pub(crate) places: BTreeMap<String, Place>,
+    /// Whether the app was written as the base of `failures`.
+    pub(crate) is_base: bool,
 }
 
 /// A host path that the app may reach because the configuration names it.
@@ -80,8 +82,16 @@ impl Resolved {
     /// Where a dotted key such as `app.block_size` was set, or the flag that would set it: for
     /// errors that only the app can find.
     pub fn place_of(&self, dotted: &str) -> Place {
-        let place = self.places.get(dotted).cloned();
-        place.unwrap_or_else(|| known::flag(dotted))
+        if let Some(place) = self.places.get(dotted) {
+            return place.clone();
+        }
+        let path = known::split(dotted);
+        let written = if self.is_base {
+            failures::as_written(&path)
+        } else {
+            path
+        };
+        known::flag(&written.join("."))
     }
 
     /// The sections and their fields in the order of [`to_toml`](Self::to_toml); the first

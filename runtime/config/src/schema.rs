@@ -1,11 +1,12 @@
 //! What can be chosen, and the fields of each choice.
 
+use crate::failures::failures_app;
 use taps_schema::{AppDescription, ConfigField, FieldKind};
 
 /// Every app and plugin that a run may name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schema {
-    /// Built-in apps.
+    /// Built-in apps, and `failures`, which runs any of them with faults.
     pub apps: Vec<AppDescription>,
     /// Apps loaded from a path, each with the path exactly as the user wrote it
     /// (see [`Preview::app`](crate::Preview)).
@@ -33,8 +34,11 @@ impl Schema {
     /// The name of the executor that runs when none is named.
     pub const DEFAULT_EXECUTOR: &str = "thread-pool";
 
-    /// A schema with these apps and the executors of this machine.
-    pub fn new(apps: Vec<AppDescription>) -> Self {
+    /// A schema with these apps, `failures` over any of them, and the executors of this machine.
+    pub fn new(mut apps: Vec<AppDescription>) -> Self {
+        let failures = failures_app();
+        let place = apps.iter().position(|app| app.name > failures.name);
+        apps.insert(place.unwrap_or(apps.len()), failures);
         Self {
             apps,
             bundles: Vec::new(),

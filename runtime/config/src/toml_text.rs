@@ -21,6 +21,13 @@ pub(crate) fn document(sections: &[(String, Vec<(String, Value)>)]) -> String {
     text
 }
 
+/// One value.
+pub(crate) fn value(value: &Value) -> String {
+    let mut text = String::new();
+    write_value(&mut text, value);
+    text
+}
+
 fn write_key(text: &mut String, key: &str) {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(bare) {

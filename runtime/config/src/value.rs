@@ -1,7 +1,7 @@
 //! Values as written, turned into values of a field's type.
 
 use crate::error::Problem;
-use crate::fields::Rule;
+use crate::fields::{MOST_RETRIES, RETRIED, Rule};
 use crate::general::{DirFormat, LogLevel};
 use crate::help::describe_kind;
 use crate::layers::{quoted, same_word, shown};
@@ -67,7 +67,8 @@ pub(crate) fn convert(
     match rule {
         Rule::Size => size(input),
         Rule::LogLevel => log_level(input),
-        Rule::None | Rule::FileName | Rule::DirFormat | Rule::TextTable => {
+        Rule::Rate => rate(input),
+        Rule::None | Rule::FileName | Rule::DirFormat | Rule::TextTable | Rule::RetriesFor => {
             let value = Target { start_dir }.convert(&field.kind, input)?;
             check_rule(rule, value)
         }
@@ -88,7 +89,12 @@ pub(crate) fn describe(kind: &FieldKind, rule: Rule) -> String {
             "a table of text, on the command line as JSON such as `{\"NAME\": \"value\"}`"
                 .to_owned()
         }
-        Rule::None => describe_kind(kind),
+        Rule::RetriesFor => format!(
+            "a table of outcomes ({}) with how often each is tried again, on the command line as \
+             JSON such as `{{\"worker-lost\": 5}}`",
+            RETRIED.join(", ")
+        ),
+        Rule::None | Rule::Rate => describe_kind(kind),
     }
 }
 
@@ -110,6 +116,40 @@ fn size(input: Input<'_>) -> Result<Value, Problem> {
     bytes
         .map(|bytes| units::show_size(bytes).into())
         .ok_or_else(|| wrong(describe(&FieldKind::String, Rule::Size), input))
+}
+
+/// A share from 0 to 1. A number beyond gets the words that TaPS has for it.
+fn rate(input: Input<'_>) -> Result<Value, Problem> {
+    let (min, max) = (Some(0.0), Some(1.0));
+    if let Some(rate) = float(input, min, max) {
+        return Ok(rate);
+    }
+    match float(input, None, None) {
+        Some(number) => Err(Problem::Rate {
+            given: number.to_string(),
+        }),
+        None => Err(wrong(describe_kind(&FieldKind::Float { min, max }), input)),
+    }
+}
+
+/// Outcomes by their own names, with numbers in range.
+fn retries_for(table: &Map<String, Value>) -> Result<Value, Problem> {
+    let mut kept = Map::new();
+    for (name, number) in table {
+        let Some(outcome) = RETRIED.iter().find(|outcome| same_word(outcome, name)) else {
+            return Err(Problem::Value {
+                expected: format!("outcomes that can be tried again ({})", RETRIED.join(", ")),
+                given: quoted(name),
+                nearest: suggest::nearest(name, RETRIED),
+            });
+        };
+        let Some(number) = integer(Input::Json(number), Some(0), Some(MOST_RETRIES)) else {
+            let expected = format!("a whole number from 0 to {MOST_RETRIES} for `{outcome}`");
+            return Err(wrong(expected, Input::Json(number)));
+        };
+        kept.insert((*outcome).to_owned(), number);
+    }
+    Ok(Value::Object(kept))
 }
 
 fn log_level(input: Input<'_>) -> Result<Value, Problem> {
@@ -160,6 +200,7 @@ fn check_rule(rule: Rule, value: Value) -> Result<Value, Problem> {
                 reason,
             })?;
         }
+        (Rule::RetriesFor, Value::Object(table)) => return retries_for(table),
         (Rule::TextTable, Value::Object(variables)) => {
             let valid = variables.iter().all(|(name, value)| {
                 let text = value.as_str();

@@ -5,10 +5,14 @@ use crate::exit::{ExitCode, Failure};
 use crate::render;
 use std::fmt::Write;
 use taps_bundle::{Bundle, Source};
-use taps_config::describe_kind;
-use taps_schema::{ConfigField, TaskDescription};
+use taps_config::{describe_kind, failures_app};
+use taps_schema::{AppDescription, ConfigField, TaskDescription};
 
 pub(crate) fn describe(app: &str, as_json: bool) -> Result<ExitCode, Failure> {
+    let failures = failures_app();
+    if app.replace('_', "-").eq_ignore_ascii_case(&failures.name) {
+        return describe_failures(&failures, as_json);
+    }
     let bundle = match apps::find(app) {
         Ok(bundle) => bundle,
         Err(unknown) => return describe_plugin(app, as_json, unknown),
@@ -18,6 +22,26 @@ pub(crate) fn describe(app: &str, as_json: bool) -> Result<ExitCode, Failure> {
     } else {
         render::data(&text(&bundle))?;
     }
+    Ok(ExitCode::Ok)
+}
+
+/// The app that is none: no component stands behind it.
+fn describe_failures(failures: &AppDescription, as_json: bool) -> Result<ExitCode, Failure> {
+    if as_json {
+        render::json(&serde_json::json!({
+            "app": failures,
+            "components": [],
+            "routes": [],
+        }))?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut text = String::new();
+    app_text(
+        &mut text,
+        failures,
+        "built in; another way to write `[faults]`",
+    );
+    render::data(&text)?;
     Ok(ExitCode::Ok)
 }
 
@@ -68,32 +92,40 @@ fn text(bundle: &Bundle) -> String {
         Source::Embedded => "built in".to_owned(),
         Source::Directory(path) | Source::Component(path) => path.display().to_string(),
     };
+    app_text(
+        &mut text,
+        app,
+        &format!("{source}; taps:core {}", app.wit_version),
+    );
+    text.push_str("\nComponents:\n");
+    for component in &bundle.manifest().components {
+        let _ = writeln!(text, "  {}  {}", component.file, component.digest);
+    }
+    text
+}
+
+/// What an app says of itself; `origin` is where it comes from.
+fn app_text(text: &mut String, app: &AppDescription, origin: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} {} ({source}; taps:core {})\n\n{}",
+        "{} {} ({origin})\n\n{}",
         app.name,
         app.version,
-        app.wit_version,
         app.summary.trim()
     );
     if !app.config.is_empty() {
         text.push_str("\nFields:\n");
     }
     for field in &app.config {
-        field_text(&mut text, "app", field);
+        field_text(text, "app", field);
     }
     if !app.tasks.is_empty() {
         text.push_str("\nTasks:\n");
     }
     for task in &app.tasks {
-        task_text(&mut text, task);
+        task_text(text, task);
     }
-    text.push_str("\nComponents:\n");
-    for component in &bundle.manifest().components {
-        let _ = writeln!(text, "  {}  {}", component.file, component.digest);
-    }
-    text
 }
 
 fn field_text(text: &mut String, section: &str, field: &ConfigField) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::Path;
 use taps_config::{ConfigErrors, Resolved, Schema, resolve};
-use taps_schema::{AppDescription, ConfigField, FieldKind};
+use taps_schema::{AppDescription, ConfigField, FieldKind, TaskDescription};
 
 pub(crate) fn field(name: &str, kind: FieldKind, help: &str) -> ConfigField {
     ConfigField {
@@ -72,11 +72,22 @@ fn cholesky() -> AppDescription {
             json!(false),
         ),
     ];
-    app(
-        "cholesky",
-        "Tiled Cholesky factorisation of a random symmetric positive definite matrix.",
-        config,
-    )
+    let tasks = ["gemm", "potrf", "syrk", "trsm"].map(|name| TaskDescription {
+        name: name.to_owned(),
+        help: String::new(),
+        parameters: Vec::new(),
+        outputs: Vec::new(),
+        pure: true,
+        grants: Vec::new(),
+    });
+    AppDescription {
+        tasks: tasks.into(),
+        ..app(
+            "cholesky",
+            "Tiled Cholesky factorisation of a random symmetric positive definite matrix.",
+            config,
+        )
+    }
 }
 
 fn mapreduce() -> AppDescription {

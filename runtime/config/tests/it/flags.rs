@@ -221,7 +221,8 @@ fn a_path_names_the_app_that_was_loaded_from_it() {
     let line = args(&["./my-app.taps", "--app.flag", "true"]);
     let seen = preview(&line, Path::new("/data"));
     assert_eq!(seen.app.as_deref(), Some("./my-app.taps"));
-    let kinds = schema().apps[3].clone();
+    let mut apps = schema().apps.into_iter();
+    let kinds = apps.find(|app| app.name == "kinds").unwrap();
     let with_bundle = Schema::new(Vec::new()).with_bundle("./my-app.taps", kinds);
     let resolved = resolve(&line, &with_bundle, Path::new("/data")).unwrap();
     assert_eq!(resolved.app, "kinds");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod faults;
 mod files;
 mod fixtures;
 mod flags;
