@@ -24,9 +24,11 @@ pub use event::{
     TaskCounts, TaskStatus,
 };
 pub use level::{Level, LevelError};
-pub use log::{EventLog, FORMAT_VERSION, LogError, LogReader, LogSync};
+pub use log::{Dropped, EventLog, FORMAT_VERSION, LogError, LogReader, LogSync, Reopened};
 pub use logger::Logger;
-pub use run_dir::{CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, RunDir, RunDirError, RunDirOptions};
+pub use run_dir::{
+    CONFIG_FILE, ENVIRONMENT_FILE, FAILURES_FILE, LOG_FILE, RunDir, RunDirError, RunDirOptions,
+};
 pub use tasks::{TasksSummary, ViewError, recover, write_tasks_jsonl};
 
 /// Name of the event log in a run directory.
