@@ -16,6 +16,7 @@ mod log;
 mod logger;
 mod run_dir;
 mod tasks;
+mod wall;
 mod whole_file;
 
 pub use environment::{Environment, EnvironmentExtra};
