@@ -11,6 +11,8 @@
 
 mod environment;
 mod event;
+mod history;
+mod injection;
 mod level;
 mod log;
 mod logger;
@@ -24,6 +26,7 @@ pub use event::{
     Completion, Delivery, GuestLevel, LogEvent, RunStarted, Source, Stream, SubmitOptions,
     TaskCounts, TaskStatus,
 };
+pub use injection::{Fate, FaultRecord, INJECTED_PARENT, InjectionSummary, write_failures_json};
 pub use level::{Level, LevelError};
 pub use log::{Dropped, EventLog, FORMAT_VERSION, LogError, LogReader, LogSync, Reopened};
 pub use logger::Logger;
