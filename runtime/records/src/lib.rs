@@ -11,11 +11,14 @@
 
 mod environment;
 mod event;
+mod history;
+mod injection;
 mod level;
 mod log;
 mod logger;
 mod run_dir;
 mod tasks;
+mod wall;
 mod whole_file;
 
 pub use environment::{Environment, EnvironmentExtra};
@@ -23,10 +26,13 @@ pub use event::{
     Completion, Delivery, GuestLevel, LogEvent, RunStarted, Source, Stream, SubmitOptions,
     TaskCounts, TaskStatus,
 };
+pub use injection::{Fate, FaultRecord, INJECTED_PARENT, InjectionSummary, write_failures_json};
 pub use level::{Level, LevelError};
-pub use log::{EventLog, FORMAT_VERSION, LogError, LogReader, LogSync};
+pub use log::{Dropped, EventLog, FORMAT_VERSION, LogError, LogReader, LogSync, Reopened};
 pub use logger::Logger;
-pub use run_dir::{CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, RunDir, RunDirError, RunDirOptions};
+pub use run_dir::{
+    CONFIG_FILE, ENVIRONMENT_FILE, FAILURES_FILE, LOG_FILE, RunDir, RunDirError, RunDirOptions,
+};
 pub use tasks::{TasksSummary, ViewError, recover, write_tasks_jsonl};
 
 /// Name of the event log in a run directory.

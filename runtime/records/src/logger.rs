@@ -82,15 +82,26 @@ impl Logger {
     /// Writes the lines that come from now on also to a new file, from `level` on. The file
     /// must not exist.
     pub fn attach_file(&self, path: &Path, level: Level) -> io::Result<()> {
+        self.attach(path, File::create_new(path)?, level);
+        Ok(())
+    }
+
+    /// Like [`Logger::attach_file`], after the lines of a file that may exist: for a run that goes on.
+    pub fn append_to_file(&self, path: &Path, level: Level) -> io::Result<()> {
+        let file = File::options().append(true).create(true).open(path)?;
+        self.attach(path, file, level);
+        Ok(())
+    }
+
+    fn attach(&self, path: &Path, file: File, level: Level) {
         let file = LogFile {
             path: path.to_owned(),
-            writer: BufWriter::with_capacity(64 << 10, File::create_new(path)?),
+            writer: BufWriter::with_capacity(64 << 10, file),
         };
         self.shared.state.lock().file = Some(file);
         self.shared
             .file_from
             .store(threshold(Some(level)), Ordering::Relaxed);
-        Ok(())
     }
 
     /// Hands lines for the terminal to `writer` instead of stderr: for a progress bar that has
@@ -335,6 +346,20 @@ mod tests {
             .attach_file(&path, Level::INFO)
             .expect_err("exists");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_run_that_goes_on_appends_its_lines() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("log.txt");
+        for message in ["one", "two"] {
+            let logger = Logger::new(None);
+            logger.append_to_file(&path, Level::INFO).expect("log file");
+            logger.log(Level::INFO, "run", message);
+        }
+        let text = std::fs::read_to_string(&path).expect("log file");
+        let lines: Vec<_> = text.lines().collect();
+        assert!(matches!(lines[..], [one, two] if one.ends_with("one") && two.ends_with("two")));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The directory of a run.
 
-use crate::{EVENTS_FILE, Environment, EventLog, LogError, TASKS_FILE, whole_file::WholeFile};
+use crate::{
+    EVENTS_FILE, Environment, EventLog, LogError, LogEvent, Reopened, TASKS_FILE,
+    whole_file::WholeFile,
+};
 use jiff::Zoned;
 use std::{
     fs,
@@ -12,6 +15,8 @@ use std::{
 pub const CONFIG_FILE: &str = "config.toml";
 /// Name of the description of the machine in a run directory.
 pub const ENVIRONMENT_FILE: &str = "environment.json";
+/// Name of the report on injected faults in a run directory.
+pub const FAILURES_FILE: &str = "failures.json";
 /// Usual name of the log lines in a run directory.
 pub const LOG_FILE: &str = "log.txt";
 
@@ -56,7 +61,7 @@ impl RunDirOptions {
     }
 
     fn check_file_names(&self) -> Result<(), RunDirError> {
-        let mut taken = vec![CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE];
+        let mut taken = vec![CONFIG_FILE, ENVIRONMENT_FILE, EVENTS_FILE, FAILURES_FILE];
         let named = [
             ("logging.file_name", &self.log_file),
             ("engine.task_record_file_name", &self.tasks_file),
@@ -187,6 +192,12 @@ pub enum RunDirError {
         /// The directory.
         path: PathBuf,
     },
+    /// A directory is not that of a run.
+    #[error("{} is no run directory: it has no {EVENTS_FILE}", path.display())]
+    NotARun {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory could not be made.
     #[error("create the run directory {}", path.display())]
     Create {
@@ -205,7 +216,7 @@ pub enum RunDirError {
     },
 }
 
-/// The directory of one run, made by this process and shared with no other run.
+/// The directory of one run, shared with no other run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
     path: PathBuf,
@@ -220,6 +231,29 @@ impl RunDir {
     pub fn create(options: &RunDirOptions) -> Result<Self, RunDirError> {
         let timestamp = Zoned::now().strftime("%Y-%m-%d-%H-%M-%S").to_string();
         Self::create_at(options, &timestamp)
+    }
+
+    /// The directory of a run that began before. Of the options only the names of its files count. Who writes
+    /// to it is decided by [`RunDir::reopen_event_log`].
+    pub fn open(path: &Path, options: &RunDirOptions) -> Result<Self, RunDirError> {
+        options.check_file_names()?;
+        let path = std::path::absolute(path).map_err(|source| RunDirError::Create {
+            path: path.to_owned(),
+            source,
+        })?;
+        if !path.join(EVENTS_FILE).is_file() {
+            return Err(RunDirError::NotARun { path });
+        }
+        Ok(Self::at(path, options))
+    }
+
+    fn at(path: PathBuf, options: &RunDirOptions) -> Self {
+        let file = |name: &Option<String>| name.as_ref().map(|name| path.join(name));
+        Self {
+            log_file: file(&options.log_file),
+            tasks_file: file(&options.tasks_file),
+            path,
+        }
     }
 
     fn create_at(options: &RunDirOptions, timestamp: &str) -> Result<Self, RunDirError> {
@@ -238,15 +272,7 @@ impl RunDir {
             let candidate = with_suffix(&path, suffix);
             // Making the directory is the claim on it: two runs cannot both succeed.
             match fs::create_dir(&candidate) {
-                Ok(()) => {
-                    let file =
-                        |name: &Option<String>| name.as_ref().map(|name| candidate.join(name));
-                    return Ok(Self {
-                        log_file: file(&options.log_file),
-                        tasks_file: file(&options.tasks_file),
-                        path: candidate,
-                    });
-                }
+                Ok(()) => return Ok(Self::at(candidate, options)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     if !timed || suffix == MAX_SUFFIX {
                         return Err(RunDirError::Exists { path });
@@ -283,6 +309,11 @@ impl RunDir {
         self.log_file.as_deref()
     }
 
+    /// What became of injected faults; there is such a file only when there were any.
+    pub fn failures_path(&self) -> PathBuf {
+        self.path.join(FAILURES_FILE)
+    }
+
     /// The task records, unless disabled.
     pub fn tasks_path(&self) -> Option<&Path> {
         self.tasks_file.as_deref()
@@ -301,6 +332,11 @@ impl RunDir {
     /// Begins `events.log`.
     pub fn create_event_log(&self) -> Result<EventLog, LogError> {
         EventLog::create(&self.events_path())
+    }
+
+    /// Goes on with `events.log`: see [`EventLog::reopen`].
+    pub fn reopen_event_log(&self, each: impl FnMut(LogEvent)) -> Result<Reopened, LogError> {
+        EventLog::reopen(&self.events_path(), each)
     }
 }
 
@@ -442,6 +478,26 @@ mod tests {
         fs::write(&file, "").expect("write");
         let error = RunDir::create(&options(&format!("{}/x", file.display()))).expect_err("file");
         assert!(matches!(&error, RunDirError::Create { path, .. } if path.ends_with("file/x")));
+    }
+
+    #[test]
+    fn a_run_directory_is_opened_again() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let mut options = options(&format!("{}/x", root.path().display()));
+        options.tasks_file = Some("t.jsonl".into());
+        let run = RunDir::create(&options).expect("run directory");
+        let error = RunDir::open(run.path(), &options).expect_err("no log yet");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{} is no run directory: it has no events.log",
+                run.path().display()
+            )
+        );
+        run.create_event_log().expect("log").close().expect("close");
+        assert_eq!(RunDir::open(run.path(), &options).expect("open"), run);
+        let error = run.reopen_event_log(drop).expect_err("an empty log");
+        assert!(matches!(error, LogError::NoStart { .. }), "{error}");
     }
 
     #[test]

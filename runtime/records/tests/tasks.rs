@@ -77,7 +77,7 @@ fn a_success() {
         attempt_started(7, 0, 0, 1_100_000),
         finished(report(7, 0, 1_200_000), 1_300_000, false),
     ]);
-    insta::assert_snapshot!(text.trim_end(), @r#"{"task_id": "7", "name": "trsm", "parent_task_ids": ["5", "3"], "submit_time": 1795162602.155839812, "received_time": 1795162602.156139812, "success": true, "exception": null, "execution": {"hostname": "node-3", "execution_start_time": 1795162602.156039812, "execution_end_time": 1795162602.156042812, "task_start_time": 1795162602.156040812, "task_end_time": 1795162602.156041812, "input_transform_start_time": 1795162602.156039812, "input_transform_end_time": 1795162602.156040812, "result_transform_start_time": 1795162602.156041812, "result_transform_end_time": 1795162602.156042812}, "attempt": 0, "attempts": 1, "final": true, "worker": 0, "outcome": "ok", "instance": "fresh", "inputs": [{"bytes": 8, "moved": 8, "way": "inline", "copies": 1}], "outputs": [{"bytes": 8, "moved": 8, "way": "inline", "copies": 1}], "copies": 2, "peak_memory_bytes": 1048576, "cpu_time": 0.000002900, "monotonic_submit_ns": 1000000, "monotonic_dispatch_ns": 1100000, "monotonic_execution_start_ns": 1200000, "monotonic_task_start_ns": 1201000, "monotonic_task_end_ns": 1202000, "monotonic_execution_end_ns": 1203000, "monotonic_received_ns": 1300000, "generation": 0, "label": "row 2", "phase": "factorise", "injected": null, "notes": []}"#);
+    insta::assert_snapshot!(text.trim_end(), @r#"{"task_id": "7", "name": "trsm", "parent_task_ids": ["5", "3"], "submit_time": 1795162602.155839812, "received_time": 1795162602.156139812, "success": true, "exception": null, "execution": {"hostname": "node-3", "execution_start_time": 1795162602.156039812, "execution_end_time": 1795162602.156042812, "task_start_time": 1795162602.156040812, "task_end_time": 1795162602.156041812, "input_transform_start_time": 1795162602.156039812, "input_transform_end_time": 1795162602.156040812, "result_transform_start_time": 1795162602.156041812, "result_transform_end_time": 1795162602.156042812}, "attempt": 0, "attempts": 1, "final": true, "worker": 0, "outcome": "ok", "instance": "fresh", "memoized": false, "inputs": [{"bytes": 8, "moved": 8, "way": "inline", "copies": 1}], "outputs": [{"bytes": 8, "moved": 8, "way": "inline", "copies": 1}], "copies": 2, "peak_memory_bytes": 1048576, "cpu_time": 0.000002900, "monotonic_submit_ns": 1000000, "monotonic_dispatch_ns": 1100000, "monotonic_execution_start_ns": 1200000, "monotonic_task_start_ns": 1201000, "monotonic_task_end_ns": 1202000, "monotonic_execution_end_ns": 1203000, "monotonic_received_ns": 1300000, "generation": 0, "label": "row 2", "phase": "factorise", "injected": null, "notes": []}"#);
     assert_eq!(
         (summary.lines, summary.tasks, summary.unfinished),
         (1, 1, 0)
@@ -111,7 +111,7 @@ fn a_failure_keeps_times_and_host() {
         attempt_started(8, 1, 0, 1_100_000),
         finished(failed, 1_300_000, false),
     ]);
-    insta::assert_snapshot!(text.trim_end(), @r#"{"task_id": "8", "name": "trsm", "parent_task_ids": [], "submit_time": 1795162602.155839812, "received_time": 1795162602.156139812, "success": false, "exception": {"type": "unreachable", "message": "wasm `unreachable` instruction executed", "traceback": "0: trsm\n1: run"}, "execution": {"hostname": "node-3", "execution_start_time": 1795162602.156039812, "execution_end_time": 1795162602.156042812, "task_start_time": 1795162602.156040812, "task_end_time": null, "input_transform_start_time": 1795162602.156039812, "input_transform_end_time": 1795162602.156040812, "result_transform_start_time": null, "result_transform_end_time": 1795162602.156042812}, "attempt": 1, "attempts": 2, "final": true, "worker": 0, "outcome": "trap", "instance": "prewarmed", "inputs": [{"bytes": 8, "moved": 8, "way": "inline", "copies": 1}], "outputs": [], "copies": 1, "peak_memory_bytes": 1048576, "cpu_time": 0.000002900, "monotonic_submit_ns": 1000000, "monotonic_dispatch_ns": 1100000, "monotonic_execution_start_ns": 1200000, "monotonic_task_start_ns": 1201000, "monotonic_task_end_ns": null, "monotonic_execution_end_ns": 1203000, "monotonic_received_ns": 1300000, "generation": 0, "label": null, "phase": null, "injected": {"action": "failure", "point": "before"}, "notes": ["`free` fell back to \"epoch\""]}"#);
+    insta::assert_snapshot!(text.trim_end(), @r#"{"task_id": "8", "name": "trsm", "parent_task_ids": [], "submit_time": 1795162602.155839812, "received_time": 1795162602.156139812, "success": false, "exception": {"type": "unreachable", "message": "wasm `unreachable` instruction executed", "traceback": "0: trsm\n1: run"}, "execution": {"hostname": "node-3", "execution_start_time": 1795162602.156039812, "execution_end_time": 1795162602.156042812, "task_start_time": 1795162602.156040812, "task_end_time": null, "input_transform_start_time": 1795162602.156039812, "input_transform_end_time": 1795162602.156040812, "result_transform_start_time": null, "result_transform_end_time": 1795162602.156042812}, "attempt": 1, "attempts": 2, "final": true, "worker": 0, "outcome": "trap", "instance": "prewarmed", "memoized": false, "inputs": [{"bytes": 8, "moved": 8, "way": "inline", "copies": 1}], "outputs": [], "copies": 1, "peak_memory_bytes": 1048576, "cpu_time": 0.000002900, "monotonic_submit_ns": 1000000, "monotonic_dispatch_ns": 1100000, "monotonic_execution_start_ns": 1200000, "monotonic_task_start_ns": 1201000, "monotonic_task_end_ns": null, "monotonic_execution_end_ns": 1203000, "monotonic_received_ns": 1300000, "generation": 0, "label": null, "phase": null, "injected": {"action": "failure", "point": "before"}, "notes": ["`free` fell back to \"epoch\""]}"#);
 }
 
 #[test]
@@ -143,6 +143,7 @@ fn keys_are_in_the_documented_order() {
         "worker",
         "outcome",
         "instance",
+        "memoized",
         "inputs",
         "bytes",
         "moved",
@@ -326,6 +327,161 @@ fn a_finished_task_that_runs_again_keeps_its_name() {
     );
     assert_eq!(lines[2]["name"], "noop");
     assert_eq!(lines[2]["generation"], 1);
+}
+
+/// A run that was killed at `time_ns` and went on.
+fn resumed(time_ns: u64, unix_ns: u64) -> LogEvent {
+    LogEvent::Resumed { time_ns, unix_ns }
+}
+
+#[test]
+fn attempts_that_were_out_when_the_run_was_killed_are_lost() {
+    let cancelled = Failure::new(OutcomeKind::Cancelled, "cancelled");
+    let lines = lines(&[
+        started(1_000_000_000),
+        submitted(1, "a", &[], 10),
+        submitted(0, "a", &[], 10),
+        submitted(2, "b", &[], 10),
+        submitted(3, "c", &[], 10),
+        attempt_started(1, 0, 0, 11),
+        attempt_started(0, 0, 0, 12),
+        attempt_started(3, 0, 0, 12),
+        task_finished(3, cancelled, 13),
+        resumed(20, 5_000_000_000),
+        attempt_started(0, 1, 0, 21),
+        finished(report(0, 1, 22), 30, false),
+        attempt_started(1, 1, 0, 31),
+        resumed(40, 9_000_000_000),
+        attempt_started(1, 2, 0, 41),
+        finished(report(1, 2, 42), 50, false),
+    ]);
+    assert_eq!(
+        brief(&lines),
+        [
+            "3 0 cancelled true",
+            "0 0 worker-lost false",
+            "1 0 worker-lost false",
+            "0 1 ok true",
+            "1 1 worker-lost false",
+            "1 2 ok true",
+        ]
+    );
+    assert_eq!(lines[1]["exception"]["message"], "the run was killed");
+    let times = |name: &str| -> Vec<String> {
+        let of_line = |line: &Value| line[name].to_string();
+        lines[1..].iter().map(of_line).collect()
+    };
+    assert_eq!(times("submit_time"), vec!["1.00000001"; 5]);
+    assert_eq!(
+        times("received_time"),
+        ["5.0", "5.0", "5.00000001", "9.0", "9.00000001"]
+    );
+}
+
+#[test]
+fn a_task_that_ended_before_the_kill_and_runs_again_has_no_second_last_line() {
+    let mut events = vec![started(START)];
+    events.extend(whole_task(0, 1_000));
+    events.extend([
+        resumed(9_000, START + 1),
+        attempt_started(0, 1, 0, 9_001),
+        finished(report(0, 1, 9_002), 9_900, false),
+    ]);
+    assert_eq!(brief(&lines(&events)), ["0 0 ok true", "0 1 ok false"]);
+}
+
+#[test]
+fn a_memoised_task_has_a_line() {
+    let lines = lines(&[
+        started(START),
+        submitted(0, "a", &[], 10),
+        LogEvent::Memoized {
+            task: TaskId(0),
+            outputs: Vec::new(),
+            time_ns: 15,
+        },
+        submitted(1, "a", &[0], 20),
+        attempt_started(1, 0, 0, 21),
+        finished(report(1, 0, 22), 30, false),
+    ]);
+    assert_eq!(brief(&lines), ["0 null ok true", "1 0 ok true"]);
+    assert_eq!(lines[0]["memoized"], true);
+    assert_eq!(lines[0]["instance"], "none");
+    assert_eq!(lines[0]["success"], true);
+    assert_eq!(lines[0]["monotonic_received_ns"], 15);
+    assert_eq!(lines[1]["memoized"], false);
+}
+
+#[test]
+fn repeated_reports_and_lost_outputs_have_no_line() {
+    let mut events = vec![started(START)];
+    events.extend(whole_task(0, 1_000));
+    events.extend([
+        LogEvent::ReportRepeated {
+            id: support::attempt(0, 0),
+            time_ns: 9_000,
+        },
+        LogEvent::OutputsLost {
+            outputs: Vec::new(),
+            time_ns: 9_000,
+        },
+        LogEvent::Ending { time_ns: 9_001 },
+    ]);
+    let (text, summary) = view(&events);
+    assert_eq!((text.lines().count(), summary.unmatched), (1, 0));
+}
+
+#[test]
+fn the_fault_of_a_lost_attempt_is_told_when_it_kills() {
+    let carrying = |task: u64, action: FaultAction| match attempt_started(task, 0, 0, 11) {
+        LogEvent::AttemptStarted {
+            id,
+            worker,
+            generation,
+            time_ns,
+            ..
+        } => LogEvent::AttemptStarted {
+            id,
+            worker,
+            generation,
+            fault: Some(FaultPlan {
+                action,
+                point: FaultPoint::Mid,
+                mid_us: 1,
+                slow_ms: 1,
+                seed: 1,
+            }),
+            time_ns,
+        },
+        other => other,
+    };
+    let mut lost = report(0, 0, 12);
+    lost.result = Err(Failure::new(OutcomeKind::WorkerLost, "killed"));
+    let mut bystander = lost.clone();
+    bystander.id.task = TaskId(1);
+    let mut spared = report(2, 0, 12);
+    spared.id.task = TaskId(2);
+    let lines = lines(&[
+        started(START),
+        submitted(0, "a", &[], 10),
+        submitted(1, "a", &[], 10),
+        submitted(2, "a", &[], 10),
+        submitted(3, "a", &[], 10),
+        carrying(0, FaultAction::WorkerKilled),
+        carrying(1, FaultAction::Failure),
+        carrying(2, FaultAction::NodeKilled),
+        carrying(3, FaultAction::NodeKilled),
+        finished(lost, 20, true),
+        finished(bystander, 20, true),
+        finished(spared, 20, false),
+        resumed(30, START + 30),
+    ]);
+    let injected: Vec<_> = lines
+        .iter()
+        .map(|line| line["injected"].to_string())
+        .collect();
+    let killed = r#"{"action":"worker-killed","point":"mid"}"#;
+    assert_eq!(injected, [killed, "null", "null", "null"]);
 }
 
 #[test]

@@ -50,8 +50,8 @@ impl Chunk {
         // hence in memory, and `used` grows by multiples of four, so the length word is aligned.
         // No Rust reference to the mapped bytes exists anywhere; readers in this or another
         // process go through the file, and `&mut self` excludes other writers. The file is
-        // created by us, exclusively, and nobody else truncates it; its blocks are allocated,
-        // so that stores cannot fault (tests: `full_disk`, `kill`).
+        // locked by us, exclusively, and nobody else truncates it; its blocks are allocated,
+        // so that stores cannot fault (tests: `full_disk`, `kill`, `reopen`).
         unsafe {
             let frame = self.map.as_mut_ptr().add(self.used);
             ptr::copy_nonoverlapping(checksum.as_ptr(), frame.add(4), checksum.len());

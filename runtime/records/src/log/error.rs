@@ -55,4 +55,17 @@ pub enum LogError {
         /// Version that this build reads.
         supported: u32,
     },
+    /// Another process writes the log: the run is still going on.
+    #[error("{} is in use: the run is still going on", path.display())]
+    InUse {
+        /// The log.
+        path: PathBuf,
+    },
+    /// The log does not say how its run began, so nothing can go on from it: the run was killed before it
+    /// began, or the beginning is damaged.
+    #[error("{} does not begin with the start of a run: there is nothing to go on from", path.display())]
+    NoStart {
+        /// The log.
+        path: PathBuf,
+    },
 }

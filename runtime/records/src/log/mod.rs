@@ -9,11 +9,14 @@
 
 mod chunk;
 mod error;
+mod lock;
 mod reader;
+mod reopen;
 mod writer;
 
 pub use error::LogError;
 pub use reader::LogReader;
+pub use reopen::{Dropped, Reopened};
 pub use writer::{EventLog, LogSync};
 
 /// Version of the event log's format: bumped whenever the encoding of any event changes.

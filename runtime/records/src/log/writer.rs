@@ -2,6 +2,7 @@
 
 use super::{
     FRAME_ALIGNMENT, HEADER_BYTES, LogError, MAX_PAYLOAD_BYTES, chunk::Chunk, frame_bytes, header,
+    lock,
 };
 use crate::LogEvent;
 use rustix::{fs::FallocateFlags, io::Errno};
@@ -26,8 +27,10 @@ const LARGEST_KEPT_SCRATCH_BYTES: usize = 1 << 20;
 ///
 /// An event is in the page cache when [`append`](EventLog::append) returns: it survives the
 /// death of the process at any later instruction, without a system call per event. It does not
-/// survive a power loss before [`LogSync::sync`]. One writer at a time: callers that share it
-/// hold a lock.
+/// survive a power loss before [`LogSync::sync`].
+///
+/// One writer at a time: within the process callers that share it hold a lock, and other processes
+/// are kept away by an advisory lock on the file, which ends with this value or with the process.
 #[derive(Debug)]
 pub struct EventLog {
     file: Arc<File>,
@@ -53,6 +56,7 @@ impl EventLog {
             .create_new(true)
             .open(path)
             .map_err(failed)?;
+        lock::claim_new(&file, path)?;
         let chunk = begin(&mut file).map_err(|source| {
             // Nothing half-written: the file is ours, made a moment ago.
             let _ = std::fs::remove_file(path);
@@ -65,6 +69,27 @@ impl EventLog {
             position: HEADER_BYTES as u64,
             allocated: FIRST_GROWTH_BYTES,
             growth: FIRST_GROWTH_BYTES,
+            full: None,
+            scratch: Vec::with_capacity(1024),
+        })
+    }
+
+    /// Goes on with a log whose writer is gone, after the last whole event of it. `file` is locked.
+    pub(super) fn resume(file: File, path: &Path, position: u64) -> Result<Self, LogError> {
+        // Cutting and growing again leaves zeros, whatever was there.
+        file.set_len(position)
+            .map_err(|source| full_or_io("cut", path, source))?;
+        let (allocated, growth) = room(&file, position, position + 1, FIRST_GROWTH_BYTES)
+            .map_err(|error| full_or_io("grow", path, error.into()))?;
+        let chunk = Chunk::map(&file, position, (allocated - position) as usize)
+            .map_err(|source| full_or_io("map", path, source))?;
+        Ok(Self {
+            file: Arc::new(file),
+            path: path.to_owned(),
+            chunk,
+            position,
+            allocated,
+            growth,
             full: None,
             scratch: Vec::with_capacity(1024),
         })
@@ -130,18 +155,14 @@ impl EventLog {
     #[cold]
     fn grow(&mut self, bytes: u64) -> Result<(), LogError> {
         let needed = self.position + bytes;
-        let mut growth = (self.growth * 2).min(LARGEST_GROWTH_BYTES);
-        let end = loop {
-            let end = (self.allocated + growth).max(needed.next_multiple_of(SMALLEST_GROWTH_BYTES));
-            match allocate(&self.file, self.allocated, end - self.allocated) {
-                Ok(()) => break end,
-                Err(error) if is_full(error) && growth > SMALLEST_GROWTH_BYTES => growth /= 2,
-                Err(error) if is_full(error) => {
-                    self.full = Some(error);
-                    return Err(self.is_full(error.into()));
-                }
-                Err(error) => return Err(self.failed("grow", error.into())),
+        let wanted = (self.growth * 2).min(LARGEST_GROWTH_BYTES);
+        let (end, growth) = match room(&self.file, self.allocated, needed, wanted) {
+            Ok(room) => room,
+            Err(error) if is_full(error) => {
+                self.full = Some(error);
+                return Err(self.is_full(error.into()));
             }
+            Err(error) => return Err(self.failed("grow", error.into())),
         };
         self.allocated = end;
         self.growth = growth;
@@ -170,6 +191,8 @@ impl Drop for EventLog {
     fn drop(&mut self) {
         // Best effort: readers cope with what is left after the last frame.
         let _ = self.trim();
+        // A handle to sync with may live on, and the file with it: the lock ends here.
+        let _ = self.file.unlock();
     }
 }
 
@@ -220,6 +243,19 @@ fn begin(file: &mut File) -> io::Result<Chunk> {
     let len = FIRST_GROWTH_BYTES - position;
     allocate(file, position, len)?;
     Chunk::map(file, position, len as usize)
+}
+
+/// Allocates `growth` bytes from `from` on, less where there is no space for so much, and at least up to
+/// `needed`. Gives the new end, and what it grew by.
+fn room(file: &File, from: u64, needed: u64, mut growth: u64) -> Result<(u64, u64), Errno> {
+    loop {
+        let end = (from + growth).max(needed.next_multiple_of(SMALLEST_GROWTH_BYTES));
+        match allocate(file, from, end - from) {
+            Ok(()) => return Ok((end, growth)),
+            Err(error) if is_full(error) && growth > SMALLEST_GROWTH_BYTES => growth /= 2,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Makes the file reach from `offset` to `offset + len` with zeros on allocated blocks.

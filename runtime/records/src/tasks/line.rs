@@ -151,7 +151,8 @@ impl Line<'_> {
             Instantiation::Reused => "reused",
             Instantiation::None => "none",
         });
-        json.raw("\"");
+        json.raw(r#"", "memoized": "#);
+        json.raw(if self.task.memoized { "true" } else { "false" });
     }
 
     fn write_payloads(&self, json: &mut Json<'_>) {
@@ -198,6 +199,21 @@ impl Line<'_> {
         json.integer(self.received_ns);
     }
 
+    /// The fault that was acted out: as the worker said, or as it was lost for.
+    fn injected(&self) -> Option<FaultPlan> {
+        if let Some(report) = self.report
+            && report.injected.is_some()
+        {
+            return report.injected;
+        }
+        let outcome = match (self.report, self.failure) {
+            (Some(report), _) => report.outcome(),
+            (None, failure) => failure?.outcome,
+        };
+        let fault = self.started.and_then(|started| started.fault);
+        fault.filter(|fault| fault.action.kills() && outcome == OutcomeKind::WorkerLost)
+    }
+
     fn write_context(&self, json: &mut Json<'_>) {
         json.raw(r#", "generation": "#);
         json.integer(
@@ -209,12 +225,12 @@ impl Line<'_> {
         json.raw(r#", "phase": "#);
         json.value(&self.run.phase(self.task.phase));
         json.raw(r#", "injected": "#);
-        match self.report.and_then(|report| report.injected.as_ref()) {
+        match self.injected() {
             Some(FaultPlan { action, point, .. }) => {
                 json.raw(r#"{"action": "#);
-                json.value(action);
+                json.value(&action);
                 json.raw(r#", "point": "#);
-                json.value(point);
+                json.value(&point);
                 json.raw("}");
             }
             None => json.raw("null"),

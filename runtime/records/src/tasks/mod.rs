@@ -101,11 +101,18 @@ pub fn recover(run_dir: &Path) -> Result<TasksSummary, ViewError> {
 /// first turns up, two more passes over the log find the submissions of all.
 fn remember_repeated(log: &Path, state: &mut State) -> Result<(), ViewError> {
     let mut repeated = HashSet::new();
+    // Tasks below this one were submitted before the run was killed, and may have finished then.
+    let (mut submitted, mut before_kill) = (0, 0);
     for event in LogReader::open(log)? {
-        if let LogEvent::AttemptStarted { id, generation, .. } = event?
-            && generation > 0
-        {
-            repeated.insert(id.task);
+        match event? {
+            LogEvent::Submitted { task, .. } => submitted = submitted.max(task.0.saturating_add(1)),
+            LogEvent::Resumed { .. } => before_kill = submitted,
+            LogEvent::AttemptStarted { id, generation, .. }
+                if generation > 0 || id.task.0 < before_kill =>
+            {
+                repeated.insert(id.task);
+            }
+            _ => {}
         }
     }
     for event in LogReader::open(log)? {

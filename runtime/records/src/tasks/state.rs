@@ -1,18 +1,18 @@
 //! What must be remembered of a run while its log streams by.
 
 use super::line::Line;
-use crate::LogEvent;
+use crate::{LogEvent, wall::WallClock};
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
-use taps_engine::{AttemptId, AttemptReport, Failure, OutcomeKind, TaskId, WorkerId};
+use taps_engine::{AttemptId, AttemptReport, Failure, FaultPlan, OutcomeKind, TaskId, WorkerId};
 
 /// Facts of the whole run.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    start_unix_ns: u64,
+    wall: WallClock,
     host: String,
     workers: HashMap<WorkerId, Worker>,
     phases: Vec<Arc<str>>,
@@ -26,9 +26,9 @@ struct Worker {
 }
 
 impl Run {
-    /// Wall clock at a time of the run, nanoseconds since 1970. A damaged log may say anything.
+    /// Wall clock at a time of the run, nanoseconds since 1970.
     pub(super) fn wall_ns(&self, time_ns: u64) -> u64 {
-        self.start_unix_ns.saturating_add(time_ns)
+        self.wall.at(time_ns)
     }
 
     /// Host of a worker; of the coordinator when the worker never joined.
@@ -71,6 +71,8 @@ pub(super) struct Task {
     pub(super) returned: u32,
     /// How the task ended while an attempt was still running, and when.
     ended: Option<(Failure, u64)>,
+    /// Whether its outputs are those of an earlier run.
+    pub(super) memoized: bool,
     /// Whether the task has had its last line: it runs again because its output was lost.
     repeated: bool,
 }
@@ -81,6 +83,8 @@ pub(super) struct Running {
     pub(super) number: u32,
     pub(super) worker: Option<WorkerId>,
     pub(super) generation: u32,
+    /// What it carries.
+    pub(super) fault: Option<FaultPlan>,
     pub(super) time_ns: u64,
 }
 
@@ -118,6 +122,8 @@ pub(super) struct State {
     pub(super) tasks: u64,
     pub(super) unmatched: u64,
     pub(super) run_finished: bool,
+    /// Whether the run was killed and went on, so that finished tasks may run again.
+    resumed: bool,
 }
 
 impl State {
@@ -130,7 +136,7 @@ impl State {
     pub(super) fn needs_submission_of(&self, event: &LogEvent) -> bool {
         match event {
             LogEvent::AttemptStarted { id, generation, .. } => {
-                *generation > 0
+                (*generation > 0 || self.resumed)
                     && !self.open.contains_key(&id.task)
                     && !self.again.contains_key(&id.task)
             }
@@ -149,7 +155,7 @@ impl State {
     pub(super) fn apply(&mut self, event: LogEvent, out: &mut Vec<u8>) {
         match event {
             LogEvent::RunStarted(started) => {
-                self.run.start_unix_ns = started.start_unix_ns;
+                self.run.wall.set(0, started.start_unix_ns);
                 self.run.host = started.host;
             }
             LogEvent::WorkerJoined(info) => {
@@ -168,13 +174,14 @@ impl State {
                 id,
                 worker,
                 generation,
+                fault,
                 time_ns,
-                ..
             } => {
                 let running = Running {
                     number: id.number,
                     worker,
                     generation,
+                    fault,
                     time_ns,
                 };
                 self.started(id.task, running, out);
@@ -196,11 +203,11 @@ impl State {
                     self.open.insert(id, task);
                 }
             }
-            LogEvent::Resumed { .. }
-            | LogEvent::Ending { .. }
+            LogEvent::Resumed { time_ns, unix_ns } => self.resumed(time_ns, unix_ns, out),
+            LogEvent::Memoized { task, time_ns, .. } => self.memoized(task, time_ns, out),
+            LogEvent::Ending { .. }
             | LogEvent::ReportRepeated { .. }
             | LogEvent::OutputsLost { .. }
-            | LogEvent::Memoized { .. }
             | LogEvent::Delivered { .. }
             | LogEvent::GuestOutput { .. }
             | LogEvent::GuestLog { .. } => {}
@@ -224,6 +231,50 @@ impl State {
                 let started = task.running;
                 self.line(id, &task, started, None, Some(&failure), time_ns, true, out);
             }
+        }
+    }
+
+    /// The run was killed, and the attempts that were out with it.
+    fn resumed(&mut self, time_ns: u64, unix_ns: u64, out: &mut Vec<u8>) {
+        self.run.wall.set(time_ns, unix_ns);
+        (self.resumed, self.run_finished) = (true, false);
+        // Tasks that ended while their attempt was out will hear no more of it.
+        self.finish(out);
+        let out_then = self.open.iter().filter(|(_, task)| task.running.is_some());
+        let mut lost: Vec<TaskId> = out_then.map(|(id, _)| *id).collect();
+        lost.sort_unstable();
+        let failure = Failure::new(OutcomeKind::WorkerLost, "the run was killed");
+        for id in lost {
+            let Some(mut task) = self.open.remove(&id) else {
+                continue;
+            };
+            // Whether its fault struck before, nobody knows.
+            let started = task.running.take().map(|running| Running {
+                fault: None,
+                ..running
+            });
+            self.line(
+                id,
+                &task,
+                started,
+                None,
+                Some(&failure),
+                time_ns,
+                false,
+                out,
+            );
+            self.open.insert(id, task);
+        }
+    }
+
+    /// A task has its outputs without having run.
+    fn memoized(&mut self, id: TaskId, time_ns: u64, out: &mut Vec<u8>) {
+        match self.open.remove(&id) {
+            Some(mut task) => {
+                task.memoized = true;
+                self.line(id, &task, None, None, None, time_ns, true, out);
+            }
+            None => self.unmatched += 1,
         }
     }
 
@@ -354,10 +405,7 @@ impl State {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a line, used three times"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a line")]
     fn line(
         &mut self,
         id: TaskId,
@@ -408,6 +456,7 @@ fn submission(event: LogEvent) -> Option<(TaskId, Task)> {
         running: None,
         returned: 0,
         ended: None,
+        memoized: false,
         repeated: false,
     };
     Some((id, task))

@@ -460,3 +460,25 @@ fn any_delivery() -> impl Strategy<Value = Delivery> {
         }),
     ]
 }
+
+/// The event with these ids instead of its own, where it has some.
+pub(crate) fn aimed((mut event, (task, number)): (LogEvent, (u64, u32))) -> LogEvent {
+    let aim = attempt(task, number);
+    match &mut event {
+        LogEvent::Submitted { task: id, .. }
+        | LogEvent::Memoized { task: id, .. }
+        | LogEvent::TaskFinished { task: id, .. } => *id = aim.task,
+        LogEvent::AttemptStarted { id, .. }
+        | LogEvent::AttemptReturned { id, .. }
+        | LogEvent::ReportRepeated { id, .. } => *id = aim,
+        LogEvent::AttemptFinished { report, .. } => report.id = aim,
+        LogEvent::OutputsLost { outputs, .. } => {
+            for output in outputs {
+                output.task = aim.task;
+            }
+        }
+        LogEvent::GuestLog { source, .. } => *source = Source::Attempt(aim),
+        _ => {}
+    }
+    event
+}
