@@ -91,6 +91,23 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Go on with a run that was killed or interrupted, to the result that it would have had.
+    ///
+    /// The app's driver is run again and shown what it saw before; tasks that had ended are not run
+    /// again, unless their results are needed and were not kept (`run --durable all` keeps all).
+    Resume {
+        /// Run directory.
+        run: PathBuf,
+        /// Print one JSON object on stdout at the end.
+        #[arg(long)]
+        json: bool,
+        /// No progress and no summary; errors are still shown.
+        #[arg(long, short)]
+        quiet: bool,
+        /// No progress bar, even on a terminal.
+        #[arg(long)]
+        no_progress: bool,
+    },
     /// Rebuild the task records of a run from its event log, for example after a kill.
     Records {
         /// Run directory.

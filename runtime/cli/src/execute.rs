@@ -5,11 +5,11 @@ use crate::{
     progress::{self, Progress},
     summary::{PhaseSummary, Summary, TaskSummary},
 };
+use life::Life;
 use std::{
-    fs,
     sync::Arc,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use taps_bundle::Bundle;
 use taps_config::Resolved;
@@ -17,15 +17,16 @@ use taps_coordinator::{Plan, RunHandle, RunLog, RunOutcome};
 use taps_engine::core::Counts;
 use taps_payload::SegmentStore;
 use taps_records::{
-    Environment, FORMAT_VERSION, Level, LogEvent, Logger, RunDir, RunStarted, TaskCounts,
-    write_tasks_jsonl,
+    Environment, FORMAT_VERSION, InjectionSummary, Level, LogEvent, Logger, RunDir, TaskCounts,
+    write_failures_json, write_tasks_jsonl,
 };
 use taps_schema::{DriverError, DriverErrorKind, Report};
 
 pub(crate) mod data;
 mod executors;
 pub(crate) mod faults;
-mod prepare;
+pub(crate) mod life;
+pub(crate) mod prepare;
 pub(crate) mod store;
 mod verdict;
 
@@ -42,13 +43,14 @@ pub(crate) fn once(
     handle: &RunHandle,
     progress: &Arc<Progress>,
     started: Instant,
+    life: &Life,
 ) -> Finished {
     let mut summary = Summary {
         app: Some(resolved.app.clone()),
         executor: Some(resolved.executor.clone()),
         ..Summary::default()
     };
-    let failure = run(resolved, bundle, handle, progress, &mut summary).err();
+    let failure = run(resolved, bundle, handle, progress, life, &mut summary).err();
     summary.elapsed_s = started.elapsed().as_secs_f64();
     summary.ok = failure.is_none();
     summary.error = failure.as_ref().map(Failure::message);
@@ -60,23 +62,28 @@ fn run(
     bundle: &Bundle,
     handle: &RunHandle,
     progress: &Arc<Progress>,
+    life: &Life,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
-    let start = Instant::now();
+    let start = life.start();
     let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
-    let dir = prepare::run_directory(resolved)?;
+    let dir = life.directory(resolved)?;
     let opened = prepared
         .open_store(resolved, &dir)
-        .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, start))
+        .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, life, start))
         .and_then(|log| {
             prepared.data().record_in(dir.path(), start)?;
-            Ok((prepared.plan(resolved, bundle, &log, start)?, log))
+            let mut plan = prepared.plan(resolved, bundle, (&dir, &log), start)?;
+            plan.history = life.history();
+            // What a resumed run finds lost it makes again.
+            plan.settings.lineage |= plan.history.is_some();
+            Ok((plan, log))
         });
     let (plan, log) = opened.inspect_err(|_| {
         // Nothing ran, so nothing half-written stays; the failure matters more than what cannot
         // be removed.
-        let _ = fs::remove_dir_all(dir.path());
+        let _ = life.undo(&dir);
     })?;
     summary.run_dir = Some(dir.path().to_owned());
     let made = prepared.made();
@@ -104,16 +111,24 @@ fn run(
     if let Err(failure) = &verdict
         && failure.exit == ExitCode::Usage
         && outcome.counts.submitted == 0
+        && life.is_first()
     {
         // Refused before any work: nothing half-written stays.
         drop(log);
         summary.run_dir = None;
-        let removed = fs::remove_dir_all(dir.path());
-        return removed
+        return life
+            .undo(&dir)
             .map_err(|error| Failure::new(ExitCode::Records, error))
             .and(verdict);
     }
     close_records(&dir, &log, &outcome, summary, &verdict)?;
+    let resumable = [ExitCode::Interrupted, ExitCode::Diverged];
+    if !verdict
+        .as_ref()
+        .is_err_and(|failure| resumable.contains(&failure.exit))
+    {
+        remove_results(&dir, &logger);
+    }
     logger.log(
         Level::RUN,
         "run",
@@ -133,6 +148,17 @@ fn run(
     verdict
 }
 
+/// A run that has ended is not resumed: what was kept for that goes.
+fn remove_results(dir: &RunDir, logger: &Logger) {
+    let results = dir.path().join(prepare::RESULTS_DIRECTORY);
+    if let Err(error) = std::fs::remove_dir_all(&results)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        let message = format_args!("{} was not removed: {error}", results.display());
+        logger.log(Level::WARNING, "run", message);
+    }
+}
+
 /// Opens the run directory's files and says what is about to run.
 fn open_records(
     resolved: &Resolved,
@@ -140,45 +166,24 @@ fn open_records(
     dir: &RunDir,
     logger: &Arc<Logger>,
     prepared: &prepare::Prepared,
+    life: &Life,
     start: Instant,
 ) -> Result<Arc<RunLog>, Failure> {
-    let config = resolved.to_toml();
-    if let Some(path) = dir.log_path() {
-        let level = Level::new(resolved.general.logging.file_level.0);
-        logger
-            .attach_file(path, level)
-            .map_err(|error| records(format!("write {}: {error}", path.display())))?;
-    }
+    let level = Level::new(resolved.general.logging.file_level.0);
+    life.attach(logger, dir, level)?;
     let environment = Environment::collect(prepared.environment(bundle));
-    announce(resolved, dir, logger, &environment, &config);
+    announce(resolved, dir, logger, &environment);
     if let Some(info) = prepared.store().map(SegmentStore::info) {
         let text = format_args!("Payload store: {} ({})", info.kind, info.reason);
         logger.log(Level::DEBUG, "run", text);
     }
-    dir.write_config(&config).map_err(records)?;
-    dir.write_environment(&environment).map_err(records)?;
-    let events = dir.create_event_log().map_err(records)?;
-    let log = Arc::new(RunLog::new(events, Arc::clone(logger), start));
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    log.append(&LogEvent::RunStarted(Box::new(RunStarted {
-        format: FORMAT_VERSION,
-        app: resolved.app.clone(),
-        app_version: bundle.app().version.clone(),
-        executor: resolved.executor.clone(),
-        slots: prepared.slots(),
-        seed: resolved.general.run.seed,
-        start_unix_ns: since_1970.saturating_sub(start.elapsed()).as_nanos() as u64,
-        host: environment.hostname().to_owned(),
-        components: component_digests(bundle),
-        config_toml: config,
-    })));
-    Ok(log)
+    let machine = (prepared.slots(), start);
+    let log = life.open_log(resolved, bundle, (dir, logger), machine, &environment)?;
+    Ok(Arc::new(log))
 }
 
 /// Digests of the components of an app, in their order.
-fn component_digests(bundle: &Bundle) -> Vec<String> {
+pub(crate) fn component_digests(bundle: &Bundle) -> Vec<String> {
     let components = bundle.manifest().components.iter();
     components.map(|entry| entry.digest.to_string()).collect()
 }
@@ -189,13 +194,7 @@ fn records(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failur
 }
 
 /// The first lines of a log; their texts are those that TaPS's log parsers look for.
-fn announce(
-    resolved: &Resolved,
-    dir: &RunDir,
-    logger: &Logger,
-    environment: &Environment,
-    config: &str,
-) {
+fn announce(resolved: &Resolved, dir: &RunDir, logger: &Logger, environment: &Environment) {
     let arguments: Vec<_> = std::env::args_os()
         .skip(1)
         .map(|arg| arg.to_string_lossy().into_owned())
@@ -218,7 +217,7 @@ fn announce(
     logger.log(
         Level::DEBUG,
         "run",
-        format_args!("Configuration:\n{config}"),
+        format_args!("Configuration:\n{}", resolved.to_toml()),
     );
     logger.log(
         Level::RUN,
@@ -267,6 +266,8 @@ fn fill(summary: &mut Summary, outcome: &RunOutcome) {
         succeeded: counts.succeeded,
         failed: counts.failed + counts.cancelled,
         retried: counts.retried,
+        recomputed: counts.recomputed,
+        memoized: outcome.memoized,
     };
     summary.data.copied_bytes = outcome.travel.copied_bytes();
     summary.data.inputs.clone_from(&outcome.travel.inputs);
@@ -292,7 +293,7 @@ fn close_records(
     dir: &RunDir,
     log: &RunLog,
     outcome: &RunOutcome,
-    summary: &Summary,
+    summary: &mut Summary,
     verdict: &Result<(), Failure>,
 ) -> Result<(), Failure> {
     let report = match &outcome.driver {
@@ -316,6 +317,9 @@ fn close_records(
         time_ns: log.now_ns(),
     });
     log.close().map_err(records)?;
+    let injected =
+        write_failures_json(&dir.events_path(), &dir.failures_path()).map_err(records)?;
+    summary.faults = (injected.total > 0).then_some(injected);
     match dir.tasks_path() {
         Some(tasks) => write_tasks_jsonl(&dir.events_path(), tasks)
             .map(|_| ())

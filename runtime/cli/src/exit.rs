@@ -20,13 +20,15 @@ pub(crate) enum ExitCode {
     Records,
     /// The executor or the runtime itself failed.
     Runtime,
+    /// A run that was resumed went another way than before.
+    Diverged,
     /// Interrupted by Ctrl-C; tasks were cancelled, records kept.
     Interrupted,
 }
 
 impl ExitCode {
     /// All codes, in order.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ok,
         Self::AppFailed,
         Self::Usage,
@@ -34,6 +36,7 @@ impl ExitCode {
         Self::Bundle,
         Self::Records,
         Self::Runtime,
+        Self::Diverged,
         Self::Interrupted,
     ];
 
@@ -47,6 +50,7 @@ impl ExitCode {
             Self::Bundle => 4,
             Self::Records => 5,
             Self::Runtime => 6,
+            Self::Diverged => 7,
             Self::Interrupted => 130,
         }
     }
@@ -61,6 +65,7 @@ impl ExitCode {
             Self::Bundle => "a bundle or a component cannot be used",
             Self::Records => "the run directory or its records cannot be written or read",
             Self::Runtime => "the executor or the runtime itself failed",
+            Self::Diverged => "a run that was resumed went another way than before",
             Self::Interrupted => "interrupted; tasks were cancelled, records kept",
         }
     }

@@ -10,6 +10,7 @@ mod exit;
 mod internal;
 mod progress;
 mod render;
+mod resume;
 mod run;
 mod summary;
 
@@ -54,6 +55,20 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Env { json } => commands::env(json),
         Command::Doctor { json } => commands::doctor(json),
         Command::Bench { what } => bench::command(&what),
+        Command::Resume {
+            run,
+            json,
+            quiet,
+            no_progress,
+        } => {
+            let switches = taps_config::Switches {
+                json,
+                quiet,
+                no_progress,
+                ..Default::default()
+            };
+            Ok(resume::command(&run, switches))
+        }
         Command::Records { run } => commands::records(&run),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),

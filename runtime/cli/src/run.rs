@@ -1,7 +1,7 @@
 //! `run`: from arguments to a checked configuration, and to a run.
 
 use crate::apps;
-use crate::execute;
+use crate::execute::{self, life::Life};
 use crate::exit::{ExitCode, Failure};
 use crate::progress::Progress;
 use crate::render::{self, Style};
@@ -19,23 +19,29 @@ pub(crate) fn command(args: &[OsString]) -> ExitCode {
     let started = Instant::now();
     match prepare(args) {
         Ok(Prepared::Done) => ExitCode::Ok,
-        Ok(Prepared::Run { resolved, bundle }) => {
-            let switches = resolved.switches;
-            let shown = render::stderr_is_terminal() && !switches.quiet && !switches.no_progress;
-            let progress = Arc::new(Progress::new(shown));
-            let ended = execute(&resolved, &bundle, started, &progress);
-            progress.finish();
-            report(&ended.runs, ended.exit, ended.failure, switches)
-        }
-        Err((failure, switches)) => {
-            let summary = Summary {
-                elapsed_s: started.elapsed().as_secs_f64(),
-                error: Some(failure.message()),
-                ..Summary::default()
-            };
-            report(&[summary], failure.exit, Some(failure), switches)
-        }
+        Ok(Prepared::Run { resolved, bundle }) => go(&resolved, &bundle, started, &Life::First),
+        Err((failure, switches)) => refuse(failure, switches, started),
     }
+}
+
+/// Nothing was run.
+pub(crate) fn refuse(failure: Failure, switches: Switches, started: Instant) -> ExitCode {
+    let summary = Summary {
+        elapsed_s: started.elapsed().as_secs_f64(),
+        error: Some(failure.message()),
+        ..Summary::default()
+    };
+    report(&[summary], failure.exit, Some(failure), switches)
+}
+
+/// Runs what was prepared, and says how it ended.
+pub(crate) fn go(resolved: &Resolved, bundle: &Bundle, started: Instant, life: &Life) -> ExitCode {
+    let switches = resolved.switches;
+    let shown = render::stderr_is_terminal() && !switches.quiet && !switches.no_progress;
+    let progress = Arc::new(Progress::new(shown));
+    let ended = execute(resolved, bundle, started, &progress, life);
+    progress.finish();
+    report(&ended.runs, ended.exit, ended.failure, switches)
 }
 
 /// What is left to do after the arguments were understood.
@@ -137,6 +143,7 @@ fn execute(
     bundle: &Bundle,
     mut started: Instant,
     progress: &Arc<Progress>,
+    life: &Life,
 ) -> Ended {
     let handle = RunHandle::default();
     let interrupted = handle.clone();
@@ -147,8 +154,12 @@ fn execute(
         exit: ExitCode::Ok,
         failure: None,
     };
-    for _ in 0..resolved.general.run.repeat.max(1) {
-        let finished = execute::once(resolved, bundle, &handle, progress, started);
+    let times = match life {
+        Life::First => resolved.general.run.repeat.max(1),
+        Life::Resumed(_) => 1,
+    };
+    for _ in 0..times {
+        let finished = execute::once(resolved, bundle, &handle, progress, started, life);
         started = Instant::now();
         ended.runs.push(finished.summary);
         if let Some(failure) = finished.failure {

@@ -2,8 +2,9 @@
 
 use crate::render::Style;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 use taps_coordinator::WayTotal;
+use taps_records::InjectionSummary;
 use taps_schema::Check;
 
 /// The end of one run. Its JSON form is a promise to scripts: fields may be added.
@@ -29,6 +30,8 @@ pub(crate) struct Summary {
     pub(crate) tasks_per_s: f64,
     /// How payloads travelled, and what they took.
     pub(crate) data: DataSummary,
+    /// Faults that were injected, and what became of them; null when there were none.
+    pub(crate) faults: Option<InjectionSummary>,
     /// Checks that the app made of its result.
     pub(crate) checks: Vec<Check>,
     /// Named results of the app.
@@ -117,6 +120,10 @@ pub(crate) struct TaskSummary {
     pub(crate) failed: u64,
     /// Attempts after the first, of all tasks.
     pub(crate) retried: u64,
+    /// Ended tasks that ran again, because a result of theirs was lost and needed.
+    pub(crate) recomputed: u64,
+    /// Tasks that did not run, because an earlier run had their results.
+    pub(crate) memoized: u64,
 }
 
 /// The runs of `--repeat`, as one object.
@@ -165,6 +172,14 @@ impl Summary {
             "  tasks     {} submitted, {} succeeded, {} failed, {} retried; {:.0}/s",
             tasks.submitted, tasks.succeeded, tasks.failed, tasks.retried, self.tasks_per_s
         ));
+        let again = [
+            (tasks.recomputed, "run again for a lost result"),
+            (tasks.memoized, "memoized"),
+        ];
+        for (count, what) in again.into_iter().filter(|(count, _)| *count > 0) {
+            lines.push(format!("            {count} {what}"));
+        }
+        lines.extend(self.faults.as_ref().map(|faults| faults_to_text(faults)));
         for phase in &self.phases {
             lines.push(format!(
                 "  phase     {}: {:.3} s",
@@ -193,6 +208,29 @@ impl Summary {
     }
 }
 
+/// The line on injected faults, for people.
+fn faults_to_text(faults: &InjectionSummary) -> String {
+    let listed = |counts: &BTreeMap<&'static str, u64>| {
+        let counts = counts.iter().map(|(name, count)| format!("{count} {name}"));
+        counts.collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!(
+        "  faults    {}: {}; {:.3} s lost",
+        listed(&faults.by_type),
+        listed(&faults.by_fate),
+        faults.time_lost_s
+    );
+    if faults.bystanders > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "; {} attempts lost along with them",
+            faults.bystanders
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +253,7 @@ mod tests {
                 succeeded: 30,
                 failed: 0,
                 retried: 1,
+                ..TaskSummary::default()
             },
             tasks_per_s: 24.0,
             checks: vec![Check {

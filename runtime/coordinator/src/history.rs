@@ -8,7 +8,7 @@ use taps_engine::{
     core::{INJECTED_PARENT, Past, PastEnd},
 };
 use taps_payload::{FileRef, Location};
-use taps_records::{Delivery, LogError, LogEvent, RunStarted, Source};
+use taps_records::{Delivery, LogEvent, RunStarted, Source};
 
 /// The earlier life of a run.
 #[derive(Debug, Default)]
@@ -41,9 +41,6 @@ pub(crate) enum Step {
 /// Why a run cannot be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// The log cannot be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
     /// The log has no first event.
     #[error("the log is empty: the run was killed before it began")]
     Empty,
@@ -56,27 +53,6 @@ pub enum HistoryError {
 }
 
 impl History {
-    /// Reads the events of a log. Results that were kept in files are found there; the bytes of all
-    /// others but small ones are lost, and made again when they are needed.
-    pub fn read(
-        events: impl Iterator<Item = Result<LogEvent, LogError>>,
-        results: &ResultFiles,
-    ) -> Result<Self, HistoryError> {
-        let mut reading = Reading::default();
-        for event in events {
-            reading.apply(event?);
-        }
-        if !reading.began {
-            return Err(HistoryError::Empty);
-        }
-        if let Some(ok) = reading.finished
-            && !reading.ending
-        {
-            return Err(HistoryError::Ended { ok });
-        }
-        Ok(reading.close(results))
-    }
-
     /// Tasks that need not run again.
     pub fn ended(&self) -> usize {
         let ended = self.tasks.values().filter(|past| past.end.is_some());
@@ -92,8 +68,9 @@ impl History {
     }
 }
 
-#[derive(Default)]
-struct Reading {
+/// Takes the events of a log, in order, and gives the [`History`].
+#[derive(Debug, Default)]
+pub struct HistoryReader {
     history: History,
     began: bool,
     /// The run was told to end: what fails now was cancelled, and not by the driver.
@@ -103,8 +80,9 @@ struct Reading {
     killers: HashSet<AttemptId>,
 }
 
-impl Reading {
-    fn apply(&mut self, event: LogEvent) {
+impl HistoryReader {
+    /// The next event.
+    pub fn take(&mut self, event: LogEvent) {
         match event {
             LogEvent::RunStarted(started) => {
                 self.began = true;
@@ -262,7 +240,22 @@ impl Reading {
         }
     }
 
-    fn close(self, results: &ResultFiles) -> History {
+    /// Says how the run began, once that is known.
+    pub fn started(&self) -> &RunStarted {
+        &self.history.started
+    }
+
+    /// The whole history. Results that were kept in files are found there; the bytes of all others but
+    /// small ones are lost, and made again when they are needed. Fails when the run is not to be resumed.
+    pub fn finish(self, results: &ResultFiles) -> Result<History, HistoryError> {
+        if !self.began {
+            return Err(HistoryError::Empty);
+        }
+        if let Some(ok) = self.finished
+            && !self.ending
+        {
+            return Err(HistoryError::Ended { ok });
+        }
         let mut history = self.history;
         for (&task, past) in &mut history.tasks {
             if let Some(PastEnd::Succeeded { outputs, lost }) = &mut past.end {
@@ -278,7 +271,7 @@ impl Reading {
                 }
             }
         }
-        history
+        Ok(history)
     }
 }
 

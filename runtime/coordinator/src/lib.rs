@@ -34,7 +34,7 @@ mod transforming;
 mod travel;
 mod watchdog;
 
-pub use history::{History, HistoryError};
+pub use history::{History, HistoryError, HistoryReader};
 pub use memo::Memo;
 pub use plan::{Plan, RunOutcome, TaskRoutes};
 pub use results::{Durable, ResultFiles};

@@ -3,6 +3,7 @@
 use super::plot;
 use crate::{
     apps, execute,
+    execute::life::Life,
     exit::{ExitCode, Failure},
     progress::Progress,
     render,
@@ -270,7 +271,14 @@ impl Bench<'_> {
             .map_err(|errors| Failure::new(ExitCode::Usage, errors))?;
         let progress = Arc::new(Progress::new(false));
         let handle = RunHandle::default();
-        let finished = execute::once(&resolved, &self.bundle, &handle, &progress, Instant::now());
+        let finished = execute::once(
+            &resolved,
+            &self.bundle,
+            &handle,
+            &progress,
+            Instant::now(),
+            &Life::First,
+        );
         let ran = match finished.failure {
             Some(failure) => Err(failure),
             None => Ran::read(&run_dir, cell.bytes),

@@ -13,14 +13,17 @@ use crate::{
 use std::{fs, sync::Arc, time::Instant};
 use taps_bundle::Bundle;
 use taps_config::{GrantKind, Resolved};
-use taps_coordinator::{Plan, RunLog, TaskRoutes};
+use taps_coordinator::{Durable, Memo, Plan, ResultFiles, RunLog, TaskRoutes};
 use taps_engine::{
     Limits,
-    core::{OutcomeSet, RetryPolicy, Settings},
+    core::{OutcomeSet, OwnRetries, RetryPolicy, Settings},
 };
 use taps_payload::{SegmentStore, StoreOptions};
 use taps_records::{EnvironmentExtra, Level, RunDir, RunDirOptions};
 use taps_sandbox::{Grant, Interrupt, LoadedComponent, RunContext, Sandbox};
+
+/// Where in the run directory results are kept for a resume.
+pub(crate) const RESULTS_DIRECTORY: &str = "results";
 
 /// Components and settings of a run.
 pub(super) struct Prepared {
@@ -151,7 +154,7 @@ impl Prepared {
         &mut self,
         resolved: &Resolved,
         bundle: &Bundle,
-        log: &Arc<RunLog>,
+        (dir, log): (&RunDir, &Arc<RunLog>),
         start: Instant,
     ) -> Result<Plan, Failure> {
         let engine = &resolved.general.engine;
@@ -199,13 +202,38 @@ impl Prepared {
             config: app_config(resolved, &self.grants),
             seed: resolved.general.run.seed,
             kernels: engine.kernels,
-            faults: None,
+            faults: super::faults::settings(resolved),
             history: None,
-            results: None,
-            watchdog: None,
-            memo: None,
+            results: Some(results(resolved, dir)),
+            watchdog: engine.watchdog,
+            memo: memo(resolved, bundle)?,
         })
     }
+}
+
+/// Where results are kept for a resume.
+pub(crate) fn results(resolved: &Resolved, dir: &RunDir) -> ResultFiles {
+    let durable = match resolved.general.engine.durable {
+        taps_config::Durable::None => Durable::None,
+        taps_config::Durable::Spill => Durable::Spill,
+        taps_config::Durable::All => Durable::All,
+    };
+    ResultFiles::new(dir.path().join(RESULTS_DIRECTORY), durable)
+}
+
+/// Results of earlier runs, where the configuration names a directory.
+fn memo(resolved: &Resolved, bundle: &Bundle) -> Result<Option<Memo>, Failure> {
+    let Some(directory) = &resolved.general.engine.memoize else {
+        return Ok(None);
+    };
+    let memo = Memo::open(directory.clone(), super::component_digests(bundle));
+    memo.map(Some).map_err(|error| {
+        let path = directory.display();
+        Failure::new(
+            ExitCode::Usage,
+            format!("engine.memoize: make {path}: {error}"),
+        )
+    })
 }
 
 fn settings(resolved: &Resolved) -> Result<Settings, Failure> {
@@ -218,14 +246,23 @@ fn settings(resolved: &Resolved) -> Result<Settings, Failure> {
                 format!("engine.retry_on: no outcome `{name}`"),
             )
         })?;
+    let mut own = OwnRetries::default();
+    for (outcome, retries) in &engine.retries_for {
+        own = own.with(outcome, *retries).map_err(|name| {
+            let error = format!("engine.retries_for: no outcome `{name}`");
+            Failure::new(ExitCode::Usage, error)
+        })?;
+    }
     Ok(Settings {
         max_outstanding: engine.max_outstanding as usize,
         default_retry: RetryPolicy {
             retries: engine.retries,
             backoff_ms: engine.retry_backoff.as_millis() as u64,
             on,
+            own,
             ..defaults
         },
+        lineage: engine.lineage,
         ..Settings::default()
     })
 }

@@ -17,6 +17,12 @@ pub(super) fn of(
                 .hint("what finished before is in the run directory"),
         );
     }
+    if let Some(diverged) = &outcome.diverged {
+        let error = format!("resume-diverged: {diverged}");
+        return Err(Failure::new(ExitCode::Diverged, error).hint(
+            "the app, its input files or its directories are not what they were; start a new run",
+        ));
+    }
     if let Some(failure) = &outcome.executor_failure {
         return Err(Failure::new(ExitCode::Runtime, failure.to_string()));
     }

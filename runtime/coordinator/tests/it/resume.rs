@@ -2,12 +2,12 @@
 
 use crate::bench::{Ended, Run};
 use std::path::Path;
-use taps_coordinator::{Durable, History, HistoryError, ResultFiles};
+use taps_coordinator::{Durable, History, HistoryError, HistoryReader, ResultFiles};
 use taps_engine::{
     FaultAction,
     core::{FaultSettings, RetryPolicy},
 };
-use taps_records::{LogError, LogEvent};
+use taps_records::LogEvent;
 
 /// A run to be repeated.
 struct Case {
@@ -99,15 +99,16 @@ impl Case {
 }
 
 fn read(events: &[LogEvent], results: Option<&Path>) -> Result<History, HistoryError> {
-    let events: Vec<LogEvent> = [LogEvent::RunStarted(Box::default())]
-        .into_iter()
-        .chain(events.iter().cloned())
-        .collect();
+    let mut reader = HistoryReader::default();
+    reader.take(LogEvent::RunStarted(Box::default()));
+    for event in events {
+        reader.take(event.clone());
+    }
     let results = ResultFiles::new(
         results.unwrap_or(Path::new("/nowhere")).to_owned(),
         Durable::All,
     );
-    History::read(events.into_iter().map(Ok::<_, LogError>), &results)
+    reader.finish(&results)
 }
 
 /// Attempts that came to an end.
@@ -178,7 +179,7 @@ fn a_run_that_ended_is_not_resumed() {
     let error = read(&[], None);
     assert!(error.is_ok(), "it was killed before its driver began");
     let results = ResultFiles::new("/nowhere".into(), Durable::None);
-    let empty = History::read(std::iter::empty(), &results);
+    let empty = HistoryReader::default().finish(&results);
     assert!(matches!(empty, Err(HistoryError::Empty)));
     let ended = LogEvent::RunFinished {
         ok: true,

@@ -1,0 +1,126 @@
+//! `resume`: a run that was killed or interrupted goes on.
+
+use crate::{
+    apps,
+    execute::{
+        component_digests,
+        life::{Earlier, Life, other_app},
+        prepare,
+    },
+    exit::{ExitCode, Failure},
+    render::{self, Style},
+    run,
+};
+use parking_lot::Mutex;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use taps_bundle::Bundle;
+use taps_config::{Resolved, Switches, is_app_path, preview, resolve};
+use taps_coordinator::{HistoryError, HistoryReader};
+use taps_records::{CONFIG_FILE, LogError, RunDir, RunDirOptions};
+
+/// Resumes the run of that directory, and says how it ended.
+pub(crate) fn command(run: &Path, switches: Switches) -> ExitCode {
+    let started = Instant::now();
+    match prepare(run, switches) {
+        Ok((resolved, bundle, life)) => run::go(&resolved, &bundle, started, &life),
+        Err(failure) => run::refuse(failure, switches, started),
+    }
+}
+
+fn prepare(run: &Path, switches: Switches) -> Result<(Resolved, Bundle, Life), Failure> {
+    let (resolved, bundle) = configuration(run, switches)?;
+    let options = RunDirOptions {
+        log_file: resolved.general.logging.file_name.clone(),
+        tasks_file: resolved.general.engine.task_record_file_name.clone(),
+        ..RunDirOptions::new(resolved.app.clone(), resolved.executor.clone())
+    };
+    let records = |error| Failure::new(ExitCode::Records, error);
+    let dir = RunDir::open(run, &options).map_err(|error| {
+        records(error).hint("name the run directory: the last line of a run says where it is")
+    })?;
+    let mut reader = HistoryReader::default();
+    let reopened = dir
+        .reopen_event_log(|event| reader.take(event))
+        .map_err(|error| refused(&dir, error))?;
+    if reader.started().components != component_digests(&bundle) {
+        return Err(other_app(&resolved));
+    }
+    let results = prepare::results(&resolved, &dir);
+    let history = reader.finish(&results).map_err(|error| {
+        let ended = matches!(error, HistoryError::Ended { .. });
+        let failure = Failure::new(ExitCode::Usage, error);
+        if ended {
+            failure.hint("only a run that was killed or interrupted is resumed; start a new one")
+        } else {
+            failure
+        }
+    })?;
+    let style = Style::for_stderr();
+    if let Some(dropped) = reopened.dropped {
+        let (bytes, at) = (dropped.bytes, dropped.at);
+        render::note(&format!(
+            "{} the log is damaged: {bytes} bytes from byte {at} on are dropped",
+            style.warning("note:")
+        ));
+    }
+    if !switches.quiet && !switches.json {
+        let (ended, submitted) = (history.ended(), history.submitted());
+        render::note(&format!(
+            "Resuming {} with {ended} of {submitted} tasks done",
+            dir.path().display()
+        ));
+    }
+    let earlier = Earlier {
+        dir,
+        history: Mutex::new(Some(history)),
+        log: Mutex::new(Some(reopened.log)),
+    };
+    Ok((resolved, bundle, Life::Resumed(Box::new(earlier))))
+}
+
+/// The configuration that the run began with, and its app.
+fn configuration(run: &Path, switches: Switches) -> Result<(Resolved, Bundle), Failure> {
+    let config = std::path::absolute(run.join(CONFIG_FILE)).unwrap_or_else(|_| run.into());
+    if !config.is_file() {
+        let error = format!(
+            "{} is no run directory: it has no {CONFIG_FILE}",
+            run.display()
+        );
+        return Err(Failure::new(ExitCode::Records, error)
+            .hint("name the run directory: the last line of a run says where it is"));
+    }
+    let args: [OsString; 2] = ["--config".into(), config.clone().into()];
+    let start_dir = config.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let seen = preview(&args, &start_dir);
+    let mut schema = apps::schema()?;
+    let mut loaded = None;
+    if let Some(path) = seen.app.as_deref().filter(|app| is_app_path(app)) {
+        let bundle = apps::load(Path::new(path))?;
+        schema = schema.with_bundle(path, bundle.app().clone());
+        loaded = Some(bundle);
+    }
+    let mut resolved = resolve(&args, &schema, &start_dir)
+        .map_err(|errors| Failure::new(ExitCode::Usage, errors))?;
+    resolved.switches = switches;
+    let bundle = match loaded {
+        Some(bundle) => bundle,
+        None => apps::find(&resolved.app)?,
+    };
+    Ok((resolved, bundle))
+}
+
+/// Why a log cannot be gone on with.
+fn refused(dir: &RunDir, error: LogError) -> Failure {
+    let hint = match &error {
+        LogError::InUse { .. } => "the run is still going on: wait for it, or end it",
+        LogError::Version { .. } => "resume it with the program that began it",
+        LogError::NoStart { .. } => "the run was killed before it began; start a new one",
+        _ => "a log that cannot be read cannot be gone on with; start a new run",
+    };
+    let context = format!("resume {}: {error}", dir.path().display());
+    Failure::new(ExitCode::Records, context).hint(hint)
+}
