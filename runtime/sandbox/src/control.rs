@@ -104,11 +104,13 @@ impl Control {
     }
 
     /// The same attempt, ended by a fault at that time.
+    #[must_use]
     pub fn struck_at(&self, at: Instant) -> Self {
         self.with_strike(at, None)
     }
 
     /// The same attempt, which stands still for a time at that time.
+    #[must_use]
     pub fn stalled_at(&self, at: Instant, duration: Duration) -> Self {
         self.with_strike(at, Some(duration))
     }

@@ -32,12 +32,12 @@ impl Live {
         for (index, output) in outputs.into_iter().enumerate() {
             let done = match output {
                 TaskOutput::Inline(mut bytes) => {
-                    match stored::plane_for(run, attempt, index, bytes.len() as u64) {
-                        Some(plane) => self.put(plane, &bytes.into(), 1, disturbance),
-                        None => {
-                            disturbance.spoil(&mut bytes);
-                            publish_bytes(bytes, run)
-                        }
+                    let size = bytes.len() as u64;
+                    if let Some(plane) = stored::plane_for(run, attempt, index, size) {
+                        self.put(plane, &bytes.into(), 1, disturbance)
+                    } else {
+                        disturbance.spoil(&mut bytes);
+                        publish_bytes(bytes, run)
                     }
                 }
                 TaskOutput::Buffer(handle) => {

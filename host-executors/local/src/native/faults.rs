@@ -38,14 +38,14 @@ impl NativeRunner {
                 }
                 self.fault_code(attempt, plan, control, course)
             }
-            FaultAction::SlowWorker => match Disturbance::stalling(plan) {
-                Some(stalling) => self.disturbed(attempt, plan, control, stalling, course),
-                None => {
-                    course.injected = Some(plan);
-                    control.sleep(pause(plan)).map_err(interrupted)?;
-                    self.run_task(attempt, control, &mut Disturbance::none(), course)
+            FaultAction::SlowWorker => {
+                if let Some(stalling) = Disturbance::stalling(plan) {
+                    return self.disturbed(attempt, plan, control, stalling, course);
                 }
-            },
+                course.injected = Some(plan);
+                control.sleep(pause(plan)).map_err(interrupted)?;
+                self.run_task(attempt, control, &mut Disturbance::none(), course)
+            }
             FaultAction::CorruptPayload => {
                 let spoiling = Disturbance::spoiling(plan);
                 self.disturbed(attempt, plan, control, spoiling, course)

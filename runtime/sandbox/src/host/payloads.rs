@@ -3,7 +3,7 @@
 use super::interface;
 use crate::{
     DriverHost, LogLevel, PayloadOrigin, State,
-    memory::{Range, lend_mut, lend_range},
+    memory::{Range, lend_mut},
     stored, windows,
     wire::PayloadError,
 };
@@ -11,12 +11,11 @@ use std::sync::Arc;
 use taps_engine::AttemptId;
 use taps_payload::{
     FileError, FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
-    WritableSegment,
 };
 use taps_transform::{Resolved, Ticket, TransformError};
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, Resource, ResourceTableError, ResourceType, WasmList},
+    component::{Linker, Resource, ResourceType, WasmList},
 };
 
 pub(super) type Store<'a> = StoreContextMut<'a, State>;
