@@ -40,13 +40,11 @@ pub(super) fn killer(manager: u32) -> Result<Killer, ProcessError> {
             FaultAction::NodeKilled => manager.kill_node(),
             other => Err(format!("`{other}` ends no process")),
         };
-        match killed {
-            Err(why) => why,
-            Ok(()) => {
-                std::thread::sleep(DEATH);
-                "the signal was sent, and this process lives on".to_owned()
-            }
+        if let Err(why) = killed {
+            return why;
         }
+        std::thread::sleep(DEATH);
+        "the signal was sent, and this process lives on".to_owned()
     }))
 }
 

@@ -18,7 +18,7 @@ use taps_sandbox::{GuestSink, InstancePolicy, Interrupt, LogLevel, RunContext, S
 use taps_schema::Kernels;
 
 /// Nothing here takes longer, unless it hangs.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
 struct Heard {
