@@ -17,10 +17,15 @@ const APPS: [(&str, &str); 3] = [
     ("guest-apps/synthetic", "taps-synthetic"),
 ];
 
+/// The tasks that go wrong on purpose: folder and package.
+const FAULTS: (&str, &str) = ("guest-apps/faults", "taps-faults");
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let whole = components(&APPS, Part::App);
-    let tasks = components(&APPS, Part::Tasks);
+    let mut with_faults = APPS.to_vec();
+    with_faults.push(FAULTS);
+    let tasks = components(&with_faults, Part::Tasks);
     let mut table = format!("const EMBEDDED: [Embedded; {}] = [\n", APPS.len());
     for ((_, package), (whole, tasks)) in APPS.iter().zip(whole.iter().zip(&tasks)) {
         let app = embed(whole, &out.join(format!("{package}.wasm")));
@@ -31,7 +36,10 @@ fn main() {
         )
         .expect("a string takes text");
     }
-    fs::write(out.join("embedded.rs"), table + "];\n").expect("write the table of apps");
+    table += "];\n";
+    let faults = embed(&tasks[APPS.len()], &out.join("taps-faults.wasm"));
+    writeln!(table, "const FAULTS: Part = {faults};").expect("a string takes text");
+    fs::write(out.join("embedded.rs"), table).expect("write the table of apps");
 }
 
 /// Copies a component and gives the expression that embeds it.

@@ -4,7 +4,11 @@
 //! component at start-up, and the `native` executor calls their tasks.
 
 use std::borrow::Cow;
-use taps_bundle::{Bundle, BundleError, Digest, Source};
+use taps_bundle::{
+    Bundle, BundleError, ComponentEntry, Digest, MANIFEST_FORMAT, Manifest, MemoryProfile, Source,
+    TaskRoute,
+};
+use taps_schema::{AppDescription, TaskDescription, WIT_VERSION};
 
 // Linked for their registrations.
 use taps_cholesky as _;
@@ -36,6 +40,64 @@ pub fn package(app: &str) -> Option<&'static str> {
     taps::apps()
         .find(|entry| entry.name == app)
         .map(|entry| entry.package)
+}
+
+/// Package of the tasks that go wrong on purpose, by which they are found natively.
+pub const FAULTS_PACKAGE: &str = "taps-faults";
+
+/// The one of them that is written in text, see `division.wat`.
+const ZERO_DIVISION: &str = "zero-division";
+
+/// The tasks that go wrong on purpose, for [`Bundle::with_faults`]. They are no app.
+pub fn faults() -> Result<Bundle, BundleError> {
+    let entries = taps::tasks(FAULTS_PACKAGE);
+    let route = |(index, entry): (usize, &&taps::TaskEntry)| match entry.name {
+        ZERO_DIVISION => TaskRoute {
+            component: 1,
+            task: 0,
+        },
+        _ => TaskRoute {
+            component: 0,
+            task: index as u32,
+        },
+    };
+    let routes = entries.iter().enumerate().map(route).collect();
+    let task = |entry: &taps::TaskEntry| TaskDescription {
+        name: entry.name.to_owned(),
+        help: entry.help.to_owned(),
+        parameters: Vec::new(),
+        outputs: Vec::new(),
+        pure: false,
+        grants: Vec::new(),
+    };
+    let component = |file: &str, digest| ComponentEntry {
+        file: file.to_owned(),
+        digest,
+        // That of most apps: they share one engine then.
+        memory: MemoryProfile::Windows,
+    };
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT,
+        app: AppDescription {
+            name: "faults".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            wit_version: WIT_VERSION.to_owned(),
+            summary: "Tasks that go wrong on purpose.".to_owned(),
+            driver: false,
+            config: Vec::new(),
+            tasks: entries.iter().map(|entry| task(entry)).collect(),
+        },
+        components: vec![
+            component("faults.wasm", Digest::from_bytes(FAULTS.digest)),
+            component("faults-division.wasm", Digest::of(taps_faults::DIVISION)),
+        ],
+        routes,
+    };
+    let components = vec![
+        Cow::Borrowed(FAULTS.component),
+        Cow::Borrowed(taps_faults::DIVISION),
+    ];
+    Bundle::from_parts(manifest, components, Source::Embedded)
 }
 
 fn bundle(embedded: &Embedded) -> Result<Bundle, BundleError> {
@@ -75,6 +137,36 @@ mod tests {
             let app = bundle.app();
             assert!(app.driver && !app.tasks.is_empty(), "{}", app.name);
             assert!(package(&app.name).is_some_and(|package| !taps::tasks(package).is_empty()));
+        }
+    }
+
+    #[test]
+    fn faults_are_lent_to_a_bundle_and_are_no_app() {
+        assert!(
+            bundles()
+                .expect("consistent")
+                .iter()
+                .all(|bundle| bundle.app().name != "faults")
+        );
+        assert_eq!(package("faults"), None);
+        let faults = faults().expect("consistent");
+        for plain in bundles().expect("consistent") {
+            let (app, digests) = (plain.app().clone(), plain.own_manifest().components.clone());
+            let lent = plain.with_faults(&faults);
+            assert_eq!(lent.app(), &app, "its own description stays");
+            assert_eq!(lent.own_manifest().components, digests);
+            let manifest = lent.manifest();
+            assert_eq!(manifest.components.len(), digests.len() + 2);
+            assert_eq!(manifest.app.tasks.len(), app.tasks.len() + 8);
+            let (task, route) = manifest
+                .app
+                .tasks
+                .iter()
+                .zip(&manifest.routes)
+                .find(|(task, _)| task.name == taps_bundle::INJECTED_PARENT)
+                .expect("a driver's engine finds it as any other");
+            assert!(task.outputs.is_empty());
+            assert_eq!(route.component as usize, digests.len());
         }
     }
 }

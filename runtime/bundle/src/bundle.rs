@@ -5,8 +5,9 @@ use crate::{MemoryProfile, TaskRoute};
 use std::{
     borrow::Cow,
     path::{Path, PathBuf},
+    sync::Arc,
 };
-use taps_schema::{AppDescription, WIT_VERSION};
+use taps_schema::{AppDescription, TaskDescription, WIT_VERSION};
 
 /// First bytes of a component: the Wasm magic number, and version 13 of layer 1.
 pub const COMPONENT_MAGIC: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
@@ -26,9 +27,17 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Bundle {
     manifest: Manifest,
+    /// What the manifest was before tasks of faults were added.
+    own: Option<Arc<Manifest>>,
     components: Vec<Cow<'static, [u8]>>,
     source: Source,
 }
+
+/// Begins the names of tasks that [`Bundle::with_faults`] adds. No app's task has a colon in its name.
+pub const FAULT_PREFIX: &str = "fault:";
+
+/// Name of the task that is submitted as a parent of a task that is hit by a fault of its dependencies.
+pub const INJECTED_PARENT: &str = "fault:injected-parent";
 
 impl Bundle {
     /// A bundle of one component whose description is known.
@@ -83,6 +92,7 @@ impl Bundle {
     ) -> Result<Self, BundleError> {
         Self::check(Self {
             manifest,
+            own: None,
             components,
             source,
         })
@@ -128,14 +138,45 @@ impl Bundle {
         std::fs::write(directory.join(MANIFEST_FILE), text + "\n")
     }
 
-    /// The manifest.
+    /// The same bundle for a run with faults: the components and tasks of `faults` come after its own,
+    /// their names after [`FAULT_PREFIX`], and workers and routes find them as they find any other. What
+    /// is said of the app stays as it was: [`Bundle::app`] and [`Bundle::own_manifest`].
+    #[must_use]
+    pub fn with_faults(mut self, faults: &Self) -> Self {
+        let own = self.manifest.clone();
+        let added = faults.own_manifest();
+        let first = self.components.len() as u32;
+        for (entry, bytes) in added.components.iter().zip(&faults.components) {
+            self.manifest.components.push(entry.clone());
+            self.components.push(bytes.clone());
+        }
+        for (task, route) in added.app.tasks.iter().zip(&added.routes) {
+            self.manifest.app.tasks.push(TaskDescription {
+                name: format!("{FAULT_PREFIX}{}", task.name),
+                ..task.clone()
+            });
+            self.manifest.routes.push(TaskRoute {
+                component: first + route.component,
+                task: route.task,
+            });
+        }
+        self.own.get_or_insert_with(|| Arc::new(own));
+        self
+    }
+
+    /// The manifest, of everything that a run may execute.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Description of the app.
+    /// The manifest of the app alone, without what [`Bundle::with_faults`] added: for records.
+    pub fn own_manifest(&self) -> &Manifest {
+        self.own.as_deref().unwrap_or(&self.manifest)
+    }
+
+    /// Description of the app alone.
     pub fn app(&self) -> &AppDescription {
-        &self.manifest.app
+        &self.own_manifest().app
     }
 
     /// Bytes of a component.

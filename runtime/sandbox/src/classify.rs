@@ -20,12 +20,23 @@ pub(crate) fn failure(error: &wasmtime::Error, state: &State, stderr: Option<&st
     failure
 }
 
+/// The outcome of an attempt that was ended early.
+pub(crate) fn interrupted(why: Interrupted) -> Failure {
+    let outcome = match why {
+        Interrupted::Cancelled => OutcomeKind::Cancelled,
+        Interrupted::Timeout => OutcomeKind::Timeout,
+        // Not seen: who makes a fault strike puts the fault's own outcome in its place.
+        Interrupted::Struck => OutcomeKind::EngineError,
+    };
+    Failure::new(outcome, why.to_string())
+}
+
 fn outcome(error: &wasmtime::Error, state: &State) -> (OutcomeKind, String) {
     if let Some(why) = state.interrupted.or_else(|| error.downcast_ref().copied()) {
-        return match why {
-            Interrupted::Cancelled => (OutcomeKind::Cancelled, why.to_string()),
-            Interrupted::Timeout => (OutcomeKind::Timeout, why.to_string()),
-        };
+        let Failure {
+            outcome, message, ..
+        } = interrupted(why);
+        return (outcome, message);
     }
     if state.memory.exceeded {
         return (OutcomeKind::OutOfMemory, root(error));

@@ -16,15 +16,18 @@ mod control;
 mod driver;
 mod driver_host;
 mod error;
+pub mod faults;
 #[expect(
     clippy::needless_pass_by_value,
     clippy::unnecessary_wraps,
     reason = "host functions have the signatures that the linker takes"
 )]
 mod host;
+mod live;
 #[expect(unsafe_code, reason = "lends guest memory to host functions, in place")]
 mod memory;
 mod profile;
+mod publish;
 mod sandbox;
 mod state;
 pub mod stored;
@@ -48,6 +51,7 @@ pub use driver_host::{
     DriverHost, DriverPayload, DriverStatus, InputFileError, PayloadOrigin, QueueId, Refusal,
 };
 pub use error::SandboxError;
+pub use faults::Killer;
 pub use profile::{Interrupt, PoolSize, Profile, pagemap_scan_available};
 pub use sandbox::{LoadedComponent, Sandbox};
 pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker, thread_cpu_ns};

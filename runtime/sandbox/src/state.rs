@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) caller: Caller,
     /// How each argument of the attempt travelled.
     pub(crate) inputs: Vec<Transfer>,
+    /// Positions of arguments whose bytes are gone or damaged.
+    pub(crate) lost_inputs: Vec<u32>,
     /// Why the guest was interrupted, when it was.
     pub(crate) interrupted: Option<Interrupted>,
     /// Detail of the last payload error, for the outcome.
@@ -84,6 +86,7 @@ impl State {
             role,
             caller: Caller::DRIVER,
             inputs: Vec::new(),
+            lost_inputs: Vec::new(),
             interrupted: None,
             payload_failure: None,
         })
@@ -100,6 +103,7 @@ impl State {
         wasi::reseed(&mut self.wasi, attempt.seed);
         self.control = control;
         self.inputs.clear();
+        self.lost_inputs.clear();
         self.interrupted = None;
         self.payload_failure = None;
         self.memory

@@ -4,7 +4,7 @@ use crate::{Control, Interrupted, RunContext};
 use bytes::Bytes;
 use std::sync::Arc;
 use taps_engine::{Attempt, Failure, OutcomeKind, WorkerId};
-use taps_payload::{Location, Segment};
+use taps_payload::{FileError, Location, PayloadDigest, Segment, StoredRef};
 use taps_transform::{Caller, DataPlane, Resolution, Resolved, Ticket, TransformError};
 
 /// On whose behalf an attempt uses the data plane.
@@ -38,11 +38,29 @@ pub fn is_eager(run: &RunContext) -> bool {
         .is_some_and(|plane| plane.resolution() == Resolution::Eager)
 }
 
-/// Waits for what a ticket stands for, as long as the attempt may last.
-pub fn wait(ticket: &Ticket, control: &Control) -> Result<Resolved, Failure> {
+/// Waits for what a ticket stands for, as long as the attempt may last. An error says why there is
+/// nothing, and whether the bytes are lost.
+pub fn wait(ticket: &Ticket, control: &Control) -> Result<Resolved, (Failure, bool)> {
     ticket
         .wait(&|| control.check().is_ok())
-        .map_err(|error| failure(&error, control))
+        .map_err(|error| (failure(&error, control), is_lost(&error)))
+}
+
+/// Whether the bytes are gone or damaged, and not only out of reach for now.
+pub fn is_lost(error: &TransformError) -> bool {
+    matches!(
+        error,
+        TransformError::Missing { .. } | TransformError::Damaged { .. }
+    )
+}
+
+/// Whether a file payload is gone, or no longer what it was.
+pub fn is_file_lost(error: &FileError) -> bool {
+    match error {
+        FileError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        FileError::NotRegular { .. } | FileError::Changed { .. } => true,
+        FileError::OutOfRange { .. } => false,
+    }
 }
 
 /// The outcome of an attempt that an error of the data plane ends.
@@ -81,6 +99,18 @@ pub fn put(
     plane
         .put(bytes, caller, &|| control.check().is_ok())
         .map_err(|error| failure(&error, control))
+}
+
+/// Says that what was stored has that digest, as if it had been damaged in the store since: who reads
+/// it finds out.
+pub fn with_digest(location: Location, digest: PayloadDigest) -> Location {
+    match location {
+        Location::Stored(stored) => Location::Stored(Arc::new(StoredRef {
+            digest,
+            ..StoredRef::clone(&stored)
+        })),
+        other => other,
+    }
 }
 
 /// The bytes of a segment, without a copy.

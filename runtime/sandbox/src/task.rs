@@ -1,15 +1,15 @@
 //! Running attempts in sandboxes.
 
 use crate::{
-    CancelToken, Control, GuestSink, LoadedComponent, RunContext, Speaker, State, Stream, classify,
+    CancelToken, Control, LoadedComponent, RunContext, State, classify,
     error::SandboxError,
-    host::payloads::{Buffered, OutputHandle, PayloadHandle},
+    faults::{Disturbance, FaultRoutes, Killer},
+    live::Live,
+    publish::Ran,
     sandbox::new_store,
     state::Role,
     stored,
-    wire::{TaskArgument, TaskError, TaskOutput},
 };
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{
     sync::{
@@ -20,14 +20,9 @@ use std::{
 };
 use taps_bundle::Manifest;
 use taps_engine::{
-    Attempt, AttemptReport, Failure, Instantiation, OutcomeKind, Output, Timeline, WorkerId,
+    Attempt, AttemptReport, Failure, FaultPlan, Instantiation, OutcomeKind, Timeline, WorkerId,
 };
-use taps_payload::{Location, Transfer, Way, WritableSegment};
-use taps_transform::{DataPlane, Ticket};
-use wasmtime::{
-    Store,
-    component::{Resource, TypedFunc},
-};
+use taps_payload::Transfer;
 
 /// Where the sandbox of a task comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +46,10 @@ pub struct TaskRuntime {
     grants: Vec<Vec<Vec<crate::Grant>>>,
     statistics: Statistics,
     notes: Vec<String>,
+    /// Where the tasks are that faults put in the place of others.
+    pub(crate) faults: FaultRoutes,
+    /// Ends processes for a fault, where workers are processes.
+    pub(crate) killer: Option<Killer>,
     /// Where the first task lives, for sandboxes made before any task came: not the driver's component.
     first_component: usize,
 }
@@ -118,6 +117,8 @@ impl TaskRuntime {
             grants,
             statistics: Statistics::default(),
             notes: Vec::new(),
+            faults: FaultRoutes::of(manifest),
+            killer: None,
             first_component: manifest
                 .routes
                 .first()
@@ -135,6 +136,13 @@ impl TaskRuntime {
     #[must_use]
     pub fn with_note(mut self, note: String) -> Self {
         self.notes.push(note);
+        self
+    }
+
+    /// Lets faults end processes: for workers that are processes.
+    #[must_use]
+    pub fn with_killer(mut self, killer: Killer) -> Self {
+        self.killer = Some(killer);
         self
     }
 
@@ -168,72 +176,107 @@ impl TaskRuntime {
 
 /// Runs attempts on one thread.
 pub struct TaskWorker {
-    runtime: Arc<TaskRuntime>,
-    id: WorkerId,
+    pub(crate) runtime: Arc<TaskRuntime>,
+    pub(crate) id: WorkerId,
     /// A sandbox kept for the next task of each component.
     spare: Vec<Option<Live>>,
     last_component: usize,
 }
 
-/// An instance in its store.
-struct Live {
-    store: Store<State>,
-    run: RunTask,
+/// What is noted of an attempt on its way.
+pub(crate) struct Course {
+    pub(crate) timeline: Timeline,
+    inputs: Vec<Transfer>,
+    lost_inputs: Vec<u32>,
+    instantiation: Instantiation,
+    peak_memory_bytes: u64,
+    pub(crate) injected: Option<FaultPlan>,
 }
 
-type RunTask = TypedFunc<(u32, Vec<TaskArgument>), (Result<Vec<TaskOutput>, TaskError>,)>;
+impl Course {
+    fn new(received: u64) -> Self {
+        Self {
+            timeline: Timeline {
+                received,
+                ..Timeline::default()
+            },
+            inputs: Vec::new(),
+            lost_inputs: Vec::new(),
+            instantiation: Instantiation::None,
+            peak_memory_bytes: 0,
+            injected: None,
+        }
+    }
 
-/// What a task gave, and how it travelled.
-type Ran = Result<(Vec<Output>, Vec<Transfer>), Failure>;
+    /// A sandbox was used, made in this way. The first one counts.
+    pub(crate) fn used(&mut self, instantiation: Instantiation, peak_memory_bytes: u64) {
+        if self.instantiation == Instantiation::None {
+            self.instantiation = instantiation;
+        }
+        self.peak_memory_bytes = self.peak_memory_bytes.max(peak_memory_bytes);
+    }
+}
 
 impl TaskWorker {
     /// Runs an attempt to its end, whatever that is.
     pub fn run(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
-        let received = self.runtime.run.now_ns();
+        let mut course = Course::new(self.runtime.run.now_ns());
         let cpu_before = thread_cpu_ns();
         let deadline = attempt
             .limits
             .timeout_ms
             .map(|limit| Instant::now() + Duration::from_millis(limit));
         let control = Control::new(token.clone(), deadline);
-        let mut timeline = Timeline {
-            received,
-            ..Timeline::default()
+        let ran = match attempt.fault {
+            None => self.run_task(attempt, &control, &mut Disturbance::none(), &mut course),
+            Some(plan) => self.run_with_fault(attempt, plan, &control, &mut course),
         };
-        let caller = stored::caller(self.id, attempt);
-        let tickets = stored::prefetch(&self.runtime.run, attempt, caller);
-        let mut inputs = Vec::new();
-        let mut peak_memory_bytes = 0;
-        let (instantiation, ran) = match self.sandbox_for(attempt, control) {
-            Ok((mut live, instantiation)) => {
-                live.store.data_mut().caller = caller;
-                let ran = live.call(attempt, tickets, &mut timeline);
-                inputs = std::mem::take(&mut live.store.data_mut().inputs);
-                peak_memory_bytes = live.store.data().memory.peak;
-                self.retire(attempt, live, ran.is_ok());
-                (instantiation, ran)
-            }
-            Err(failure) => (Instantiation::None, Err(failure)),
-        };
-        timeline.finished = self.runtime.run.now_ns();
+        course.timeline.finished = self.runtime.run.now_ns();
         let (result, outputs) = match ran {
             Ok((outputs, transfers)) => (Ok(outputs), transfers),
             Err(failure) => (Err(failure), Vec::new()),
         };
+        let payload_error =
+            matches!(&result, Err(failure) if failure.outcome == OutcomeKind::PayloadError);
         AttemptReport {
             id: attempt.id,
             worker: self.id,
             result,
-            timeline,
-            inputs,
+            timeline: course.timeline,
+            inputs: course.inputs,
             outputs,
-            lost_inputs: Vec::new(),
-            instantiation,
+            lost_inputs: if payload_error {
+                course.lost_inputs
+            } else {
+                Vec::new()
+            },
+            instantiation: course.instantiation,
             cpu_ns: thread_cpu_ns().saturating_sub(cpu_before),
-            peak_memory_bytes,
-            injected: None,
+            peak_memory_bytes: course.peak_memory_bytes,
+            injected: course.injected,
             notes: self.runtime.notes.clone(),
         }
+    }
+
+    /// Runs the task of an attempt to its end, or to where a fault disturbs it.
+    pub(crate) fn run_task(
+        &mut self,
+        attempt: &Attempt,
+        control: &Control,
+        disturbance: &mut Disturbance,
+        course: &mut Course,
+    ) -> Ran {
+        let caller = stored::caller(self.id, attempt);
+        let tickets = stored::prefetch(&self.runtime.run, attempt, caller);
+        let (mut live, instantiation) = self.sandbox_for(attempt, control.clone())?;
+        live.store.data_mut().caller = caller;
+        let ran = live.call(attempt, tickets, disturbance, &mut course.timeline);
+        let state = live.store.data_mut();
+        course.inputs = std::mem::take(&mut state.inputs);
+        course.lost_inputs = std::mem::take(&mut state.lost_inputs);
+        course.used(instantiation, state.memory.peak);
+        self.retire(attempt, live, ran.is_ok() && !disturbance.discards());
+        ran
     }
 
     /// Makes the sandbox of the next task ahead of time, where the policy says so. Called by an idle
@@ -290,15 +333,27 @@ impl TaskWorker {
             };
             return Ok((live, instantiation));
         }
-        statistics.fresh.fetch_add(1, Ordering::Relaxed);
+        let live = self.fresh(attempt, control, grants)?;
+        Ok((live, Instantiation::Fresh))
+    }
+
+    /// A sandbox made for an attempt.
+    pub(crate) fn fresh(
+        &self,
+        attempt: &Attempt,
+        control: Control,
+        grants: &[crate::Grant],
+    ) -> Result<Live, Failure> {
+        let fresh = &self.runtime.statistics.fresh;
+        fresh.fetch_add(1, Ordering::Relaxed);
         let role = Role::Task {
             id: attempt.id,
             seed: attempt.seed,
             kernels: attempt.kernels,
         };
         let limits = (attempt.limits.memory_bytes, attempt.limits.window_bytes);
-        let live = self.instantiate(component, role, control, limits, grants)?;
-        Ok((live, Instantiation::Fresh))
+        let component = attempt.component as usize;
+        self.instantiate(component, role, control, limits, grants)
     }
 
     fn instantiate(
@@ -345,298 +400,6 @@ impl TaskWorker {
                 .fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-impl Live {
-    /// Makes a sandbox that exists already serve this attempt. Fails when it is too large for the
-    /// attempt's limit: then one made under that limit says so.
-    fn assign(&mut self, attempt: &Attempt, control: &Control) -> bool {
-        let limits = attempt.limits;
-        let most = limits.memory_bytes.saturating_add(limits.window_bytes);
-        self.store.set_hostcall_fuel(most as usize);
-        self.store.data_mut().assign(attempt, control.clone())
-    }
-
-    fn call(
-        &mut self,
-        attempt: &Attempt,
-        tickets: Vec<Option<Ticket>>,
-        timeline: &mut Timeline,
-    ) -> Ran {
-        let run = Arc::clone(&self.store.data().run);
-        let result = self.call_guest(attempt, tickets, timeline, &run);
-        timeline.task_end = timeline.task_end.max(run.now_ns());
-        let stderr = self.report_output(run.sink.as_ref());
-        match result {
-            Ok(Ok(outputs)) => {
-                let published = self.publish(outputs, attempt, &run);
-                if run.data.is_some() {
-                    timeline.results = [timeline.task_end, run.now_ns()];
-                }
-                published
-            }
-            Ok(Err(TaskError { kind, message })) => {
-                Err(self.payload_failure(&kind).unwrap_or(Failure {
-                    outcome: OutcomeKind::TaskError,
-                    kind,
-                    message,
-                    detail: None,
-                }))
-            }
-            Err(error) => Err(classify::failure(
-                &error,
-                self.store.data(),
-                stderr.as_deref(),
-            )),
-        }
-    }
-
-    /// A task that gave up because a payload failed reports it under this kind.
-    fn payload_failure(&self, kind: &str) -> Option<Failure> {
-        let reason = self.store.data().payload_failure.as_ref()?;
-        [PAYLOAD_ERROR, PAYLOAD_ERROR_OF_SDK]
-            .contains(&kind)
-            .then(|| Failure::new(OutcomeKind::PayloadError, reason.clone()))
-    }
-
-    fn call_guest(
-        &mut self,
-        attempt: &Attempt,
-        tickets: Vec<Option<Ticket>>,
-        timeline: &mut Timeline,
-        run: &RunContext,
-    ) -> wasmtime::Result<Result<Vec<TaskOutput>, TaskError>> {
-        self.store.data().control.check()?;
-        let transform_start = run.data.is_some().then(|| run.now_ns());
-        let arguments = match self.arguments(attempt, tickets, stored::is_eager(run))? {
-            Ok(arguments) => arguments,
-            Err(error) => return Ok(Err(error)),
-        };
-        timeline.task_start = run.now_ns();
-        if let Some(start) = transform_start {
-            timeline.inputs = [start, timeline.task_start];
-        }
-        let (result,) = self.run.call(&mut self.store, (attempt.task, arguments))?;
-        timeline.task_end = run.now_ns();
-        Ok(result)
-    }
-
-    /// Small inline payloads travel with the call, others as handles.
-    fn arguments(
-        &mut self,
-        attempt: &Attempt,
-        tickets: Vec<Option<Ticket>>,
-        eager: bool,
-    ) -> wasmtime::Result<Result<Vec<TaskArgument>, TaskError>> {
-        let state = self.store.data_mut();
-        let mut tickets = tickets.into_iter();
-        let mut arguments = Vec::with_capacity(attempt.arguments.len());
-        for (index, argument) in attempt.arguments.iter().enumerate() {
-            let bytes = argument.location.len();
-            let ticket = tickets.next().flatten();
-            if let Location::Inline(data) = &argument.location {
-                let inline = Transfer {
-                    bytes,
-                    bytes_moved: bytes,
-                    way: Way::Inline,
-                    copies: 1,
-                };
-                state.inputs.push(inline);
-                arguments.push(TaskArgument::Inline(Arc::clone(data)));
-            } else {
-                state.inputs.push(Transfer {
-                    bytes,
-                    bytes_moved: 0,
-                    way: Way::Untouched,
-                    copies: 0,
-                });
-                let media_type = Arc::clone(&argument.media_type);
-                let handle = PayloadHandle::argument(
-                    argument.location.clone(),
-                    media_type,
-                    attempt.id,
-                    index,
-                )
-                .with_ticket(ticket);
-                let handle = state.table.push(handle)?;
-                if eager && state.fetch(&handle)?.is_err() {
-                    return Ok(Err(TaskError {
-                        kind: PAYLOAD_ERROR.to_owned(),
-                        message: String::new(),
-                    }));
-                }
-                arguments.push(TaskArgument::Payload(handle));
-            }
-        }
-        Ok(Ok(arguments))
-    }
-
-    /// Publishes the outputs. Windows are taken away first: nobody writes to what is published.
-    fn publish(&mut self, outputs: Vec<TaskOutput>, attempt: &Attempt, run: &RunContext) -> Ran {
-        let mut published = Vec::with_capacity(outputs.len());
-        let mut transfers = Vec::with_capacity(outputs.len());
-        for (index, output) in outputs.into_iter().enumerate() {
-            let done = match output {
-                TaskOutput::Inline(bytes) => {
-                    match stored::plane_for(run, attempt, index, bytes.len() as u64) {
-                        Some(plane) => self.put(plane, &bytes.into(), 1),
-                        None => publish_bytes(bytes, run),
-                    }
-                }
-                TaskOutput::Buffer(handle) => self.publish_buffer(handle, (attempt, index), run),
-            };
-            match done {
-                Ok((location, transfer)) => {
-                    published.push(Output { location });
-                    transfers.push(transfer);
-                }
-                Err(failure) => {
-                    // Nobody will hear of the outputs before this one.
-                    for Output { location } in &published {
-                        stored::free(run, location);
-                    }
-                    return Err(failure);
-                }
-            }
-        }
-        Ok((published, transfers))
-    }
-
-    fn publish_buffer(
-        &mut self,
-        handle: Resource<OutputHandle>,
-        (attempt, index): (&Attempt, usize),
-        run: &RunContext,
-    ) -> Result<(Location, Transfer), Failure> {
-        let state = self.store.data_mut();
-        let buffer = state
-            .table
-            .delete(handle)
-            .map_err(|error| payload_error(&error))?;
-        let (segment, way, copies) = match buffer {
-            OutputHandle::Window(key) => {
-                let segment = state
-                    .windows
-                    .finish_output(key)
-                    .map_err(|error| payload_error(&error))?;
-                (segment, Way::Mapped, 0)
-            }
-            OutputHandle::Written(segment) => (segment, Way::Copied, 1),
-            OutputHandle::Buffered(buffered) => {
-                let segment = self.fill(buffered)?;
-                (segment, Way::Copied, 1)
-            }
-        };
-        let bytes = segment.len();
-        let segment = run
-            .store
-            .publish(segment)
-            .map_err(|error| payload_error(&error))?;
-        if let Some(plane) = stored::plane_for(run, attempt, index, bytes)
-            && !plane.is_shared_memory()
-        {
-            // Read where it is, and gone with the last who reads it.
-            run.store.free(segment.id());
-            let whole = stored::bytes_of(&segment).map_err(|error| payload_error(&error))?;
-            return self.put(plane, &whole, copies);
-        }
-        let transfer = Transfer {
-            bytes,
-            bytes_moved: bytes,
-            way,
-            copies,
-        };
-        Ok((Location::Segment(segment.reference()), transfer))
-    }
-
-    /// Copies an output from guest memory.
-    fn fill(&mut self, buffered: Buffered) -> Result<WritableSegment, Failure> {
-        match buffered.fill(self.store.data_mut()) {
-            Ok(Ok(segment)) => Ok(segment),
-            Ok(Err(_)) => {
-                let reason = self.store.data().payload_failure.clone();
-                let reason = reason.unwrap_or_else(|| "the payload cannot be written".to_owned());
-                Err(Failure::new(OutcomeKind::PayloadError, reason))
-            }
-            // Cancelled, or out of time.
-            Err(error) => Err(classify::failure(&error, self.store.data(), None)),
-        }
-    }
-
-    /// Puts an output into the transformer's store; `copies` were made of it before.
-    fn put(
-        &self,
-        plane: &DataPlane,
-        bytes: &Bytes,
-        copies: u8,
-    ) -> Result<(Location, Transfer), Failure> {
-        let state = self.store.data();
-        let location = stored::put(plane, bytes, state.caller, &state.control)?;
-        let bytes = bytes.len() as u64;
-        let transfer = Transfer {
-            bytes,
-            bytes_moved: bytes,
-            way: Way::Stored,
-            copies: copies + 1,
-        };
-        Ok((location, transfer))
-    }
-
-    /// Passes on what the guest wrote to its standard streams; gives standard error back.
-    fn report_output(&self, sink: &dyn GuestSink) -> Option<String> {
-        let state = self.store.data();
-        let speaker = state
-            .role
-            .attempt()
-            .map_or(Speaker::Driver, Speaker::Attempt);
-        if let Some((text, dropped)) = state.stdout.take() {
-            sink.output(speaker, Stream::Stdout, &text, dropped);
-        }
-        let (text, dropped) = state.stderr.take()?;
-        sink.output(speaker, Stream::Stderr, &text, dropped);
-        Some(text)
-    }
-}
-
-/// Kind of the error of a task that gave up because a payload failed.
-const PAYLOAD_ERROR: &str = "payload-error";
-/// The same, as Rust guests name it when it comes from reading an argument.
-const PAYLOAD_ERROR_OF_SDK: &str = "PayloadError";
-
-fn payload_error(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(OutcomeKind::PayloadError, error.to_string())
-}
-
-/// Small results stay in the message; larger ones that were not built in a segment are written to one.
-fn publish_bytes(bytes: Vec<u8>, run: &RunContext) -> Result<(Location, Transfer), Failure> {
-    let len = bytes.len() as u64;
-    if len <= run.inline_max_bytes {
-        let transfer = Transfer {
-            bytes: len,
-            bytes_moved: len,
-            way: Way::Inline,
-            copies: 1,
-        };
-        return Ok((Location::Inline(bytes.into()), transfer));
-    }
-    let mut segment = run
-        .store
-        .create(len)
-        .map_err(|error| payload_error(&error))?;
-    segment
-        .write_at(0, &bytes)
-        .map_err(|error| payload_error(&error))?;
-    let segment = run
-        .store
-        .publish(segment)
-        .map_err(|error| payload_error(&error))?;
-    let transfer = Transfer {
-        bytes: len,
-        bytes_moved: len,
-        way: Way::Copied,
-        copies: 2,
-    };
-    Ok((Location::Segment(segment.reference()), transfer))
 }
 
 /// CPU time of this thread, in nanoseconds.

@@ -3,7 +3,7 @@
 //! By hand, because `bindgen!` would copy every list into a `Vec`, and windows need the address.
 
 use crate::host::engine::{CompletionsHandle, FutureHandle};
-use crate::host::payloads::{OutputHandle, PayloadHandle};
+use crate::host::{outputs::OutputHandle, payloads::PayloadHandle};
 use std::sync::Arc;
 use wasmtime::component::{ComponentType, Lift, Lower, Resource, WasmList, WasmStr};
 

@@ -236,3 +236,145 @@ fn large_results_are_written_once_and_a_full_store_is_a_payload_error() {
     assert_eq!(bench.run.store.statistics().live_bytes, live);
     assert!(NativeRunner::factory("no-such-package", Arc::clone(&bench.run)).is_none());
 }
+
+// Linked for its registrations.
+use taps_engine::{Attempt, FaultAction, FaultPlan, FaultPoint};
+use taps_faults as _;
+
+fn plan(action: FaultAction, point: FaultPoint) -> FaultPlan {
+    FaultPlan {
+        action,
+        point,
+        mid_us: 1000,
+        slow_ms: 30,
+        seed: 99,
+    }
+}
+
+fn run_with(bench: &mut Bench, task: &str, value: Location, plan: FaultPlan) -> AttemptReport {
+    let attempt = Attempt {
+        fault: Some(plan),
+        ..attempt(1, index(task), vec![value])
+    };
+    bench.runner.run(&attempt, &CancelToken::new())
+}
+
+#[test]
+fn faults_that_need_no_sandbox_are_acted_out() {
+    let mut bench = Bench::new(1 << 30);
+    for (action, kind) in [
+        (FaultAction::Failure, "Exception"),
+        (FaultAction::Import, "ImportError"),
+        (FaultAction::ZeroDivision, "ZeroDivisionError"),
+    ] {
+        for point in FaultPoint::ALL {
+            // It sleeps for an hour, if nothing ends it.
+            let task = match point {
+                FaultPoint::Mid => "sleeps",
+                FaultPoint::Before | FaultPoint::After => "large",
+            };
+            let value = inline(&5_u64.to_le_bytes()[..if task == "large" { 8 } else { 4 }]);
+            let plan = plan(action, point);
+            let report = run_with(&mut bench, task, value, plan);
+            let failure = report.result.expect_err("it fails");
+            assert_eq!(failure.outcome, OutcomeKind::TaskError, "{failure:?}");
+            assert_eq!(failure.kind, kind);
+            assert_eq!(report.injected, Some(plan));
+        }
+    }
+    for action in [
+        FaultAction::SlowWorker,
+        FaultAction::LostResult,
+        FaultAction::LateDuplicate,
+    ] {
+        for point in FaultPoint::ALL {
+            let plan = plan(action, point);
+            let report = run_with(&mut bench, "large", inline(&5_u64.to_le_bytes()), plan);
+            assert!(report.result.is_ok(), "{report:?}");
+            assert_eq!(report.injected, Some(plan));
+            let timeline = report.timeline;
+            let spent_ms = (timeline.finished - timeline.received) / 1_000_000;
+            assert!(action != FaultAction::SlowWorker || spent_ms >= 30);
+        }
+    }
+}
+
+#[test]
+fn a_native_payload_is_corrupted_in_one_bit() {
+    let mut bench = Bench::new(1 << 30);
+    for size in [5_u64, 1_000_000] {
+        let plan = plan(FaultAction::CorruptPayload, FaultPoint::After);
+        let clean = bench.call("large", vec![inline(&size.to_le_bytes())]);
+        let corrupt = run_with(&mut bench, "large", inline(&size.to_le_bytes()), plan);
+        assert_eq!(corrupt.injected, Some(plan));
+        let [clean, corrupt] = [clean, corrupt].map(|report| {
+            let outputs = report.result.expect("it succeeds");
+            match &outputs[0].location {
+                Location::Inline(bytes) => bytes.to_vec(),
+                Location::Segment(segment) => {
+                    let found = bench.run.store.get(segment.id).expect("published");
+                    let mut bytes = vec![0; segment.len as usize];
+                    found.read_at(0, &mut bytes).expect("readable");
+                    bytes
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+        let pairs = clean.iter().zip(&corrupt);
+        let differ: u32 = pairs.map(|(a, b)| (a ^ b).count_ones()).sum();
+        assert_eq!((clean.len(), differ), (corrupt.len(), 1));
+    }
+}
+
+#[test]
+fn an_injected_parent_is_the_same_natively() {
+    let mut bench = Bench::new(1 << 30);
+    let mut parent = Attempt {
+        name: taps_bundle::INJECTED_PARENT.into(),
+        // The number of another task in the app.
+        ..attempt(1, index("panics"), Vec::new())
+    };
+    let report = bench.runner.run(&parent, &CancelToken::new());
+    assert_eq!(report.result.expect("it succeeds"), []);
+    parent.fault = Some(plan(FaultAction::Dependency, FaultPoint::Before));
+    let report = bench.runner.run(&parent, &CancelToken::new());
+    let failure = report.result.expect_err("it fails");
+    assert_eq!(failure.kind, "ParentDependencyError");
+    assert_eq!(report.injected, parent.fault);
+}
+
+#[test]
+fn faults_that_need_a_sandbox_or_processes_say_so() {
+    let mut bench = Bench::new(1 << 30);
+    for (action, why) in [
+        (FaultAction::Memory, "no sandbox"),
+        (FaultAction::Timeout, "no sandbox"),
+        (FaultAction::Ulimit, "no sandbox"),
+        (FaultAction::WorkerKilled, "no worker processes"),
+        (FaultAction::ManagerKilled, "no worker processes"),
+        (FaultAction::NodeKilled, "no worker processes"),
+        (FaultAction::ProgramCrash, "no programs"),
+    ] {
+        let plan = plan(action, FaultPoint::Before);
+        let report = run_with(&mut bench, "panics", inline(&[0; 4]), plan);
+        let (outcome, message) = outcome_and_message(&report);
+        assert_eq!(outcome, OutcomeKind::EngineError, "{message}");
+        assert!(
+            message.contains(why) && message.contains(action.name()),
+            "{message}"
+        );
+        assert_eq!(report.injected, None);
+    }
+}
+
+#[test]
+fn a_native_task_names_the_argument_that_is_gone() {
+    let mut bench = Bench::new(1 << 30);
+    let store = &bench.run.store;
+    let segment = store.create(5).expect("there is room");
+    let segment = store.publish(segment).expect("it is ours").reference();
+    store.free(segment.id);
+    let report = bench.call("add_up", vec![Location::Segment(segment)]);
+    assert_eq!(outcome_and_message(&report).0, OutcomeKind::PayloadError);
+    assert_eq!(report.lost_inputs, [0]);
+}

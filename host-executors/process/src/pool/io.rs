@@ -3,7 +3,7 @@
 use super::{
     Shared, Traffic,
     link::{Heard, Link, Process},
-    nodes::{News, Nodes, back_off},
+    nodes::{News, Nodes, back_off, ends_node},
 };
 use crate::{
     channel,
@@ -242,36 +242,8 @@ impl IoThread {
                 worker,
                 ended,
                 reason,
-            } => self.worker_ended(worker, ended, &reason),
-            News::NodeLost { node, reason } => {
-                let shared = Arc::clone(&self.shared);
-                let found = &mut self.nodes.all[node as usize];
-                if let Some(manager) = found.manager.take() {
-                    let _ = epoll::delete(&self.epoll, &manager.channel);
-                }
-                let lived = found.since.elapsed();
-                found.failures = if lived < LONG_LIFE {
-                    found.failures + 1
-                } else {
-                    0
-                };
-                found.start_at = Some(Instant::now() + back_off(found.failures));
-                if found.failures > MOST_FAILURES {
-                    self.fail(&reason);
-                }
-                for link in &shared.links {
-                    let incarnation = {
-                        let link = link.lock();
-                        link.process
-                            .as_ref()
-                            .map(|process| process.incarnation)
-                            .filter(|_| link.node == node)
-                    };
-                    if let Some(incarnation) = incarnation {
-                        self.worker_ended(incarnation, None, &reason);
-                    }
-                }
-            }
+            } => self.worker_ended(worker, ended, &reason, false),
+            News::NodeLost { node, reason } => self.node_lost(node, &reason),
             News::LauncherLost => {
                 let _ = epoll::delete(&self.epoll, &self.nodes.channel);
                 if self.stopping.is_none() {
@@ -281,8 +253,45 @@ impl IoThread {
         }
     }
 
-    /// A worker process is dead: what it sent is read, the rest is lost.
-    fn worker_ended(&mut self, incarnation: Incarnation, ended: Option<Ended>, reason: &str) {
+    /// A manager is dead, and all of its node with it.
+    fn node_lost(&mut self, node: u32, reason: &str) {
+        let shared = Arc::clone(&self.shared);
+        let links = || shared.links.iter().filter(|link| link.lock().node == node);
+        let doomed_now = links().any(|link| shared.fatal(&link.lock()).is_some_and(ends_node));
+        let found = &mut self.nodes.all[node as usize];
+        if let Some(manager) = found.manager.take() {
+            let _ = epoll::delete(&self.epoll, &manager.channel);
+        }
+        let lived = found.since.elapsed();
+        let doomed = std::mem::take(&mut found.doomed) || doomed_now;
+        found.failures = if doomed || lived >= LONG_LIFE {
+            0
+        } else {
+            found.failures + 1
+        };
+        found.start_at = Some(Instant::now() + back_off(found.failures));
+        if found.failures > MOST_FAILURES {
+            self.fail(reason);
+        }
+        for link in links() {
+            let process = link.lock().process.as_ref().map(|found| found.incarnation);
+            if let Some(incarnation) = process {
+                self.worker_ended(incarnation, None, reason, doomed);
+            }
+        }
+        // That of one of these workers, not of the next manager's.
+        self.nodes.all[node as usize].doomed = false;
+    }
+
+    /// A worker process is dead: what it sent is read, the rest is lost. `doomed` tells that a fault was to
+    /// end it.
+    fn worker_ended(
+        &mut self,
+        incarnation: Incarnation,
+        ended: Option<Ended>,
+        reason: &str,
+        doomed: bool,
+    ) {
         let shared = Arc::clone(&self.shared);
         let worker = incarnation.worker;
         let mut heard = Heard::default();
@@ -304,7 +313,10 @@ impl IoThread {
             .map_or(Running::Nothing, Running::Attempt);
         link.orphans.extend(process.memories());
         let stopped = ended == Some(Ended::Exit(crate::worker::STOPPED_A_GUEST));
-        link.failures = if stopped || process.has_reported {
+        let fatal = process.fatal(number);
+        self.nodes.all[link.node as usize].doomed |= fatal.is_some_and(ends_node);
+        let started = process.has_reported || doomed || fatal.is_some();
+        link.failures = if stopped || started {
             0
         } else {
             link.failures + 1

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Weak, atomic::Ordering},
     time::Instant,
 };
-use taps_engine::{Attempt, AttemptId, AttemptReport, WorkerId};
+use taps_engine::{Attempt, AttemptId, AttemptReport, FaultAction, WorkerId};
 use taps_payload::{Location, Memory, SegmentId, SegmentStore};
 
 /// One worker slot.
@@ -54,6 +54,8 @@ pub(super) struct Process {
     number: u64,
     /// Attempts on the process, with their numbers, in order.
     out: VecDeque<(u64, AttemptId)>,
+    /// Numbers of the attempts among them that are to end this process, and what else their faults end.
+    fatal: Vec<(u64, FaultAction)>,
     pub(super) ready: bool,
     /// It has run an attempt to its end.
     pub(super) has_reported: bool,
@@ -163,6 +165,7 @@ impl Process {
             attempts: Vec::new(),
             number: 0,
             out: VecDeque::new(),
+            fatal: Vec::new(),
             ready: false,
             has_reported: false,
             closed: false,
@@ -192,6 +195,9 @@ impl Process {
         }
         self.number += 1;
         self.out.push_back((self.number, attempt.id));
+        if let Some(fault) = attempt.fault.filter(|fault| fault.action.kills()) {
+            self.fatal.push((self.number, fault.action));
+        }
         self.attempts.push(attempt);
     }
 
@@ -378,6 +384,14 @@ impl Process {
     pub(super) fn numbered(&self, number: u64) -> Option<AttemptId> {
         let found = self.out.iter().find(|(out, _)| *out == number)?;
         Some(found.1)
+    }
+
+    /// The fault of the attempt with that number, if it is one that ends this process.
+    pub(super) fn fatal(&self, number: u64) -> Option<FaultAction> {
+        let mut fatal = self.fatal.iter();
+        fatal
+            .find(|(out, _)| *out == number)
+            .map(|(_, action)| *action)
     }
 
     /// The memory that this process made and the coordinator still holds.

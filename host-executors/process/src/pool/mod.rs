@@ -30,8 +30,8 @@ use std::{
 };
 use taps_bundle::Bundle;
 use taps_engine::{
-    Attempt, AttemptId, Capabilities, EventSink, Executor, Failure, OutcomeKind, OutputId,
-    StartError, WorkerId, WorkerInfo,
+    Attempt, AttemptId, Capabilities, EventSink, Executor, Failure, FaultAction, OutcomeKind,
+    OutputId, StartError, WorkerId, WorkerInfo,
 };
 use taps_payload::{SegmentId, SharedAccount, SharedWords, StoreOptions};
 use taps_sandbox::{InstancePolicy, Interrupt, RunContext};
@@ -297,6 +297,13 @@ impl Shared {
             // It fails only when the counter is full: then the thread is awake.
             let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
         }
+    }
+
+    /// The fault of the attempt that runs on a worker, if it is one that ends processes.
+    fn fatal(&self, link: &Link) -> Option<FaultAction> {
+        let word = &self.words.words()[Self::slot(link.worker)];
+        let process = link.process.as_ref()?;
+        process.fatal(word.load(Ordering::Acquire))
     }
 
     fn slot(worker: WorkerId) -> usize {

@@ -11,6 +11,7 @@ use std::{
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
+use taps_engine::FaultAction;
 
 /// How long everything may take to end when the pool shuts down.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ pub(super) struct Node {
     /// Managers started so far.
     pub(super) started: u32,
     pub(super) failures: u32,
+    /// A fault was to end its manager, which is no failure.
+    pub(super) doomed: bool,
     pub(super) since: Instant,
     pub(super) start_at: Option<Instant>,
     pub(super) manager: Option<Manager>,
@@ -68,6 +71,7 @@ impl Nodes {
         let node = |_| Node {
             started: 0,
             failures: 0,
+            doomed: false,
             since: now,
             start_at: Some(now),
             manager: None,
@@ -201,6 +205,11 @@ impl Node {
         manager.outbox.push(message, descriptors)?;
         manager.outbox.flush(&manager.channel).map(drop)
     }
+}
+
+/// Whether a fault ends the manager of its worker, too.
+pub(super) fn ends_node(action: FaultAction) -> bool {
+    matches!(action, FaultAction::ManagerKilled | FaultAction::NodeKilled)
 }
 
 /// Pause after so many failures in a row.

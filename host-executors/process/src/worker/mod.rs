@@ -8,6 +8,7 @@
 
 mod control;
 mod gate;
+mod killer;
 mod outgoing;
 mod setup;
 
@@ -45,6 +46,7 @@ pub fn serve_worker(parent: u32) -> Result<(), ProcessError> {
 
 fn serve(parent: u32) -> Result<(), ProcessError> {
     let socket = child::begin(parent)?;
+    let killer = killer::killer(parent)?;
     let mut inbox = Inbox::default();
     let first = loop {
         if let Some(message) = inbox.next()? {
@@ -63,7 +65,7 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
         .try_clone()
         .map_err(ProcessError::system("share the channel"))?;
     let outgoing = Arc::new(Outgoing::new(sending));
-    let mut worker = match setup::Prepared::new(*setup, &mut inbox, &outgoing) {
+    let mut worker = match setup::Prepared::new(*setup, &mut inbox, &outgoing, killer) {
         Ok(prepared) => Worker::new(prepared, socket, inbox, outgoing)?,
         Err(error) => {
             outgoing.send(&FromWorker::Failed(crate::chain(error.as_ref())))?;

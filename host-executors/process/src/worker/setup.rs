@@ -16,7 +16,7 @@ use std::{
 };
 use taps_bundle::{Bundle, Manifest, Source};
 use taps_payload::{SegmentStore, SharedAccount, SharedWords, StoreOptions, tmpfs::HugeTmpfs};
-use taps_sandbox::{AotCache, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker};
+use taps_sandbox::{AotCache, Killer, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker};
 use taps_transform::{DataPlane, Ownership};
 
 /// A worker that is ready to serve.
@@ -33,6 +33,7 @@ impl Prepared {
         setup: Setup,
         inbox: &mut Inbox,
         outgoing: &Arc<Outgoing>,
+        killer: Killer,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let control = inbox.descriptor()?;
         let words = SharedWords::open(inbox.descriptor()?, setup.slots)?;
@@ -98,7 +99,8 @@ impl Prepared {
             bundle.manifest(),
             Arc::clone(&context),
             setup.policy,
-        )?;
+        )?
+        .with_killer(killer);
         for note in setup.notes {
             runtime = runtime.with_note(note);
         }

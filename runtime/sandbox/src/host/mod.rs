@@ -3,6 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod engine;
 pub(crate) mod kernels;
+pub(crate) mod outputs;
 pub(crate) mod payloads;
 pub(crate) mod program;
 pub(crate) mod wasi_files;

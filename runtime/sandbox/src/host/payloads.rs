@@ -3,15 +3,14 @@
 use super::interface;
 use crate::{
     DriverHost, LogLevel, PayloadOrigin, State,
-    memory::{Range, lend_mut, lend_range},
-    windows,
+    memory::{Range, lend_mut},
+    stored, windows,
     wire::PayloadError,
 };
 use std::sync::Arc;
 use taps_engine::AttemptId;
 use taps_payload::{
-    FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
-    WritableSegment,
+    FileError, FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
 };
 use taps_transform::{Resolved, Ticket, TransformError};
 use wasmtime::{
@@ -19,8 +18,8 @@ use wasmtime::{
     component::{Linker, Resource, ResourceType, WasmList},
 };
 
-type Store<'a> = StoreContextMut<'a, State>;
-type Answer<T> = wasmtime::Result<(Result<T, PayloadError>,)>;
+pub(super) type Store<'a> = StoreContextMut<'a, State>;
+pub(super) type Answer<T> = wasmtime::Result<(Result<T, PayloadError>,)>;
 
 /// A payload as a guest holds it.
 pub(crate) struct PayloadHandle {
@@ -108,68 +107,6 @@ impl Drop for PayloadHandle {
     }
 }
 
-/// A result under construction.
-pub(crate) enum OutputHandle {
-    /// In a window of the guest.
-    Window(WindowKey),
-    /// Written by the host.
-    Written(WritableSegment),
-    /// In the guest's own memory, because it is too small to be mapped, or there was no memory for a window: copied
-    /// to its segment when it is published.
-    Buffered(Buffered),
-}
-
-/// Guest memory that becomes a segment.
-pub(crate) struct Buffered {
-    /// Keeps windows away from the range until it is copied.
-    pub(crate) key: WindowKey,
-    /// A linear memory neither moves nor shrinks, so these bytes stay the guest's for its life.
-    pub(crate) range: Range,
-    pub(crate) segment: WritableSegment,
-}
-
-impl Buffered {
-    /// Copies what the guest made.
-    pub(crate) fn fill(mut self, state: &mut State) -> wasmtime::Result<Filled> {
-        if !state.windows.contains(self.key) {
-            // It ended with an earlier attempt, in a reused sandbox.
-            return Ok(Err(PayloadError::WrongState));
-        }
-        let filled = lend_range(state, self.range, |state, bytes| {
-            let size = self.segment.len() as usize;
-            write_in_pieces(state, &mut self.segment, &bytes[..size])
-        })?;
-        let detached = state.windows.detach(self.key);
-        debug_assert!(detached.is_ok(), "it was there just now");
-        Ok(filled.map(|()| self.segment))
-    }
-}
-
-/// A segment, or why the store could not write it.
-pub(crate) type Filled = Result<WritableSegment, PayloadError>;
-
-/// Writes guest memory to a segment, looking for cancellation between pieces.
-fn write_in_pieces(
-    state: &mut State,
-    segment: &mut WritableSegment,
-    bytes: &[u8],
-) -> wasmtime::Result<Result<(), PayloadError>> {
-    for (piece, at) in bytes
-        .chunks(WRITTEN_BYTES)
-        .zip((0..).step_by(WRITTEN_BYTES))
-    {
-        if let Err(error) = state.control.check() {
-            state.interrupted = Some(error);
-            return Err(error.into());
-        }
-        if let Err(error) = segment.write_at(at, piece) {
-            state.payload_failure = Some(error.to_string());
-            return Ok(Err(PayloadError::Io));
-        }
-    }
-    Ok(Ok(()))
-}
-
 impl State {
     /// Opens a payload's bytes the first time they are needed.
     fn open(
@@ -189,21 +126,21 @@ impl State {
                 Location::Segment(segment) => store
                     .get(segment.id)
                     .map(Bytes::Segment)
-                    .ok_or_else(|| format!("segment {} is gone", segment.id.0)),
+                    .ok_or_else(|| Unreadable::lost(format!("segment {} is gone", segment.id.0))),
                 Location::File(file) => FilePayload::open(file)
                     .map(Bytes::File)
-                    .map_err(|error| error.to_string()),
-                Location::Stored(stored) => Err(format!("payload {} was not fetched", stored.key)),
-                Location::Engine { key, .. } => {
-                    Err(format!("payload {key} was not fetched from the engine"))
-                }
+                    .map_err(|error| Unreadable::file(&error)),
+                Location::Stored(stored) => Err(Unreadable::here(format!(
+                    "payload {} was not fetched",
+                    stored.key
+                ))),
+                Location::Engine { key, .. } => Err(Unreadable::here(format!(
+                    "payload {key} was not fetched from the engine"
+                ))),
             };
             match opened {
                 Ok(bytes) => payload.bytes = Some(bytes),
-                Err(reason) => {
-                    self.payload_failure = Some(reason);
-                    return Ok(Err(PayloadError::Io));
-                }
+                Err(why) => return Ok(Err(self.unreadable(handle, why)?)),
             }
         }
         Ok(self
@@ -254,8 +191,8 @@ impl State {
                     // A driver is only told that it failed.
                     run.sink.log(self.speaker(), LogLevel::Error, &reason);
                 }
-                self.payload_failure = Some(reason);
-                return Ok(Err(PayloadError::Io));
+                let lost = stored::is_lost(&error);
+                return Ok(Err(self.unreadable(handle, Unreadable { reason, lost })?));
             }
         };
         payload.bytes = Some(bytes);
@@ -288,10 +225,7 @@ impl State {
             };
             let read = match read {
                 Ok(read) => read,
-                Err(reason) => {
-                    self.payload_failure = Some(reason);
-                    return Ok(Err(PayloadError::Io));
-                }
+                Err(why) => return Ok(Err(self.unreadable(handle, why)?)),
             };
             done += read;
             if read < wanted || done == buffer.len() {
@@ -300,6 +234,24 @@ impl State {
         }
         self.note_transfer(handle, Way::Read, done as u64, copies)?;
         Ok(Ok(done))
+    }
+
+    /// Notes why an argument has no bytes.
+    fn unreadable(
+        &mut self,
+        handle: &Resource<PayloadHandle>,
+        why: Unreadable,
+    ) -> wasmtime::Result<PayloadError> {
+        self.payload_failure = Some(why.reason);
+        let current = self.role.attempt();
+        let argument = self.table.get(handle)?.argument;
+        if let Some((_, index)) = argument.filter(|(id, _)| why.lost && current == Some(*id)) {
+            let position = index as u32;
+            if !self.lost_inputs.contains(&position) {
+                self.lost_inputs.push(position);
+            }
+        }
+        Ok(PayloadError::Io)
     }
 
     fn note_transfer(
@@ -334,11 +286,36 @@ impl State {
 /// Bytes read or written between two looks at the attempt's control: a few milliseconds' worth.
 const PIECE_BYTES: usize = 8 << 20;
 
-/// As much as is written at once: it may go to a disk.
-const WRITTEN_BYTES: usize = 1 << 20;
+/// Why the bytes of a payload cannot be read.
+struct Unreadable {
+    reason: String,
+    /// They are gone or damaged: nobody else can read them either.
+    lost: bool,
+}
+
+impl Unreadable {
+    fn lost(reason: String) -> Self {
+        Self { reason, lost: true }
+    }
+
+    /// Not from here, not now.
+    fn here(reason: String) -> Self {
+        Self {
+            reason,
+            lost: false,
+        }
+    }
+
+    fn file(error: &FileError) -> Self {
+        Self {
+            reason: error.to_string(),
+            lost: stored::is_file_lost(error),
+        }
+    }
+}
 
 impl Bytes {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, String> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Unreadable> {
         match self {
             Self::Inline(bytes) => {
                 let rest = usize::try_from(offset)
@@ -351,10 +328,10 @@ impl Bytes {
             }
             Self::Segment(segment) => segment
                 .read_at(offset, buffer)
-                .map_err(|error| error.to_string()),
+                .map_err(|error| Unreadable::here(error.to_string())),
             Self::File(file) => file
                 .read_at(offset, buffer)
-                .map_err(|error| error.to_string()),
+                .map_err(|error| Unreadable::file(&error)),
         }
     }
 }
@@ -469,98 +446,6 @@ fn drop_payload(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
     Ok(())
 }
 
-type Created = (Resource<OutputHandle>, u64);
-
-fn create_output(mut store: Store<'_>, (window, size): (WasmList<u8>, u64)) -> Answer<Created> {
-    let range = Range::of(&window, &store);
-    let state = store.data_mut();
-    if !state.maps {
-        let reason = "the component's memory profile has no windows";
-        state.payload_failure = Some(reason.to_owned());
-        return Ok((Err(PayloadError::WindowLimit),));
-    }
-    if let Err(error) = windows::check(state, range, size) {
-        return Ok((Err(state.window_error(&error)),));
-    }
-    let payloads = state.run.store.clone();
-    if size < state.run.map_min_bytes {
-        return create_buffered(state, range, payloads.create(size));
-    }
-    let segment = match payloads.create_mappable(size) {
-        Ok(segment) => segment,
-        Err(StoreError::Full { .. }) if payloads.spills() => {
-            return create_buffered(state, range, payloads.create_spilled(size));
-        }
-        Err(error) => return Ok((Err(state.store_error(&error)),)),
-    };
-    match windows::attach_output(state, range, segment) {
-        Ok((key, offset)) => {
-            let handle = state.table.push(OutputHandle::Window(key))?;
-            Ok((Ok((handle, offset)),))
-        }
-        Err(error) => Ok((Err(state.window_error(&error)),)),
-    }
-}
-
-/// The guest fills its own memory, which the host copies to the segment when it is published. The
-/// segment is made before, so that a full store or disk is known before the work.
-fn create_buffered(
-    state: &mut State,
-    range: Range,
-    segment: Result<WritableSegment, StoreError>,
-) -> Answer<Created> {
-    let segment = match segment {
-        Ok(segment) => segment,
-        Err(error) => return Ok((Err(state.store_error(&error)),)),
-    };
-    match windows::reserve(state, range) {
-        Ok(key) => {
-            let buffered = Buffered {
-                key,
-                range,
-                segment,
-            };
-            let handle = state.table.push(OutputHandle::Buffered(buffered))?;
-            Ok((Ok((handle, 0)),))
-        }
-        Err(error) => Ok((Err(state.window_error(&error)),)),
-    }
-}
-
-fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resource<OutputHandle>> {
-    let written = lend_mut(&mut store, &bytes, |state, bytes| {
-        let mut segment = match state.run.store.create(bytes.len() as u64) {
-            Ok(segment) => segment,
-            Err(error) => return Ok(Err(state.store_error(&error))),
-        };
-        let written = write_in_pieces(state, &mut segment, bytes)?;
-        Ok::<_, wasmtime::Error>(written.map(|()| segment))
-    })?;
-    let answer = match written {
-        Ok(segment) => Ok(store
-            .data_mut()
-            .table
-            .push(OutputHandle::Written(segment))?),
-        Err(error) => Err(error),
-    };
-    Ok((answer,))
-}
-
-fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
-    let state = store.data_mut();
-    let output = state
-        .table
-        .delete(Resource::<OutputHandle>::new_own(index))?;
-    match output {
-        OutputHandle::Window(key) | OutputHandle::Buffered(Buffered { key, .. }) => {
-            // Gone already where a reused sandbox kept the handle from an earlier attempt.
-            let _ = state.windows.detach(key);
-        }
-        OutputHandle::Written(_) => {}
-    }
-    Ok(())
-}
-
 fn reserve(mut store: Store<'_>, (size,): (u64,)) -> Answer<()> {
     let announced = store.data_mut().memory.announce(size);
     Ok((if announced {
@@ -571,12 +456,12 @@ fn reserve(mut store: Store<'_>, (size,): (u64,)) -> Answer<()> {
 }
 
 impl State {
-    fn window_error(&mut self, error: &WindowError) -> PayloadError {
+    pub(super) fn window_error(&mut self, error: &WindowError) -> PayloadError {
         self.payload_failure = Some(error.to_string());
         windows::payload_error(error)
     }
 
-    fn store_error(&mut self, error: &StoreError) -> PayloadError {
+    pub(super) fn store_error(&mut self, error: &StoreError) -> PayloadError {
         self.payload_failure = Some(error.to_string());
         match error {
             StoreError::Full { .. } => PayloadError::StoreFull,
@@ -591,11 +476,6 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "payload",
         ResourceType::host::<PayloadHandle>(),
         drop_payload,
-    )?;
-    payloads.resource(
-        "output-buffer",
-        ResourceType::host::<OutputHandle>(),
-        drop_output,
     )?;
     payloads.func_wrap(
         "[method]payload.size",
@@ -615,7 +495,6 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     payloads.func_wrap("[method]payload.read-into", read_into)?;
     payloads.func_wrap("[method]payload.attach", attach)?;
     payloads.func_wrap("[method]payload.detach", detach)?;
-    payloads.func_wrap("[static]output-buffer.create", create_output)?;
-    payloads.func_wrap("[static]output-buffer.copy", copy_output)?;
-    payloads.func_wrap("reserve", reserve)
+    payloads.func_wrap("reserve", reserve)?;
+    super::outputs::add(&mut payloads)
 }

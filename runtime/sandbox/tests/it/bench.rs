@@ -43,6 +43,10 @@ pub(crate) struct Setup {
     pub(crate) store: StoreOptions,
     pub(crate) memory: taps_bundle::MemoryProfile,
     pub(crate) inline_max_bytes: u64,
+    /// With the tasks of faults.
+    pub(crate) faults: bool,
+    pub(crate) killer: Option<taps_sandbox::Killer>,
+    pub(crate) data: Option<Arc<taps_transform::DataPlane>>,
 }
 
 impl Default for Setup {
@@ -57,6 +61,9 @@ impl Default for Setup {
             },
             memory: taps_bundle::MemoryProfile::Auto,
             inline_max_bytes: 64 << 10,
+            faults: false,
+            killer: None,
+            data: None,
         }
     }
 }
@@ -151,15 +158,20 @@ impl Bench {
             serde_json::to_vec(&manifest).expect("plain data"),
         )
         .expect("it can be written");
-        let bundle = Bundle::from_directory(directory.path()).expect("it was just written");
+        let mut bundle = Bundle::from_directory(directory.path()).expect("it was just written");
+        if setup.faults {
+            bundle = bundle.with_faults(&taps_apps::faults().expect("they are built in"));
+        }
         let size = PoolSize {
             workers: 1,
             per_worker: 2,
         };
         let sandbox = Sandbox::new(size, None).expect("a thread can be started");
-        let component = sandbox
-            .load(&bundle, 0, Interrupt::Epoch)
-            .expect("it compiles");
+        let load = |index| {
+            let loaded = sandbox.load(&bundle, index, Interrupt::Epoch);
+            loaded.expect("it compiles")
+        };
+        let components = (0..bundle.manifest().components.len()).map(load).collect();
         let heard = Heard::default();
         let run = Arc::new(RunContext {
             start: Instant::now(),
@@ -169,15 +181,18 @@ impl Bench {
             environment: vec![("LANG".into(), "C".into())],
             inline_max_bytes: setup.inline_max_bytes,
             map_min_bytes: 0,
-            data: None,
+            data: setup.data,
         });
-        let runtime = TaskRuntime::new(
-            vec![component],
+        let mut runtime = TaskRuntime::new(
+            components,
             bundle.manifest(),
             Arc::clone(&run),
             setup.policy,
         )
         .expect("it links");
+        if let Some(killer) = setup.killer {
+            runtime = runtime.with_killer(killer);
+        }
         let runtime = Arc::new(runtime);
         Self {
             worker: runtime.worker(WorkerId(0)),

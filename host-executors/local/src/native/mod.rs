@@ -3,33 +3,49 @@
 //! There is no sandbox: a task that aborts takes the run with it, memory is not limited, and a
 //! time limit is noticed only where the task sleeps or computes in kernels.
 
+mod faults;
+mod host;
+
 use crate::{AttemptRunner, RunnerFactory};
 use bytes::Bytes;
+use host::{InFile, InMemory, Mapped, Surroundings};
 use std::{
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 use taps::{
-    KernelMode, Level, TaskEntry, TaskError,
-    native::{Cancelled, HostPayload, NativeArgument, NativeOutput, OutputBuffer, TaskHost},
+    TaskEntry, TaskError,
+    native::{Cancelled, HostPayload, NativeArgument, NativeOutput, TaskHost},
 };
+use taps_bundle::FAULT_PREFIX;
 use taps_engine::{
-    Attempt, AttemptReport, Failure, Instantiation, OutcomeKind, Output, Timeline, TrapKind,
-    WorkerId, panic_message,
+    Attempt, AttemptReport, Failure, FaultPlan, Instantiation, OutcomeKind, Output, Timeline,
+    TrapKind, WorkerId, panic_message,
 };
-use taps_payload::{FilePayload, Location, SegmentMap, Transfer, Way};
-use taps_sandbox::{CancelToken, Control, Interrupted, LogLevel, RunContext, Speaker, stored};
-use taps_schema::Kernels;
+use taps_payload::{FilePayload, Location, Transfer, Way};
+use taps_sandbox::{CancelToken, Control, Interrupted, RunContext, faults::Disturbance, stored};
 use taps_transform::{Resolved, Ticket};
 
 /// Calls the task functions of one app.
 pub struct NativeRunner {
     worker: WorkerId,
     tasks: Arc<[&'static TaskEntry]>,
+    /// Tasks that go wrong on purpose.
+    faults: Arc<[&'static TaskEntry]>,
     run: Arc<RunContext>,
+}
+
+/// Cargo package of the tasks that go wrong on purpose, where it is linked into this binary.
+const FAULTS_PACKAGE: &str = "taps-faults";
+
+/// What is noted of an attempt on its way.
+struct Course {
+    timeline: Timeline,
+    inputs: Vec<Transfer>,
+    lost_inputs: Vec<u32>,
+    injected: Option<FaultPlan>,
 }
 
 impl NativeRunner {
@@ -37,34 +53,65 @@ impl NativeRunner {
     /// not linked into this binary.
     pub fn factory(package: &str, run: Arc<RunContext>) -> Option<RunnerFactory> {
         let tasks: Arc<[_]> = taps::tasks(package).into();
+        let faults: Arc<[_]> = taps::tasks(FAULTS_PACKAGE).into();
         (!tasks.is_empty()).then(|| -> RunnerFactory {
             Arc::new(move |worker| {
                 Box::new(Self {
                     worker,
                     tasks: Arc::clone(&tasks),
+                    faults: Arc::clone(&faults),
                     run: Arc::clone(&run),
                 })
             })
         })
     }
 
+    /// The task of an attempt.
+    fn entry(&self, attempt: &Attempt) -> Result<&'static TaskEntry, Failure> {
+        let found = match attempt.name.strip_prefix(FAULT_PREFIX) {
+            Some(fault) => self.fault(fault),
+            None => self.tasks.get(attempt.task as usize).copied(),
+        };
+        found.ok_or_else(|| Failure::new(OutcomeKind::EngineError, "the app has no such task"))
+    }
+
+    /// A task that goes wrong on purpose.
+    fn fault(&self, name: &str) -> Option<&'static TaskEntry> {
+        self.faults.iter().find(|task| task.name == name).copied()
+    }
+
     fn call(
         &self,
+        task: &'static TaskEntry,
         attempt: &Attempt,
         control: &Control,
-        inputs: &mut [Transfer],
-        timeline: &mut Timeline,
+        disturbance: &mut Disturbance,
+        course: &mut Course,
     ) -> Result<Vec<NativeOutput>, Failure> {
-        let task = self
-            .tasks
-            .get(attempt.task as usize)
-            .ok_or_else(|| Failure::new(OutcomeKind::EngineError, "the app has no such task"))?;
         control.check().map_err(interrupted)?;
-        let arguments = self.arguments(attempt, control, inputs)?;
-        timeline.task_start = self.run.now_ns();
-        if self.run.data.is_some() {
-            timeline.inputs = [timeline.received, timeline.task_start];
+        let arguments = self.arguments(attempt, control, course)?;
+        if course.timeline.task_start == 0 {
+            course.timeline.task_start = self.run.now_ns();
+            if self.run.data.is_some() {
+                course.timeline.inputs = [course.timeline.received, course.timeline.task_start];
+            }
         }
+        let within = disturbance
+            .within(control)
+            .unwrap_or_else(|| control.clone());
+        let outcome = self.call_function(task, attempt, &within, arguments);
+        disturbance.note(&within);
+        outcome
+    }
+
+    /// Calls the function of a task; a panic is an outcome.
+    fn call_function(
+        &self,
+        task: &'static TaskEntry,
+        attempt: &Attempt,
+        control: &Control,
+        arguments: Vec<NativeArgument>,
+    ) -> Result<Vec<NativeOutput>, Failure> {
         let host: Rc<dyn TaskHost> = Rc::new(Surroundings {
             id: attempt.id,
             seed: attempt.seed,
@@ -97,7 +144,7 @@ impl NativeRunner {
         &self,
         attempt: &Attempt,
         control: &Control,
-        inputs: &mut [Transfer],
+        course: &mut Course,
     ) -> Result<Vec<NativeArgument>, Failure> {
         let caller = stored::caller(self.worker, attempt);
         let locations = || attempt.arguments.iter().map(|argument| &argument.location);
@@ -108,40 +155,54 @@ impl NativeRunner {
             })
             .collect();
         let mut arguments = Vec::with_capacity(tickets.len());
-        for ((location, ticket), input) in locations().zip(tickets).zip(inputs) {
+        for (position, (location, ticket)) in (0..).zip(locations().zip(tickets)) {
+            let lost_inputs = &mut course.lost_inputs;
+            let mut note = |(failure, lost): (Failure, bool)| {
+                if lost {
+                    lost_inputs.push(position);
+                }
+                failure
+            };
             let Some(ticket) = ticket else {
-                arguments.push(self.argument(location)?);
+                arguments.push(self.argument(location).map_err(note)?);
                 continue;
             };
-            let payload: Arc<dyn HostPayload> = match stored::wait(&ticket, control)? {
+            let resolved = stored::wait(&ticket, control).map_err(&mut note)?;
+            let payload: Arc<dyn HostPayload> = match resolved {
                 Resolved::Bytes(bytes) => Arc::new(InMemory(bytes)),
                 Resolved::Segment(segment) => Arc::new(Mapped(segment.map().map_err(|error| {
                     Failure::new(OutcomeKind::PayloadError, error.to_string())
                 })?)),
             };
-            input.way = Way::Stored;
-            input.copies = ticket.copies();
+            if let Some(input) = course.inputs.get_mut(position as usize) {
+                input.way = Way::Stored;
+                input.copies = ticket.copies();
+            }
             arguments.push(NativeArgument::Payload(payload));
         }
         Ok(arguments)
     }
 
-    fn argument(&self, location: &Location) -> Result<NativeArgument, Failure> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::new(OutcomeKind::PayloadError, error.to_string())
+    /// Opens an argument that is in no transformer's store. An error says why there is nothing, and
+    /// whether the bytes are lost.
+    fn argument(&self, location: &Location) -> Result<NativeArgument, (Failure, bool)> {
+        let because = |error: &dyn std::fmt::Display, lost| {
+            let failure = Failure::new(OutcomeKind::PayloadError, error.to_string());
+            (failure, lost)
         };
+        let failed = |error: &dyn std::fmt::Display| because(error, false);
         Ok(match location {
             Location::Inline(bytes) => NativeArgument::Payload(Arc::new(InMemory(bytes.clone()))),
             Location::Segment(reference) => {
-                let segment = self
-                    .run
-                    .store
-                    .get(reference.id)
-                    .ok_or_else(|| failed(&format!("segment {} is gone", reference.id.0)))?;
+                let segment =
+                    self.run.store.get(reference.id).ok_or_else(|| {
+                        because(&format!("segment {} is gone", reference.id.0), true)
+                    })?;
                 NativeArgument::Payload(Arc::new(Mapped(segment.map().map_err(|e| failed(&e))?)))
             }
             Location::File(file) => NativeArgument::Payload(Arc::new(InFile(
-                FilePayload::open(file).map_err(|error| failed(&error))?,
+                FilePayload::open(file)
+                    .map_err(|error| because(&error, stored::is_file_lost(&error)))?,
             ))),
             Location::Stored(stored) => {
                 return Err(failed(&format!(
@@ -173,15 +234,38 @@ impl NativeRunner {
         }
     }
 
+    /// Runs the task of an attempt to its end, or to where a fault disturbs it.
+    fn run_task(
+        &self,
+        attempt: &Attempt,
+        control: &Control,
+        disturbance: &mut Disturbance,
+        course: &mut Course,
+    ) -> Result<Vec<(Output, Transfer)>, Failure> {
+        let task = self.entry(attempt)?;
+        let called = self.call(task, attempt, control, disturbance, course);
+        course.timeline.task_end = self.run.now_ns();
+        if disturbance.has_ended_the_task() {
+            return Ok(Vec::new());
+        }
+        let outputs = called?;
+        if disturbance.discards() {
+            return Ok(Vec::new());
+        }
+        disturbance.returned(control).map_err(interrupted)?;
+        self.publish_all(outputs, attempt, control, disturbance)
+    }
+
     fn publish_all(
         &self,
         outputs: Vec<NativeOutput>,
         attempt: &Attempt,
         control: &Control,
+        disturbance: &mut Disturbance,
     ) -> Result<Vec<(Output, Transfer)>, Failure> {
         let mut published: Vec<(Output, Transfer)> = Vec::with_capacity(outputs.len());
         for (index, output) in outputs.into_iter().enumerate() {
-            match self.publish(output, (attempt, index), control) {
+            match self.publish(output, (attempt, index), control, disturbance) {
                 Ok(done) => published.push(done),
                 Err(failure) => {
                     // Nobody will hear of the outputs before this one.
@@ -200,18 +284,28 @@ impl NativeRunner {
         output: NativeOutput,
         (attempt, index): (&Attempt, usize),
         control: &Control,
+        disturbance: &mut Disturbance,
     ) -> Result<(Output, Transfer), Failure> {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(OutcomeKind::PayloadError, error.to_string())
         };
-        let bytes = match output {
+        let mut bytes = match output {
             NativeOutput::Bytes(bytes) => bytes,
             NativeOutput::Buffer(buffer) => buffer.as_slice().to_vec(),
         };
         let len = bytes.len() as u64;
-        if let Some(plane) = stored::plane_for(&self.run, attempt, index, len) {
+        let plane = stored::plane_for(&self.run, attempt, index, len);
+        let digest = plane
+            .filter(|_| disturbance.wants_to_spoil(len))
+            .map(|_| taps_transform::digest(&bytes));
+        disturbance.spoil(&mut bytes);
+        if let Some(plane) = plane {
             let caller = stored::caller(self.worker, attempt);
             let location = stored::put(plane, &Bytes::from(bytes), caller, control)?;
+            let location = match digest {
+                Some(digest) => stored::with_digest(location, digest),
+                None => location,
+            };
             let transfer = Transfer {
                 bytes: len,
                 bytes_moved: len,
@@ -265,16 +359,32 @@ impl AttemptRunner for NativeRunner {
             .map(|limit| Instant::now() + Duration::from_millis(limit));
         let control = Control::new(token.clone(), deadline);
         let travelled = |argument: &taps_engine::Argument| self.travelled(&argument.location);
-        let mut inputs: Vec<Transfer> = attempt.arguments.iter().map(travelled).collect();
-        let mut timeline = Timeline {
-            received,
-            task_start: received,
-            ..Timeline::default()
+        let mut course = Course {
+            timeline: Timeline {
+                received,
+                ..Timeline::default()
+            },
+            inputs: attempt.arguments.iter().map(travelled).collect(),
+            lost_inputs: Vec::new(),
+            injected: None,
         };
-        let called = self.call(attempt, &control, &mut inputs, &mut timeline);
-        timeline.task_end = self.run.now_ns();
-        let published = called.and_then(|outputs| self.publish_all(outputs, attempt, &control));
+        let published = match attempt.fault {
+            None => self.run_task(attempt, &control, &mut Disturbance::none(), &mut course),
+            Some(plan) => self.run_with_fault(attempt, plan, &control, &mut course),
+        };
+        let Course {
+            mut timeline,
+            inputs,
+            lost_inputs,
+            injected,
+        } = course;
         timeline.finished = self.run.now_ns();
+        if timeline.task_start == 0 {
+            timeline.task_start = received;
+        }
+        if timeline.task_end == 0 {
+            timeline.task_end = timeline.finished;
+        }
         if self.run.data.is_some() && published.is_ok() {
             timeline.results = [timeline.task_end, timeline.finished];
         }
@@ -285,6 +395,8 @@ impl AttemptRunner for NativeRunner {
             }
             Err(failure) => (Err(failure), Vec::new()),
         };
+        let payload_error =
+            matches!(&result, Err(failure) if failure.outcome == OutcomeKind::PayloadError);
         AttemptReport {
             id: attempt.id,
             worker: self.worker,
@@ -292,11 +404,15 @@ impl AttemptRunner for NativeRunner {
             timeline,
             inputs,
             outputs,
-            lost_inputs: Vec::new(),
+            lost_inputs: if payload_error {
+                lost_inputs
+            } else {
+                Vec::new()
+            },
             instantiation: Instantiation::None,
             cpu_ns: taps_sandbox::thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes: 0,
-            injected: None,
+            injected,
             notes: Vec::new(),
         }
     }
@@ -306,121 +422,8 @@ fn interrupted(why: Interrupted) -> Failure {
     let outcome = match why {
         Interrupted::Cancelled => OutcomeKind::Cancelled,
         Interrupted::Timeout => OutcomeKind::Timeout,
+        // Not seen: who makes a fault strike puts the fault's own outcome in its place.
+        Interrupted::Struck => OutcomeKind::EngineError,
     };
     Failure::new(outcome, why.to_string())
-}
-
-/// What a native task finds around it.
-struct Surroundings {
-    id: taps_engine::AttemptId,
-    seed: u64,
-    kernels: Kernels,
-    control: Control,
-    run: Arc<RunContext>,
-}
-
-impl TaskHost for Surroundings {
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn attempt(&self) -> u32 {
-        self.id.number
-    }
-
-    fn clock(&self) -> Duration {
-        self.run.start.elapsed()
-    }
-
-    fn kernel_mode(&self) -> KernelMode {
-        match self.kernels {
-            Kernels::Host => KernelMode::Host,
-            Kernels::Guest => KernelMode::Guest,
-        }
-    }
-
-    fn log(&self, level: Level, message: &str) {
-        let level = match level {
-            Level::Trace => LogLevel::Trace,
-            Level::Debug => LogLevel::Debug,
-            Level::Info => LogLevel::Info,
-            Level::Warn => LogLevel::Warn,
-            Level::Error => LogLevel::Error,
-        };
-        self.run.sink.log(Speaker::Attempt(self.id), level, message);
-    }
-
-    fn sleep(&self, duration: Duration) -> Result<(), Cancelled> {
-        self.control.sleep(duration).map_err(|_| Cancelled)
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.control.check().is_err()
-    }
-
-    fn create_output(&self, _: usize) -> Option<Box<dyn OutputBuffer>> {
-        None
-    }
-}
-
-/// A payload that travelled with the attempt.
-struct InMemory(Arc<[u8]>);
-
-impl HostPayload for InMemory {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn as_slice(&self) -> Option<&[u8]> {
-        Some(&self.0)
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(copy_from(&self.0, offset, buffer))
-    }
-}
-
-/// A segment, mapped into this process.
-struct Mapped(SegmentMap);
-
-impl HostPayload for Mapped {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn as_slice(&self) -> Option<&[u8]> {
-        Some(&self.0)
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(copy_from(&self.0, offset, buffer))
-    }
-}
-
-/// Fills the buffer from bytes in memory; says how many there were.
-fn copy_from(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
-    let rest = usize::try_from(offset)
-        .ok()
-        .and_then(|from| bytes.get(from..))
-        .unwrap_or_default();
-    let len = rest.len().min(buffer.len());
-    buffer[..len].copy_from_slice(&rest[..len]);
-    len
-}
-
-/// A file, read in pieces.
-struct InFile(FilePayload);
-
-impl HostPayload for InFile {
-    fn size(&self) -> u64 {
-        self.0.len()
-    }
-
-    fn as_slice(&self) -> Option<&[u8]> {
-        None
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(offset, buffer).map_err(io::Error::other)
-    }
 }
