@@ -65,6 +65,14 @@ fn run(
     life: &Life,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
+    let armed;
+    let bundle = if faults::settings(resolved).is_some() {
+        let faults = taps_apps::faults().map_err(|error| Failure::new(ExitCode::Bundle, error))?;
+        armed = bundle.clone().with_faults(&faults);
+        &armed
+    } else {
+        bundle
+    };
     let start = life.start();
     let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
@@ -184,7 +192,7 @@ fn open_records(
 
 /// Digests of the components of an app, in their order.
 pub(crate) fn component_digests(bundle: &Bundle) -> Vec<String> {
-    let components = bundle.manifest().components.iter();
+    let components = bundle.own_manifest().components.iter();
     components.map(|entry| entry.digest.to_string()).collect()
 }
 

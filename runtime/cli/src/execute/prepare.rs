@@ -130,7 +130,7 @@ impl Prepared {
     /// What `environment.json` says beyond the machine.
     pub(super) fn environment(&self, bundle: &Bundle) -> EnvironmentExtra {
         let mut extra = crate::commands::environment_extra();
-        for entry in &bundle.manifest().components {
+        for entry in &bundle.own_manifest().components {
             extra
                 .components
                 .insert(entry.file.clone(), entry.digest.to_string());

@@ -176,9 +176,7 @@ impl Core {
 
     /// Where the bytes of the arguments are, or by what key the engine will know them.
     fn resolve_arguments(&self, key: Key) -> Vec<Argument> {
-        let task = &self.tasks[key];
-        let shown = task.arguments.len() - usize::from(task.hidden_arguments);
-        let arguments = task.arguments.iter().take(shown);
+        let arguments = self.tasks[key].shown_arguments().iter();
         let resolved = arguments.filter_map(|argument| match argument {
             TaskArgument::Value(value) => Some(value.clone()),
             // Held as long as a task takes it.

@@ -11,8 +11,8 @@ use super::spec::{ArgumentSpec, TaskOptions, TaskSpec};
 use crate::{FaultAction, FaultPlan, FaultPoint, OutputId, TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-/// Name of the task that is put before another to fail, for [`FaultAction::Dependency`]. It has one
-/// output, which the other does not see.
+/// Name of the task that is put before another to fail, for [`FaultAction::Dependency`]. What it
+/// gives, if anything, the other does not see.
 pub const INJECTED_PARENT: &str = "fault:injected-parent";
 
 /// Tries of a task that can carry a fault; later ones never do.

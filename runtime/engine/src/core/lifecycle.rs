@@ -154,7 +154,7 @@ impl Core {
 
     /// Why the task cannot run although all its parents succeeded: one gave too few outputs.
     fn missing_output(&self, key: Key) -> Option<Failure> {
-        let arguments = self.tasks[key].arguments.iter().enumerate();
+        let arguments = self.tasks[key].shown_arguments().iter().enumerate();
         for (position, argument) in arguments {
             let &TaskArgument::Output { parent, index, .. } = argument else {
                 continue;

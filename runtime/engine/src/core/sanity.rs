@@ -112,7 +112,7 @@ impl Core {
                 let mut children = parent.children.iter();
                 let known = children.any(|c| c.key == key && c.position as usize == position);
                 assert!(known, "{context}: the parent does not know of it");
-            } else if task.state == TaskState::Ready {
+            } else if task.state == TaskState::Ready && position < task.shown_arguments().len() {
                 let available = parent.available(index).is_some();
                 assert!(available, "{context}: ready, but the output is not there");
             }

@@ -190,6 +190,11 @@ impl Task {
         })
     }
 
+    /// The arguments that its attempts are given.
+    pub(super) fn shown_arguments(&self) -> &[TaskArgument] {
+        &self.arguments[..self.arguments.len() - usize::from(self.hidden_arguments)]
+    }
+
     /// Who uses an output.
     pub(super) fn output_use(&self, index: u32) -> OutputUse {
         self.uses.get(index as usize).copied().unwrap_or_default()
