@@ -295,11 +295,13 @@ impl State {
                         time_ns: now_ns,
                     });
                 }
+                // It was put into a queue while it ran again.
+                Action::Recomputed { task } => {
+                    let status = self.status(task);
+                    self.queues.completed(task, status);
+                }
                 // Said by whoever submitted the child.
-                Action::ParentInjected { .. }
-                | Action::Free { .. }
-                | Action::Retrying { .. }
-                | Action::Recomputed { .. } => {}
+                Action::ParentInjected { .. } | Action::Free { .. } | Action::Retrying { .. } => {}
             }
         }
         self.wake_if_satisfied();
