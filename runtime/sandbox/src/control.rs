@@ -128,6 +128,13 @@ impl Control {
         }
     }
 
+    /// The attempt's control without its fault, if it has one.
+    pub(crate) fn without_strike(&self) -> Option<Self> {
+        self.strike
+            .as_ref()
+            .map(|_| Self::new(self.token.clone(), self.deadline))
+    }
+
     /// Whether the fault has struck.
     pub fn has_struck(&self) -> bool {
         let strike = self.strike.as_ref();

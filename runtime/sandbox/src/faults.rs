@@ -121,9 +121,11 @@ impl Disturbance {
         }
     }
 
-    /// Notes what happened within the task.
-    pub fn note(&mut self, control: &Control) {
+    /// Notes what happened within the task, whose control this was; gives that of the attempt, where it
+    /// is another.
+    pub fn note(&mut self, control: &Control) -> Option<Control> {
         self.done |= control.has_struck();
+        control.without_strike()
     }
 
     /// Whether it ended the task before the task did.

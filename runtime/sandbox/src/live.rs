@@ -45,12 +45,12 @@ impl Live {
         timeline: &mut Timeline,
     ) -> Ran {
         let run = Arc::clone(&self.store.data().run);
-        let control = self.store.data().control.clone();
         let result = self.call_guest(attempt, tickets, disturbance, timeline, &run);
         timeline.task_end = timeline.task_end.max(run.now_ns());
-        disturbance.note(&self.store.data().control);
         // What follows is not the task's doing: no fault strikes it.
-        self.store.data_mut().control = control;
+        if let Some(undisturbed) = disturbance.note(&self.store.data().control) {
+            self.store.data_mut().control = undisturbed;
+        }
         let stderr = self.report_output(run.sink.as_ref());
         if disturbance.has_ended_the_task() {
             return Ok(Default::default());

@@ -51,7 +51,7 @@ pub(super) fn killer(manager: u32) -> Result<Killer, ProcessError> {
 impl Manager {
     /// Finds the parent of this process, if it is the manager still.
     fn find(told: u32) -> Result<Option<Self>, Errno> {
-        let told = Pid::from_raw(told.cast_signed());
+        let told = i32::try_from(told).ok().and_then(Pid::from_raw);
         let Some(pid) = told.filter(|pid| !pid.is_init() && is_parent(*pid)) else {
             return Ok(None);
         };

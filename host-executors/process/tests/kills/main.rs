@@ -112,7 +112,9 @@ fn kills_end_what_they_name_and_nothing_else() {
             } else {
                 assert!(reason.contains("manager"), "{what}: {reason}");
                 let (_, running) = bench.lost(BESIDE);
-                assert_eq!(running, Running::Attempt(beside), "{what}");
+                // It may not have come to it.
+                let charged = [Running::Attempt(beside), Running::Nothing];
+                assert!(charged.contains(&running), "{what}: {running:?}");
                 bench.joined(BESIDE);
             }
             bench.joined(HIT);

@@ -250,21 +250,20 @@ pub(crate) fn left() -> Vec<String> {
     left
 }
 
-/// Tests of this program may run at the same time: their processes have another coordinator.
+/// Tests of this program may run at the same time: their processes are below another one. What has lost its
+/// parents may be ours.
 fn is_below_this_one(process: &Path) -> bool {
-    let mut process = process.to_owned();
-    loop {
-        let Some(parent) = parent(&process) else {
-            return false;
-        };
-        match parent {
-            found if found == std::process::id() => return true,
-            // Whatever lost its parents belongs to somebody who forgot it: us, perhaps.
-            1 => return true,
-            0 => return false,
-            other => process = PathBuf::from(format!("/proc/{other}")),
-        }
+    let mut ancestor = parent(process);
+    if ancestor == Some(1) {
+        return true;
     }
+    while let Some(found) = ancestor.filter(|found| *found > 1) {
+        if found == std::process::id() {
+            return true;
+        }
+        ancestor = parent(&PathBuf::from(format!("/proc/{found}")));
+    }
+    false
 }
 
 fn parent(process: &Path) -> Option<u32> {

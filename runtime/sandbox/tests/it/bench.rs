@@ -43,6 +43,7 @@ pub(crate) struct Setup {
     pub(crate) store: StoreOptions,
     pub(crate) memory: taps_bundle::MemoryProfile,
     pub(crate) inline_max_bytes: u64,
+    pub(crate) interrupt: Interrupt,
     /// With the tasks of faults.
     pub(crate) faults: bool,
     pub(crate) killer: Option<taps_sandbox::Killer>,
@@ -61,6 +62,7 @@ impl Default for Setup {
             },
             memory: taps_bundle::MemoryProfile::Auto,
             inline_max_bytes: 64 << 10,
+            interrupt: Interrupt::Epoch,
             faults: false,
             killer: None,
             data: None,
@@ -168,7 +170,7 @@ impl Bench {
         };
         let sandbox = Sandbox::new(size, None).expect("a thread can be started");
         let load = |index| {
-            let loaded = sandbox.load(&bundle, index, Interrupt::Epoch);
+            let loaded = sandbox.load(&bundle, index, setup.interrupt);
             loaded.expect("it compiles")
         };
         let components = (0..bundle.manifest().components.len()).map(load).collect();

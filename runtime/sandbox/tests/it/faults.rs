@@ -194,6 +194,29 @@ fn each_fault_of_a_sandbox_is_real_at_each_point() {
     assert_eq!(bench.number("fine", &[]), 5);
 }
 
+/// Code without checks is interrupted by the first host call, or has run to its end.
+#[test]
+fn a_task_without_checks_is_struck_when_it_asks_the_host_or_returns() {
+    let mut bench = with(Setup {
+        faults: true,
+        interrupt: taps_sandbox::Interrupt::Free,
+        ..Setup::default()
+    });
+    for task in ["sleeps", "fine"] {
+        let plan = plan(FaultAction::Import, FaultPoint::Mid);
+        let report = run(&mut bench, task, plan);
+        assert_eq!(failure(&report).kind, "ImportError");
+        assert_eq!((report.injected, said(&bench)), (Some(plan), 1));
+    }
+    let mut endless = hit(
+        &mut bench,
+        "fine",
+        plan(FaultAction::Timeout, FaultPoint::Before),
+    );
+    endless.limits.timeout_ms = Some(50);
+    assert_outcome(&failure(&bench.run(&endless)), OutcomeKind::Timeout);
+}
+
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

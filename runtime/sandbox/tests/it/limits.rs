@@ -169,3 +169,30 @@ fn a_component_too_large_for_the_pool_runs_on_demand() {
     let report = bench.call("fine", &[]);
     assert!(report.result.is_ok(), "{:?}", report.result);
 }
+
+/// What is refused for want of a handle leaves no window behind.
+#[test]
+fn handles_are_limited_and_given_back() {
+    let create =
+        "(call $create (i32.const 0x100000) (i32.const 0x10000) (i64.const 10) (i32.const 64))";
+    let body = format!(
+        "(loop $more
+           (call $copy (i32.const 0x100000) (i32.const 0) (i32.const 64))
+           (if (i32.eqz (i32.load8_u (i32.const 64))) (then
+             (local.set $a (i32.load (i32.const 68)))
+             (local.set $b (i32.add (local.get $b) (i32.const 1)))
+             (br $more))))
+         {create}
+         (local.set $x (call $answer (i32.const 8)))
+         (if (i64.ne (local.get $x) (i64.const 4)) (then unreachable))
+         (call $drop-output (local.get $a))
+         {create}
+         (if (i32.load8_u (i32.const 64)) (then unreachable))
+         (call $number (i64.extend_i32_u (local.get $b)))"
+    );
+    let mut bench = Bench::new(&[("hoards", &body)]);
+    assert_eq!(bench.number("hoards", &[]), 1 << 16);
+    // Arguments do not count.
+    let payload = bench.segment(&[1; 100]);
+    assert_eq!(bench.number("hoards", &[payload.clone(), payload]), 1 << 16);
+}
