@@ -163,7 +163,7 @@ mod tests {
                 .tasks
                 .iter()
                 .zip(&manifest.routes)
-                .find(|(task, _)| task.name == taps_bundle::INJECTED_PARENT)
+                .find(|(task, _)| task.name == "fault:injected-parent")
                 .expect("a driver's engine finds it as any other");
             assert!(task.outputs.is_empty());
             assert_eq!(route.component as usize, digests.len());

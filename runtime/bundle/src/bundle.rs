@@ -36,9 +36,6 @@ pub struct Bundle {
 /// Begins the names of tasks that [`Bundle::with_faults`] adds. No app's task has a colon in its name.
 pub const FAULT_PREFIX: &str = "fault:";
 
-/// Name of the task that is submitted as a parent of a task that is hit by a fault of its dependencies.
-pub const INJECTED_PARENT: &str = "fault:injected-parent";
-
 impl Bundle {
     /// A bundle of one component whose description is known.
     pub fn from_component(

@@ -8,9 +8,7 @@ mod bundle;
 mod error;
 mod manifest;
 
-pub use bundle::{
-    Bundle, COMPONENT_MAGIC, FAULT_PREFIX, INJECTED_PARENT, Source, check_component_header,
-};
+pub use bundle::{Bundle, COMPONENT_MAGIC, FAULT_PREFIX, Source, check_component_header};
 pub use error::BundleError;
 pub use manifest::{
     ComponentEntry, Digest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest, MemoryProfile, TaskRoute,

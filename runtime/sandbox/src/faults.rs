@@ -22,7 +22,8 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use taps_bundle::{FAULT_PREFIX, INJECTED_PARENT, Manifest, TaskRoute};
+use taps_bundle::{FAULT_PREFIX, Manifest, TaskRoute};
+use taps_engine::core::INJECTED_PARENT;
 use taps_engine::{
     Attempt, Failure, FaultAction, FaultActor, FaultPlan, FaultPoint, Instantiation, OutcomeKind,
     Timeline,

@@ -1,7 +1,7 @@
 //! Faults that need no sandbox to be acted out.
 
 use super::{Course, NativeRunner, interrupted};
-use taps_bundle::INJECTED_PARENT;
+use taps_engine::core::INJECTED_PARENT;
 use taps_engine::{Attempt, Failure, FaultAction, FaultPlan, Output};
 use taps_payload::Transfer;
 use taps_sandbox::{

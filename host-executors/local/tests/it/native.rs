@@ -330,7 +330,7 @@ fn a_native_payload_is_corrupted_in_one_bit() {
 fn an_injected_parent_is_the_same_natively() {
     let mut bench = Bench::new(1 << 30);
     let mut parent = Attempt {
-        name: taps_bundle::INJECTED_PARENT.into(),
+        name: taps_engine::core::INJECTED_PARENT.into(),
         // The number of another task in the app.
         ..attempt(1, index("panics"), Vec::new())
     };

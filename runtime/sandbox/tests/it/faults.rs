@@ -10,7 +10,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taps_bundle::INJECTED_PARENT;
+use taps_engine::core::INJECTED_PARENT;
 use taps_engine::{
     Attempt, AttemptReport, FaultAction, FaultPlan, FaultPoint, Instantiation, OutcomeKind,
     TrapKind,
