@@ -94,6 +94,10 @@ impl Coordinator {
             }
             (result, timer(&state), state.replay.diverged.is_some())
         };
+        if diverged {
+            // Also where it is the main thread that is in the driver.
+            self.token.cancel();
+        }
         if timer < self.armed_ns.load(Ordering::Acquire) || diverged {
             self.signal.raise();
         }
@@ -221,6 +225,9 @@ impl EventSink for Coordinator {
                     }
                     ExecutorEvent::Failed(failure) => {
                         state.executor_failure = Some(failure.clone());
+                        // What fails from here on would not in another life of the run.
+                        let time_ns = now_ns;
+                        state.log.append(&LogEvent::Ending { time_ns });
                         state.apply(now_ns, Event::ExecutorFailed(failure), orders);
                     }
                 }

@@ -104,10 +104,8 @@ impl HistoryReader {
                 ..
             } => {
                 self.at(time_ns);
-                self.history.tasks.entry(task).or_default();
                 if &*name != INJECTED_PARENT {
-                    let step = Step::Submitted { task, name, hash };
-                    self.history.steps.push_back(step);
+                    self.step(Step::Submitted { task, name, hash });
                 }
             }
             LogEvent::AttemptStarted {
@@ -165,12 +163,11 @@ impl HistoryReader {
             }
             LogEvent::Delivered { delivery, time_ns } => {
                 self.at(time_ns);
-                let step = Step::Delivered { delivery, time_ns };
-                self.history.steps.push_back(step);
+                self.step(Step::Delivered { delivery, time_ns });
             }
             LogEvent::Phase { name, time_ns } => {
                 self.at(time_ns);
-                self.history.steps.push_back(Step::Phase { name, time_ns });
+                self.step(Step::Phase { name, time_ns });
             }
             LogEvent::GuestLog {
                 source: Source::Driver,
@@ -183,7 +180,7 @@ impl HistoryReader {
                 ..
             } => {
                 self.at(time_ns);
-                self.history.driver_lines += 1;
+                self.history.driver_lines += u64::from(!self.ending);
             }
             LogEvent::WorkerLost { time_ns, .. }
             | LogEvent::ReportRepeated { time_ns, .. }
@@ -194,6 +191,13 @@ impl HistoryReader {
                 self.at(time_ns);
                 self.finished = Some(ok);
             }
+        }
+    }
+
+    /// What the driver does when the run is told to end, it does for that.
+    fn step(&mut self, step: Step) {
+        if !self.ending {
+            self.history.steps.push_back(step);
         }
     }
 

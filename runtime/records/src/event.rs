@@ -25,7 +25,7 @@ pub enum LogEvent {
         /// Wall clock at that moment, nanoseconds since 1970: wall times of what follows count from here.
         unix_ns: u64,
     },
-    /// The run is told to end: tasks that end as cancelled from here on were not the driver's wish.
+    /// The run is told to end, or its executor failed: what fails from here on would not have failed otherwise.
     Ending {
         /// When.
         time_ns: u64,

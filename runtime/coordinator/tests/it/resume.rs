@@ -1,7 +1,10 @@
 //! A run that is killed after any event of its log is resumed to the same report.
 
-use crate::bench::{Ended, Run};
-use std::path::Path;
+use crate::{
+    bench::{Ended, Run},
+    executor::{Fake, Mishap},
+};
+use std::{path::Path, sync::Arc};
 use taps_coordinator::{Durable, History, HistoryError, HistoryReader, ResultFiles};
 use taps_engine::{
     FaultAction,
@@ -193,4 +196,43 @@ fn a_run_that_ended_is_not_resumed() {
     assert!(matches!(refused, Err(HistoryError::Ended { ok: true })));
     let interrupted = [LogEvent::Ending { time_ns: 4 }, ended];
     assert!(read(&interrupted, None).is_ok());
+}
+
+#[test]
+fn a_run_whose_executor_failed_goes_on_with_another() {
+    let report = Run::new("ok", 40, 0)
+        .on(Arc::new(Fake::new(2, Mishap::None)))
+        .passed();
+    for after in [1, 7, 30] {
+        let failed = Run::new("ok", 40, 0).on(Arc::new(Fake::new(2, Mishap::Fails(after))));
+        assert!(failed.outcome.executor_failure.is_some());
+        let history = read(&failed.events, None).expect("it can be resumed");
+        assert!(
+            history.ended() as u64 >= after - 1,
+            "what ended before is known"
+        );
+        let mut again = Run::new("ok", 40, 0);
+        again.history = Some(history);
+        let resumed = again.on(Arc::new(Fake::new(2, Mishap::None)));
+        assert_eq!(resumed.passed(), report);
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on() {
+    let run = Run::new("sleep", 3, 0);
+    let handle = run.handle.clone();
+    let interrupt = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        handle.interrupt();
+    });
+    let interrupted = run.on_thread_pool(2);
+    interrupt.join().expect("no panic");
+    assert!(interrupted.outcome.interrupted);
+    let history = read(&interrupted.events, None).expect("it can be resumed");
+    assert_eq!(
+        (history.submitted(), history.ended()),
+        (3, 0),
+        "cancels do not count"
+    );
 }
