@@ -55,6 +55,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Doctor { json } => commands::doctor(json),
         Command::Bench { what } => bench::command(&what),
         Command::Records { run } => commands::records(&run),
+        Command::Explain { run, task, json } => commands::explain(&run, task.as_deref(), json),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),
     }
