@@ -202,6 +202,26 @@ fn a_worker_that_was_killed() {
     }
 }
 
+/// Worker processes live a little longer than the coordinator, and must not hold what says that the run goes on.
+#[test]
+fn no_other_process_holds_the_log_of_a_killed_run() {
+    let args = [
+        "synthetic",
+        "--app.structure=bag",
+        "--app.task-count=8",
+        "--app.bag-max-running=8",
+        "--app.task-sleep=600",
+    ];
+    let mut pool = Pool::start(&[&args[..], &NODES].concat());
+    pool.joined(4);
+    pool.signal(Signal::KILL);
+    pool.child.wait().expect("wait");
+    let run = pool.place.only_run();
+    let told = Place::new().call(["explain", run.to_str().expect("UTF-8"), "--json"]);
+    assert_eq!(told.expect(0).json()["state"], "killed");
+    pool.end();
+}
+
 #[test]
 fn a_damaged_log_is_told_up_to_the_damage() {
     let place = Place::new();

@@ -433,27 +433,18 @@ fn repeated_reports_and_lost_outputs_have_no_line() {
 
 #[test]
 fn the_fault_of_a_lost_attempt_is_told_when_it_kills() {
-    let carrying = |task: u64, action: FaultAction| match attempt_started(task, 0, 0, 11) {
-        LogEvent::AttemptStarted {
-            id,
-            worker,
-            generation,
-            time_ns,
-            ..
-        } => LogEvent::AttemptStarted {
-            id,
-            worker,
-            generation,
-            fault: Some(FaultPlan {
-                action,
-                point: FaultPoint::Mid,
-                mid_us: 1,
-                slow_ms: 1,
-                seed: 1,
-            }),
-            time_ns,
-        },
-        other => other,
+    let carrying = |task: u64, action: FaultAction| LogEvent::AttemptStarted {
+        id: support::attempt(task, 0),
+        worker: Some(WorkerId(0)),
+        generation: 0,
+        fault: Some(FaultPlan {
+            action,
+            point: FaultPoint::Mid,
+            mid_us: 1,
+            slow_ms: 1,
+            seed: 1,
+        }),
+        time_ns: 11,
     };
     let mut lost = report(0, 0, 12);
     lost.result = Err(Failure::new(OutcomeKind::WorkerLost, "killed"));

@@ -2,6 +2,7 @@
 //! or that goes on.
 
 mod open;
+mod story;
 mod task;
 
 use crate::{
@@ -15,11 +16,9 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
 };
+pub use story::{Moment, ParentTask, TaskExplanation, Travelled, What, Why};
 use taps_engine::TaskId;
-pub use task::{
-    ExplainError, Moment, ParentTask, TaskExplanation, TaskSelector, Travelled, What, Why,
-    explain_task,
-};
+pub use task::{ExplainError, TaskSelector, explain_task};
 
 /// Exit code of a run that was interrupted.
 const INTERRUPTED: i32 = 130;
