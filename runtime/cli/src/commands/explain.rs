@@ -82,7 +82,7 @@ fn log_failure(error: LogError) -> Failure {
     let hint = match &error {
         LogError::NotALog { .. } => "name the directory of a run, or its events.log",
         LogError::Version { .. } => "use the version of taps-wasm that made the run",
-        LogError::NoStart { .. } => "the run was killed before anything happened in it",
+        LogError::NoStart { .. } => "nothing has happened in the run yet, or it was killed before",
         _ => return Failure::new(ExitCode::Records, error),
     };
     Failure::new(ExitCode::Records, error).hint(hint)

@@ -171,7 +171,7 @@ pub fn explain_run(log: &Path) -> Result<RunExplanation, LogError> {
     while let Some(event) = reader.next_event()? {
         history.apply(&event);
     }
-    if history.started.is_none() && !in_use {
+    if history.started.is_none() {
         return Err(LogError::NoStart {
             path: log.to_owned(),
         });
