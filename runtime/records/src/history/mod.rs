@@ -198,9 +198,11 @@ impl History {
 
     fn resumed(&mut self, time_ns: u64, unix_ns: u64) {
         self.wall.set(time_ns, unix_ns);
-        (self.ended, self.ending_ns) = (None, None);
+        let ending_ns = self.ending_ns.take().unwrap_or(u64::MAX);
+        self.ended = None;
         let mut lost = 0;
         for task in self.tasks.values_mut() {
+            task.go_on(ending_ns);
             for attempt in task.attempts.iter_mut().filter(|attempt| attempt.is_out()) {
                 attempt.end = AttemptEnd::Killed(time_ns);
                 lost += 1;

@@ -184,6 +184,17 @@ impl TaskHistory {
         });
     }
 
+    /// The run goes on: what was cancelled because it was told to end, at that time, is open again.
+    pub(super) fn go_on(&mut self, ending_ns: u64) {
+        let by_end = |end: &End| end.time_ns >= ending_ns;
+        let reopened =
+            self.state() == TaskState::Cancelled && self.end.as_ref().is_some_and(by_end);
+        if reopened {
+            self.end = None;
+            self.ended_once = false;
+        }
+    }
+
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.end.as_ref()?.failure.as_deref()
     }
