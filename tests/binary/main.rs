@@ -8,6 +8,7 @@ mod bench;
 mod cli;
 mod data_plane;
 mod durability;
+mod explain;
 mod fault_options;
 mod harness;
 mod mapreduce;

@@ -113,6 +113,19 @@ pub(crate) enum Command {
         /// Run directory.
         run: PathBuf,
     },
+    /// Tell what became of a run or of one of its tasks: also of one that was killed, or goes on.
+    ///
+    /// All is told from the event log. Without TASK: how the run ended, what failed first and what failed because
+    /// of it, injected faults and what became of them, and what was never finished.
+    Explain {
+        /// Run directory, or its events.log.
+        run: PathBuf,
+        /// Number of a task, or `NAME[n]` for the n-th submission of a name, from 0.
+        task: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.

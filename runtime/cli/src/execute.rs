@@ -17,8 +17,8 @@ use taps_coordinator::{Plan, RunHandle, RunLog, RunOutcome};
 use taps_engine::core::Counts;
 use taps_payload::SegmentStore;
 use taps_records::{
-    Environment, FORMAT_VERSION, InjectionSummary, Level, LogEvent, Logger, RunDir, TaskCounts,
-    write_failures_json, write_tasks_jsonl,
+    Environment, FORMAT_VERSION, Level, LogEvent, Logger, RunDir, TaskCounts, write_failures_json,
+    write_tasks_jsonl,
 };
 use taps_schema::{DriverError, DriverErrorKind, Report};
 
@@ -65,11 +65,10 @@ fn run(
     life: &Life,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
-    let armed;
-    let bundle = if faults::settings(resolved).is_some() {
+    let armed = faults::settings(resolved).is_some();
+    let bundle = if armed {
         let faults = taps_apps::faults().map_err(|error| Failure::new(ExitCode::Bundle, error))?;
-        armed = bundle.clone().with_faults(&faults);
-        &armed
+        &bundle.clone().with_faults(&faults)
     } else {
         bundle
     };
@@ -129,7 +128,7 @@ fn run(
             .map_err(|error| Failure::new(ExitCode::Records, error))
             .and(verdict);
     }
-    close_records(&dir, &log, &outcome, summary, &verdict)?;
+    close_records(armed, &dir, &log, &outcome, summary, &verdict)?;
     let resumable = [ExitCode::Interrupted, ExitCode::Diverged];
     if !verdict
         .as_ref()
@@ -296,8 +295,9 @@ fn fill(summary: &mut Summary, outcome: &RunOutcome) {
         .collect();
 }
 
-/// Writes the last event and the views of the log.
+/// Writes the last event and the views of the log; that of faults where the run was to have any.
 fn close_records(
+    armed: bool,
     dir: &RunDir,
     log: &RunLog,
     outcome: &RunOutcome,
@@ -325,9 +325,10 @@ fn close_records(
         time_ns: log.now_ns(),
     });
     log.close().map_err(records)?;
-    let injected =
-        write_failures_json(&dir.events_path(), &dir.failures_path()).map_err(records)?;
-    summary.faults = (injected.total > 0).then_some(injected);
+    if armed {
+        let injected = write_failures_json(&dir.events_path(), &dir.failures_path());
+        summary.faults = Some(injected.map_err(records)?);
+    }
     match dir.tasks_path() {
         Some(tasks) => write_tasks_jsonl(&dir.events_path(), tasks)
             .map(|_| ())

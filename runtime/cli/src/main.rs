@@ -70,6 +70,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             Ok(resume::command(&run, switches))
         }
         Command::Records { run } => commands::records(&run),
+        Command::Explain { run, task, json } => commands::explain(&run, task.as_deref(), json),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),
     }

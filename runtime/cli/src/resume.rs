@@ -45,7 +45,7 @@ fn prepare(run: &Path, switches: Switches) -> Result<(Resolved, Bundle, Life), F
     let mut reader = HistoryReader::default();
     let reopened = dir
         .reopen_event_log(|event| reader.take(event))
-        .map_err(|error| refused(&dir, error))?;
+        .map_err(refused)?;
     if reader.started().components != component_digests(&bundle) {
         return Err(other_app(&resolved));
     }
@@ -114,13 +114,12 @@ fn configuration(run: &Path, switches: Switches) -> Result<(Resolved, Bundle), F
 }
 
 /// Why a log cannot be gone on with.
-fn refused(dir: &RunDir, error: LogError) -> Failure {
+fn refused(error: LogError) -> Failure {
     let hint = match &error {
         LogError::InUse { .. } => "the run is still going on: wait for it, or end it",
         LogError::Version { .. } => "resume it with the program that began it",
         LogError::NoStart { .. } => "the run was killed before it began; start a new one",
         _ => "a log that cannot be read cannot be gone on with; start a new run",
     };
-    let context = format!("resume {}: {error}", dir.path().display());
-    Failure::new(ExitCode::Records, context).hint(hint)
+    Failure::new(ExitCode::Records, error).hint(hint)
 }

@@ -179,7 +179,7 @@ impl Summary {
         for (count, what) in again.into_iter().filter(|(count, _)| *count > 0) {
             lines.push(format!("            {count} {what}"));
         }
-        lines.extend(self.faults.as_ref().map(|faults| faults_to_text(faults)));
+        lines.extend(self.faults.as_ref().map(faults_to_text));
         for phase in &self.phases {
             lines.push(format!(
                 "  phase     {}: {:.3} s",

@@ -4,6 +4,7 @@ use crate::{
     coordinator::Coordinator,
     history::Step,
     memo::{self, Asked, Memoized},
+    replay::Replayed,
     state::{Orders, State, Wait},
     transforming::stored_in,
 };
@@ -185,8 +186,10 @@ impl DriverHost for Coordinator {
                         _ => None,
                     },
                 );
-            if let Some(before) = before {
-                return before.map_or(DriverStatus::Pending, shown);
+            match before {
+                Replayed::Live => {}
+                Replayed::Seen(before) => return shown(before),
+                Replayed::Diverged => return DriverStatus::Pending,
             }
             let status = state.status(task);
             state.deliver(
@@ -277,12 +280,17 @@ impl DriverHost for Coordinator {
         _: &Waker,
     ) -> Poll<Vec<(u64, DriverStatus)>> {
         self.change(|state, now_ns, _| {
-            if let Some(before) = state.replayed("waits for completions", |seen| match seen {
+            let before = state.replayed("waits for completions", |seen| match seen {
                 Delivery::Completions(all) => Some(all),
                 Delivery::Timeout | Delivery::Empty => Some(Vec::new()),
                 _ => None,
-            }) {
-                return Poll::Ready(state.replayed_completions(queue, before.unwrap_or_default()));
+            });
+            match before {
+                Replayed::Live => {}
+                Replayed::Seen(before) => {
+                    return Poll::Ready(state.replayed_completions(queue, before));
+                }
+                Replayed::Diverged => return Poll::Ready(Vec::new()),
             }
             let taken = state.queues.take(queue, max);
             if taken.is_empty() {
@@ -318,7 +326,7 @@ impl DriverHost for Coordinator {
     fn poll_sleep(&self, until_ns: u64, _: &Waker) -> Poll<()> {
         self.change(|state, now_ns, _| {
             let slept = |seen| (seen == Delivery::Slept).then_some(());
-            if state.replayed("sleeps", slept).is_some() {
+            if !matches!(state.replayed("sleeps", slept), Replayed::Live) {
                 return Poll::Ready(());
             }
             if until_ns <= now_ns || state.ending {

@@ -95,19 +95,30 @@ impl State {
         &mut self,
         does: &str,
         take: impl FnOnce(Delivery) -> Option<R>,
-    ) -> Option<Option<R>> {
-        let taken = match self.replay.next_delivery()? {
-            Ok((delivery, time_ns)) => take(delivery).map(|taken| (taken, time_ns)),
-            Err(_) => None,
+    ) -> Replayed<R> {
+        let taken = match self.replay.next_delivery() {
+            None => return Replayed::Live,
+            Some(Ok((delivery, time_ns))) => take(delivery).map(|taken| (taken, time_ns)),
+            Some(Err(_)) => None,
         };
         let Some((taken, time_ns)) = taken else {
             self.diverge(does);
-            return Some(None);
+            return Replayed::Diverged;
         };
         self.delivered_ns = time_ns;
         self.replay.advance();
-        Some(Some(taken))
+        Replayed::Seen(taken)
     }
+}
+
+/// What a driver that waits is shown.
+pub(crate) enum Replayed<R> {
+    /// What happens now: there is nothing left of before.
+    Live,
+    /// What it saw before.
+    Seen(R),
+    /// Nothing: it went another way, and ends.
+    Diverged,
 }
 
 fn shown(step: &Step) -> String {

@@ -188,7 +188,7 @@ fn wind_up(coordinator: &Coordinator, handle: &RunHandle, watchdog: &mut Watchdo
             outstanding = coordinator.state.lock().core.counts().outstanding;
         }
     }
-    coordinator.change(|state, now_ns, orders| state.repeat_reports(now_ns, orders));
+    coordinator.change(super::state::State::repeat_reports);
 }
 
 /// Fires what is due, and says when to come again.

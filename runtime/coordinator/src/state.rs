@@ -54,7 +54,7 @@ pub(crate) struct State {
     /// An output that the driver wants to read, and that has to be made again.
     pub(crate) wanted: Option<OutputId>,
     /// Reports that will come again.
-    pub(crate) duplicates: Vec<Box<AttemptReport>>,
+    pub(crate) duplicates: Vec<AttemptReport>,
     actions: Vec<Action>,
 }
 
@@ -158,7 +158,7 @@ impl State {
             self.travel.add(&report);
             let report = self.log_report(report, now_ns, false);
             if fault == Some(FaultAction::LateDuplicate) {
-                self.duplicates.push(report.clone());
+                self.duplicates.push((*report).clone());
             }
             self.core
                 .handle(now_ns, Event::Finished(report), &mut actions);
@@ -207,7 +207,7 @@ impl State {
     /// Reports that were kept to come again do so now, or in the end.
     pub(crate) fn repeat_reports(&mut self, now_ns: u64, orders: &mut Orders) {
         for report in std::mem::take(&mut self.duplicates) {
-            self.finished(now_ns, report, orders);
+            self.finished(now_ns, Box::new(report), orders);
         }
     }
 

@@ -48,10 +48,7 @@ impl State {
             media_type: Arc::clone(&self.media_type),
             done: done.clone(),
         };
-        let before = match self.expected(&name, submitted.arguments_hash) {
-            Ok(before) => before,
-            Err(refused) => return Err(refused),
-        };
+        let before = self.expected(&name, submitted.arguments_hash)?;
         let mut actions = Vec::new();
         let task = self
             .core

@@ -1,7 +1,7 @@
 //! Tells which tasks are under way when nothing has ended for long.
 
 use crate::state::State;
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 use taps_engine::core::{OpenTask, TaskState};
 
 /// Tasks named in a report.
@@ -10,8 +10,9 @@ const TASKS_NAMED: usize = 10;
 /// Looks whether anything happens. Reports come after the patience, after twice that, four times, and so
 /// on, until something ends.
 pub(crate) struct Watchdog {
-    patience_ns: u64,
-    /// The last end that it knows of.
+    /// Nanoseconds; the most there are for one that never reports.
+    patience: u64,
+    /// The last end that it knows of, on the clock of the run.
     ended_ns: u64,
     due_ns: u64,
 }
@@ -21,7 +22,7 @@ impl Watchdog {
     pub(crate) fn new(patience: Option<Duration>, now_ns: u64) -> Self {
         let patience_ns = patience.map_or(u64::MAX, |patience| patience.as_nanos() as u64);
         Self {
-            patience_ns,
+            patience: patience_ns,
             ended_ns: now_ns,
             due_ns: now_ns.saturating_add(patience_ns),
         }
@@ -34,7 +35,7 @@ impl Watchdog {
 
     /// Looks: says what is under way, if nothing has ended for too long.
     pub(crate) fn look(&mut self, state: &State, now_ns: u64) -> Option<String> {
-        if self.patience_ns == u64::MAX {
+        if self.patience == u64::MAX {
             return None;
         }
         if state.ended_ns > self.ended_ns || state.core.counts().outstanding == 0 {
@@ -44,13 +45,13 @@ impl Watchdog {
                 0 => now_ns,
                 _ => self.ended_ns,
             };
-            self.due_ns = from_ns.saturating_add(self.patience_ns);
+            self.due_ns = from_ns.saturating_add(self.patience);
         }
         if now_ns < self.due_ns {
             return None;
         }
         let quiet_ns = now_ns.saturating_sub(self.ended_ns);
-        self.due_ns = now_ns.saturating_add(quiet_ns.max(self.patience_ns));
+        self.due_ns = now_ns.saturating_add(quiet_ns.max(self.patience));
         Some(report(state, now_ns, quiet_ns))
     }
 }
@@ -71,7 +72,8 @@ fn report(state: &State, now_ns: u64, quiet_ns: u64) -> String {
     }
     let more = counts.outstanding.saturating_sub(open.len() as u64);
     if more > 0 {
-        text.push_str(&format!("\n  and {more} more"));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  and {more} more");
     }
     text
 }

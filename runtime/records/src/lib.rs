@@ -4,13 +4,15 @@
 //! death of the process. [`LogReader`] reads them back, [`write_tasks_jsonl`] and [`recover`]
 //! make `tasks.jsonl` of them. [`RunDir`] is a directory of one run and never of two;
 //! [`Environment`] says what the run ran on; [`Logger`] writes the lines of stderr and
-//! `log.txt`.
+//! `log.txt`. [`write_failures_json`] tells what became of injected faults, [`explain_run`] and
+//! [`explain_task`] what became of a run and of a task.
 //!
 //! This crate decides nothing: it knows neither the engine core nor wasmtime, makes no event of
 //! its own, and prints nothing that it was not given.
 
 mod environment;
 mod event;
+mod explain;
 mod history;
 mod injection;
 mod level;
@@ -26,7 +28,12 @@ pub use event::{
     Completion, Delivery, GuestLevel, LogEvent, RunStarted, Source, Stream, SubmitOptions,
     TaskCounts, TaskStatus,
 };
-pub use injection::{Fate, FaultRecord, INJECTED_PARENT, InjectionSummary, write_failures_json};
+pub use explain::{
+    ExplainError, FailedTask, Moment, OpenTask, ParentTask, ResumeExplanation, RunCounts,
+    RunExplanation, RunState, TaskExplanation, TaskSelector, Travelled, What, Why, WorkerLoss,
+    explain_run, explain_task,
+};
+pub use injection::{Fate, FaultRecord, InjectionSummary, write_failures_json};
 pub use level::{Level, LevelError};
 pub use log::{Dropped, EventLog, FORMAT_VERSION, LogError, LogReader, LogSync, Reopened};
 pub use logger::Logger;

@@ -5,13 +5,12 @@ mod support;
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
 use support::{any_event, attempt, finished, report, started, submitted, write_log};
+use taps_engine::core::INJECTED_PARENT;
 use taps_engine::{
     AttemptReport, Failure, FaultAction, FaultPlan, FaultPoint, OutcomeKind, OutputId, TaskId,
     WorkerId,
 };
-use taps_records::{
-    EVENTS_FILE, FAILURES_FILE, INJECTED_PARENT, InjectionSummary, LogEvent, write_failures_json,
-};
+use taps_records::{EVENTS_FILE, FAILURES_FILE, InjectionSummary, LogEvent, write_failures_json};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -6,8 +6,9 @@ use parking_lot::Mutex;
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
 use std::path::Path;
+use support::view::{brief, lines, task_finished, view};
 use support::{
-    any_event, attempt_started, finished, joined, report, started, submitted, whole_task, write_log,
+    any_event, attempt_started, finished, joined, report, started, submitted, whole_task,
 };
 use taps_engine::{
     AttemptId, Failure, FaultAction, FaultPlan, FaultPoint, Instantiation, OutcomeKind, TaskId,
@@ -19,45 +20,6 @@ use taps_records::{
 };
 
 const START: u64 = 1_795_162_602_154_839_812;
-
-/// The text of the view of these events.
-fn view(events: &[LogEvent]) -> (String, TasksSummary) {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    write_log(&directory.path().join(EVENTS_FILE), events);
-    let summary = recover(directory.path()).expect("recover");
-    let text = std::fs::read_to_string(directory.path().join(TASKS_FILE)).expect("records");
-    let files = std::fs::read_dir(directory.path()).expect("list").count();
-    assert_eq!(files, 2, "no temporary file is left");
-    (text, summary)
-}
-
-fn lines(events: &[LogEvent]) -> Vec<Value> {
-    let (text, summary) = view(events);
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    assert_eq!(lines.len() as u64, summary.lines);
-    lines
-}
-
-fn task_finished(task: u64, failure: Failure, time_ns: u64) -> LogEvent {
-    LogEvent::TaskFinished {
-        task: TaskId(task),
-        failure: Some(failure),
-        time_ns,
-    }
-}
-
-/// Some fields of each line, in short.
-fn brief(lines: &[Value]) -> Vec<String> {
-    let field = |line: &Value, name: &str| line[name].to_string().replace('"', "");
-    let names = ["task_id", "attempt", "outcome", "final"];
-    lines
-        .iter()
-        .map(|line| names.map(|name| field(line, name)).join(" "))
-        .collect()
-}
 
 #[test]
 fn a_success() {
@@ -329,67 +291,6 @@ fn a_finished_task_that_runs_again_keeps_its_name() {
     assert_eq!(lines[2]["generation"], 1);
 }
 
-/// A run that was killed at `time_ns` and went on.
-fn resumed(time_ns: u64, unix_ns: u64) -> LogEvent {
-    LogEvent::Resumed { time_ns, unix_ns }
-}
-
-#[test]
-fn attempts_that_were_out_when_the_run_was_killed_are_lost() {
-    let cancelled = Failure::new(OutcomeKind::Cancelled, "cancelled");
-    let lines = lines(&[
-        started(1_000_000_000),
-        submitted(1, "a", &[], 10),
-        submitted(0, "a", &[], 10),
-        submitted(2, "b", &[], 10),
-        submitted(3, "c", &[], 10),
-        attempt_started(1, 0, 0, 11),
-        attempt_started(0, 0, 0, 12),
-        attempt_started(3, 0, 0, 12),
-        task_finished(3, cancelled, 13),
-        resumed(20, 5_000_000_000),
-        attempt_started(0, 1, 0, 21),
-        finished(report(0, 1, 22), 30, false),
-        attempt_started(1, 1, 0, 31),
-        resumed(40, 9_000_000_000),
-        attempt_started(1, 2, 0, 41),
-        finished(report(1, 2, 42), 50, false),
-    ]);
-    assert_eq!(
-        brief(&lines),
-        [
-            "3 0 cancelled true",
-            "0 0 worker-lost false",
-            "1 0 worker-lost false",
-            "0 1 ok true",
-            "1 1 worker-lost false",
-            "1 2 ok true",
-        ]
-    );
-    assert_eq!(lines[1]["exception"]["message"], "the run was killed");
-    let times = |name: &str| -> Vec<String> {
-        let of_line = |line: &Value| line[name].to_string();
-        lines[1..].iter().map(of_line).collect()
-    };
-    assert_eq!(times("submit_time"), vec!["1.00000001"; 5]);
-    assert_eq!(
-        times("received_time"),
-        ["5.0", "5.0", "5.00000001", "9.0", "9.00000001"]
-    );
-}
-
-#[test]
-fn a_task_that_ended_before_the_kill_and_runs_again_has_no_second_last_line() {
-    let mut events = vec![started(START)];
-    events.extend(whole_task(0, 1_000));
-    events.extend([
-        resumed(9_000, START + 1),
-        attempt_started(0, 1, 0, 9_001),
-        finished(report(0, 1, 9_002), 9_900, false),
-    ]);
-    assert_eq!(brief(&lines(&events)), ["0 0 ok true", "0 1 ok false"]);
-}
-
 #[test]
 fn a_memoised_task_has_a_line() {
     let lines = lines(&[
@@ -433,27 +334,18 @@ fn repeated_reports_and_lost_outputs_have_no_line() {
 
 #[test]
 fn the_fault_of_a_lost_attempt_is_told_when_it_kills() {
-    let carrying = |task: u64, action: FaultAction| match attempt_started(task, 0, 0, 11) {
-        LogEvent::AttemptStarted {
-            id,
-            worker,
-            generation,
-            time_ns,
-            ..
-        } => LogEvent::AttemptStarted {
-            id,
-            worker,
-            generation,
-            fault: Some(FaultPlan {
-                action,
-                point: FaultPoint::Mid,
-                mid_us: 1,
-                slow_ms: 1,
-                seed: 1,
-            }),
-            time_ns,
-        },
-        other => other,
+    let carrying = |task: u64, action: FaultAction| LogEvent::AttemptStarted {
+        id: support::attempt(task, 0),
+        worker: Some(WorkerId(0)),
+        generation: 0,
+        fault: Some(FaultPlan {
+            action,
+            point: FaultPoint::Mid,
+            mid_us: 1,
+            slow_ms: 1,
+            seed: 1,
+        }),
+        time_ns: 11,
     };
     let mut lost = report(0, 0, 12);
     lost.result = Err(Failure::new(OutcomeKind::WorkerLost, "killed"));
@@ -474,7 +366,10 @@ fn the_fault_of_a_lost_attempt_is_told_when_it_kills() {
         finished(lost, 20, true),
         finished(bystander, 20, true),
         finished(spared, 20, false),
-        resumed(30, START + 30),
+        LogEvent::Resumed {
+            time_ns: 30,
+            unix_ns: START + 30,
+        },
     ]);
     let injected: Vec<_> = lines
         .iter()

@@ -3,6 +3,7 @@
 mod describe;
 mod doctor;
 mod env;
+mod explain;
 mod list;
 mod manual;
 mod records;
@@ -10,6 +11,7 @@ mod records;
 pub(crate) use describe::describe;
 pub(crate) use doctor::doctor;
 pub(crate) use env::{env, extra as environment_extra};
+pub(crate) use explain::explain;
 pub(crate) use list::list;
 pub(crate) use manual::{completions, man};
 pub(crate) use records::records;

@@ -100,12 +100,13 @@ impl Plan {
             recall_answer: 100 + random.below(900) as u32,
             unasked_return: rate(random, 20),
         };
-        let own = match random.chance(300) {
-            true => OwnRetries::default().with("worker-lost", 1 + random.below(3) as u32),
-            false => Ok(OwnRetries::default()),
+        let own = if random.chance(300) {
+            OwnRetries::default().with("worker-lost", 1 + random.below(3) as u32)
+        } else {
+            Ok(OwnRetries::default())
         };
         let faults = random.chance(400).then(|| FaultSettings {
-            actions: FaultAction::ALL[..1 + random.below(FaultAction::ALL.len())].to_vec(),
+            actions: FaultAction::ALL[..=random.below(FaultAction::ALL.len())].to_vec(),
             rate: 0.3,
             seed,
             budget: random.chance(500).then_some(5),

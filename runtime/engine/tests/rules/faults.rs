@@ -192,14 +192,14 @@ fn past(end: Option<PastEnd>) -> Past {
     }
 }
 
-fn gave(segments: &[u64], lost: &[u32]) -> Option<PastEnd> {
+fn gave(segments: &[u64], lost: &[u32]) -> PastEnd {
     let outputs = segments.iter().map(|&id| Output {
         location: segment(id),
     });
-    Some(PastEnd::Succeeded {
+    PastEnd::Succeeded {
         outputs: outputs.collect(),
         lost: lost.to_vec(),
-    })
+    }
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn what_ended_before_does_not_run_again() {
     let mut bench = Bench::pool_with(1, retrying(0));
     let failure = Failure::new(OutcomeKind::TaskError, "then");
     bench.core.remember(HashMap::from([
-        (TaskId(0), past(gave(&[1], &[]))),
+        (TaskId(0), past(Some(gave(&[1], &[])))),
         (TaskId(1), past(Some(PastEnd::Failed(failure.clone())))),
         (TaskId(2), past(None)),
     ]));
@@ -231,8 +231,8 @@ fn what_ended_before_does_not_run_again() {
 fn what_was_lost_is_made_again_when_it_is_needed() {
     let mut bench = Bench::pool_with(1, retrying(0));
     bench.core.remember(HashMap::from([
-        (TaskId(0), past(gave(&[1], &[0]))),
-        (TaskId(1), past(gave(&[2], &[0]))),
+        (TaskId(0), past(Some(gave(&[1], &[0])))),
+        (TaskId(1), past(Some(gave(&[2], &[0])))),
     ]));
     let a = bench.submit(task());
     let b = bench.submit(child(&[a]));

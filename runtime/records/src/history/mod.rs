@@ -6,13 +6,13 @@
 
 mod task;
 
-use crate::{LogEvent, RunStarted, TaskCounts, wall::WallClock};
+use crate::{LogEvent, RunStarted, wall::WallClock};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 use taps_engine::{AttemptId, AttemptReport, Failure, OutcomeKind, TaskId, WorkerId, WorkerInfo};
-pub(crate) use task::{Attempt, AttemptEnd, End, Finished, TaskHistory, TaskState};
+pub(crate) use task::{Attempt, AttemptEnd, Finished, TaskHistory, TaskState};
 
 /// A run, up to an event.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ pub(crate) struct History {
     /// When the run was told to end.
     pub(crate) ending_ns: Option<u64>,
     pub(crate) ended: Option<RunEnd>,
-    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Hosts of workers, as they last joined.
+    pub(crate) hosts: BTreeMap<WorkerId, String>,
     pub(crate) workers_lost: Vec<LostWorker>,
     pub(crate) phases: Vec<Arc<str>>,
     pub(crate) tasks: BTreeMap<TaskId, TaskHistory>,
@@ -47,14 +48,7 @@ pub(crate) struct RunEnd {
     pub(crate) ok: bool,
     pub(crate) exit_code: i32,
     pub(crate) error: Option<String>,
-    pub(crate) counts: TaskCounts,
     pub(crate) time_ns: u64,
-}
-
-/// A worker, as it last joined.
-#[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(crate) host: String,
 }
 
 /// A worker that is gone.
@@ -79,8 +73,7 @@ impl History {
             LogEvent::Resumed { time_ns, unix_ns } => self.resumed(*time_ns, *unix_ns),
             LogEvent::Ending { time_ns } => self.ending_ns = Some(*time_ns),
             LogEvent::WorkerJoined(WorkerInfo { id, host, .. }) => {
-                let host = host.clone();
-                self.workers.insert(*id, Worker { host });
+                self.hosts.insert(*id, host.clone());
             }
             LogEvent::WorkerLost {
                 worker,
@@ -96,7 +89,6 @@ impl History {
                 ok,
                 exit_code,
                 error,
-                counts,
                 time_ns,
                 ..
             } => {
@@ -104,7 +96,6 @@ impl History {
                     ok: *ok,
                     exit_code: *exit_code,
                     error: error.clone(),
-                    counts: *counts,
                     time_ns: *time_ns,
                 });
             }
@@ -207,9 +198,11 @@ impl History {
 
     fn resumed(&mut self, time_ns: u64, unix_ns: u64) {
         self.wall.set(time_ns, unix_ns);
-        (self.ended, self.ending_ns) = (None, None);
+        let ending_ns = self.ending_ns.take().unwrap_or(u64::MAX);
+        self.ended = None;
         let mut lost = 0;
         for task in self.tasks.values_mut() {
+            task.go_on(ending_ns);
             for attempt in task.attempts.iter_mut().filter(|attempt| attempt.is_out()) {
                 attempt.end = AttemptEnd::Killed(time_ns);
                 lost += 1;
@@ -221,7 +214,7 @@ impl History {
     fn reported(&mut self, report: &AttemptReport, received_ns: u64, retried: bool) {
         self.end_attempt(
             report.id,
-            AttemptEnd::Finished(Box::new(Finished::new(report, received_ns, retried))),
+            AttemptEnd::Finished(Box::new(Finished::new(report, received_ns))),
         );
         if report.outcome() == OutcomeKind::PayloadError {
             self.blame_parents(report.id.task, received_ns);

@@ -65,20 +65,16 @@ pub(crate) struct Finished {
     pub(crate) received_ns: u64,
     pub(crate) outcome: OutcomeKind,
     pub(crate) message: String,
-    pub(crate) retried: bool,
     /// Whether its report says that a fault was acted out.
     pub(crate) injected: bool,
-    /// From receipt by the worker until its outputs were published, where both are known.
-    pub(crate) execution_ns: Option<u64>,
     /// The task function, where it was reached and returned.
     pub(crate) task_ns: Option<u64>,
 }
 
 impl Finished {
-    pub(super) fn new(report: &AttemptReport, received_ns: u64, retried: bool) -> Self {
+    pub(super) fn new(report: &AttemptReport, received_ns: u64) -> Self {
         let times = &report.timeline;
-        let between =
-            |start: u64, end: u64| (start > 0 && end > 0).then(|| end.saturating_sub(start));
+        let ran = times.task_start > 0 && times.task_end > 0;
         Self {
             received_ns,
             outcome: report.outcome(),
@@ -86,10 +82,8 @@ impl Finished {
                 Ok(_) => String::new(),
                 Err(failure) => failure.message.clone(),
             },
-            retried,
             injected: report.injected.is_some(),
-            execution_ns: between(times.received, times.finished),
-            task_ns: between(times.task_start, times.task_end),
+            task_ns: ran.then(|| times.task_end.saturating_sub(times.task_start)),
         }
     }
 }
@@ -188,6 +182,17 @@ impl TaskHistory {
             failure: failure.map(Box::new),
             time_ns,
         });
+    }
+
+    /// The run goes on: what was cancelled because it was told to end, at that time, is open again.
+    pub(super) fn go_on(&mut self, ending_ns: u64) {
+        let by_end = |end: &End| end.time_ns >= ending_ns;
+        let reopened =
+            self.state() == TaskState::Cancelled && self.end.as_ref().is_some_and(by_end);
+        if reopened {
+            self.end = None;
+            self.ended_once = false;
+        }
     }
 
     pub(crate) fn failure(&self) -> Option<&Failure> {

@@ -44,9 +44,10 @@ impl Judge {
             false if attempt.is_out() => Fate::Unfinished,
             false => Fate::NotActed,
         };
-        let time_lost_ns = match acted {
-            true => time_lost_ns(task, attempt, plan),
-            false => 0,
+        let time_lost_ns = if acted {
+            time_lost_ns(task, attempt, plan)
+        } else {
+            0
         };
         let finished = attempt.finished();
         FaultRecord {

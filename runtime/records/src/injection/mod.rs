@@ -21,9 +21,6 @@ use serde::Serialize;
 use std::{collections::BTreeMap, io::Write, path::Path};
 use taps_engine::TaskId;
 
-/// Name of the task that is submitted to fail before a task that a `dependency` fault hits.
-pub const INJECTED_PARENT: &str = "fault:injected-parent";
-
 /// Workers that are lost within this time of each other may be so for one reason: a manager or a node that
 /// dies takes all of its workers along, and each is noticed by itself.
 const WAVE_NS: u64 = 100_000_000;

@@ -63,7 +63,7 @@ pub enum LogError {
     },
     /// The log does not say how its run began, so nothing can go on from it: the run was killed before it
     /// began, or the beginning is damaged.
-    #[error("{} does not begin with the start of a run: there is nothing to go on from", path.display())]
+    #[error("{} does not begin with the start of a run", path.display())]
     NoStart {
         /// The log.
         path: PathBuf,

@@ -311,7 +311,7 @@ impl Json<'_> {
     }
 }
 
-fn way_name(way: Way) -> &'static str {
+pub(crate) fn way_name(way: Way) -> &'static str {
     match way {
         Way::Inline => "inline",
         Way::Read => "read",

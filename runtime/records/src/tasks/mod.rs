@@ -9,6 +9,7 @@ mod line;
 mod state;
 
 use crate::{EVENTS_FILE, LogError, LogEvent, LogReader, TASKS_FILE, whole_file::WholeFile};
+pub(crate) use line::way_name;
 use state::State;
 use std::{
     collections::HashSet,

@@ -110,6 +110,17 @@ impl Hasher for SequenceHasher {
     }
 }
 
+/// A task that was cancelled because the run was told to end.
+#[derive(Debug)]
+struct Cancelled {
+    id: TaskId,
+    task: Task,
+    started: Option<Running>,
+    report: Option<Box<AttemptReport>>,
+    failure: Failure,
+    received_ns: u64,
+}
+
 /// Turns events into lines. Memory is bounded by the tasks that are open at one time, and by
 /// the tasks that are run again after they finished.
 #[derive(Debug, Default)]
@@ -122,14 +133,19 @@ pub(super) struct State {
     pub(super) tasks: u64,
     pub(super) unmatched: u64,
     pub(super) run_finished: bool,
+    /// Whether the run was told to end.
+    ending: bool,
+    /// Tasks that were cancelled since then: their lines wait, as the run may go on with them.
+    cancelled: Vec<Cancelled>,
     /// Whether the run was killed and went on, so that finished tasks may run again.
     resumed: bool,
 }
 
 impl State {
-    /// Tasks submitted and not finished.
+    /// Tasks submitted that have not had their last line.
     pub(super) fn unfinished(&self) -> u64 {
-        self.open.values().filter(|task| !task.repeated).count() as u64
+        let open = self.open.values().filter(|task| !task.repeated);
+        (open.count() + self.cancelled.len()) as u64
     }
 
     /// Whether an event starts a finished task again whose submission is not known any more.
@@ -205,8 +221,8 @@ impl State {
             }
             LogEvent::Resumed { time_ns, unix_ns } => self.resumed(time_ns, unix_ns, out),
             LogEvent::Memoized { task, time_ns, .. } => self.memoized(task, time_ns, out),
-            LogEvent::Ending { .. }
-            | LogEvent::ReportRepeated { .. }
+            LogEvent::Ending { .. } => self.ending = true,
+            LogEvent::ReportRepeated { .. }
             | LogEvent::OutputsLost { .. }
             | LogEvent::Delivered { .. }
             | LogEvent::GuestOutput { .. }
@@ -215,8 +231,34 @@ impl State {
     }
 
     /// Writes what is left when the log ends: tasks that ended, and whose attempt was still
-    /// running and never reported.
+    /// running and never reported, and those that were cancelled at the end.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        self.end_open(out);
+        self.ending = false;
+        for Cancelled {
+            id,
+            task,
+            started,
+            report,
+            failure,
+            received_ns,
+        } in std::mem::take(&mut self.cancelled)
+        {
+            let report = report.as_deref();
+            self.line(
+                id,
+                &task,
+                started,
+                report,
+                Some(&failure),
+                received_ns,
+                true,
+                out,
+            );
+        }
+    }
+
+    fn end_open(&mut self, out: &mut Vec<u8>) {
         let mut ended: Vec<TaskId> = self
             .open
             .iter()
@@ -239,7 +281,33 @@ impl State {
         self.run.wall.set(time_ns, unix_ns);
         (self.resumed, self.run_finished) = (true, false);
         // Tasks that ended while their attempt was out will hear no more of it.
-        self.finish(out);
+        self.end_open(out);
+        self.ending = false;
+        for Cancelled {
+            id,
+            task,
+            started,
+            report,
+            failure,
+            received_ns,
+        } in std::mem::take(&mut self.cancelled)
+        {
+            // What ran has its line, and the task is open again.
+            if started.is_some() || report.is_some() {
+                let report = report.as_deref();
+                self.line(
+                    id,
+                    &task,
+                    started,
+                    report,
+                    Some(&failure),
+                    received_ns,
+                    false,
+                    out,
+                );
+            }
+            self.open.insert(id, task);
+        }
         let out_then = self.open.iter().filter(|(_, task)| task.running.is_some());
         let mut lost: Vec<TaskId> = out_then.map(|(id, _)| *id).collect();
         lost.sort_unstable();
@@ -418,6 +486,24 @@ impl State {
         out: &mut Vec<u8>,
     ) {
         let last = last && !task.repeated;
+        if let Some(failure) = failure
+            && self.ending
+            && last
+            && failure.outcome == OutcomeKind::Cancelled
+        {
+            self.cancelled.push(Cancelled {
+                id,
+                task: Task {
+                    running: None,
+                    ..task.clone()
+                },
+                started,
+                report: report.cloned().map(Box::new),
+                failure: failure.clone(),
+                received_ns,
+            });
+            return;
+        }
         Line {
             run: &self.run,
             id,

@@ -1,6 +1,8 @@
 //! Events for tests.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod view;
+
 use proptest::{collection::vec, option, prelude::*};
 use std::{io, path::Path, sync::Arc};
 use taps_engine::{
