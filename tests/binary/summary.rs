@@ -69,11 +69,14 @@ fn json_is_one_object_with_the_promised_fields() {
     elapsed_s: real
     error: null
     executor: text
+    faults: null
     ok: bool
     phases: [{elapsed_s: real
     name: text}]
     run_dir: text
     tasks: {failed: whole
+    memoized: whole
+    recomputed: whole
     retried: whole
     submitted: whole
     succeeded: whole}
