@@ -19,3 +19,4 @@ mod processes;
 mod records;
 mod sandbox;
 mod summary;
+mod verify;

@@ -209,6 +209,7 @@ pub(crate) struct Setup {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) inline_max_bytes: u64,
     pub(crate) map_min_bytes: u64,
+    pub(crate) verify_payloads: bool,
     /// The transformer of the run, where there is one.
     pub(crate) data: Option<PlaneConfig>,
     pub(crate) store: StoreSetup,

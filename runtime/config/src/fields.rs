@@ -332,6 +332,14 @@ fn payload() -> Section {
         )
         .alias("payload-store"),
         field(
+            "verify",
+            FieldKind::Bool,
+            json!(false),
+            "Whether each argument is compared with the digest of the result that it is, so that no damage \
+             goes unnoticed: a pass over all bytes, twice.",
+        )
+        .alias("verify-payloads"),
+        field(
             "huge_pages",
             FieldKind::Bool,
             json!(true),

@@ -72,6 +72,8 @@ pub struct PayloadSettings {
     pub spill_dir: Option<PathBuf>,
     /// Kind of the payload store; `auto` for the best that there is.
     pub store: String,
+    /// Whether arguments are compared with the digests of the results that they are.
+    pub verify: bool,
     /// Whether large payloads get huge pages.
     pub huge_pages: bool,
 }
@@ -312,6 +314,7 @@ impl EngineSettings {
                 spill: payload.boolean("spill"),
                 spill_dir: payload.text("spill_dir").map(PathBuf::from),
                 store: payload.text("store").unwrap_or_default(),
+                verify: payload.boolean("verify"),
                 huge_pages: payload.boolean("huge_pages"),
             },
         }

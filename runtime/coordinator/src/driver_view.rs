@@ -38,6 +38,11 @@ impl State {
             return self.make_again(now_ns, output, orders).err().map(Err);
         };
         let location = found.location.clone();
+        if self.is_damaged(output, &location) {
+            self.destroy(output, orders);
+            self.apply(now_ns, Event::OutputsLost(vec![output]), orders);
+            return self.make_again(now_ns, output, orders).err().map(Err);
+        }
         let len = location.len();
         self.deliver(now_ns, Delivery::Result { output, len });
         // Held since it was found to be lost, if it was.

@@ -177,7 +177,7 @@ impl State {
         self.actions = actions;
     }
 
-    /// The results of a task are gone for good, as far as there is anything left of them.
+    /// The results of a task are gone for good.
     fn lose_results(
         &mut self,
         now_ns: u64,
@@ -185,23 +185,35 @@ impl State {
         actions: &mut Vec<Action>,
         orders: &mut Orders,
     ) {
-        let mut lost = Vec::new();
-        for index in 0.. {
-            let output = OutputId { task, index };
-            let Some(there) = self.core.output(output) else {
-                break;
-            };
-            match &there.location {
-                Location::Segment(segment) => {
-                    self.store.free(segment.id);
-                    orders.freed.push(segment.id);
-                }
-                Location::Stored(stored) => orders.remove.push(Arc::clone(stored)),
-                Location::Inline(_) | Location::File(_) | Location::Engine { .. } => {}
-            }
-            lost.push(output);
+        let outputs = (0..).map(|index| OutputId { task, index });
+        let lost: Vec<OutputId> = outputs
+            .take_while(|&output| self.core.output(output).is_some())
+            .collect();
+        for &output in &lost {
+            self.destroy(output, orders);
         }
         self.core.handle(now_ns, Event::OutputsLost(lost), actions);
+    }
+
+    /// Gives up what is left of the bytes of an output that the core will be told is lost.
+    pub(crate) fn destroy(&self, output: OutputId, orders: &mut Orders) {
+        match self.core.output(output).map(|there| &there.location) {
+            Some(Location::Segment(segment)) => {
+                self.store.free(segment.id);
+                orders.freed.push(segment.id);
+            }
+            Some(Location::Stored(stored)) => orders.remove.push(Arc::clone(stored)),
+            _ => {}
+        }
+    }
+
+    /// Whether the bytes of an output are not those that its task gave.
+    pub(crate) fn is_damaged(&self, output: OutputId, location: &Location) -> bool {
+        let Some(expected) = self.core.digest(output) else {
+            return false;
+        };
+        let found = taps_sandbox::verify::digest_at(&self.store, location);
+        matches!(found, Ok(Some(found)) if found != expected)
     }
 
     /// Reports that were kept to come again do so now, or in the end.

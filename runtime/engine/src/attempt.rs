@@ -25,6 +25,9 @@ pub struct Attempt {
     pub seed: u64,
     /// Who computes dense linear algebra.
     pub kernels: Kernels,
+    /// What the bytes of each argument should be, where it is known: XXH3, 64 bit. Empty unless the run
+    /// verifies payloads.
+    pub digests: Vec<Option<u64>>,
     /// Fault to act out, drawn by the core.
     pub fault: Option<FaultPlan>,
 }
@@ -74,6 +77,8 @@ pub struct AttemptReport {
     pub inputs: Vec<Transfer>,
     /// How each output travelled.
     pub outputs: Vec<Transfer>,
+    /// Digest of each output that is in memory, as the task gave it. Empty unless the run verifies payloads.
+    pub digests: Vec<Option<u64>>,
     /// Positions of arguments whose bytes are gone or damaged: why a failed attempt failed.
     pub lost_inputs: Vec<u32>,
     /// Whether the sandbox was made for this attempt.
@@ -98,6 +103,7 @@ impl AttemptReport {
             timeline: Timeline::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            digests: Vec::new(),
             lost_inputs: Vec::new(),
             instantiation: Instantiation::None,
             cpu_ns: 0,

@@ -138,6 +138,7 @@ fn events(task: u64) -> [LogEvent; 3] {
         },
         inputs: vec![transfer],
         outputs: vec![transfer],
+        digests: Vec::new(),
         lost_inputs: Vec::new(),
         instantiation: Instantiation::Fresh,
         cpu_ns: 2_900,

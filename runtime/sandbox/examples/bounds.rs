@@ -160,6 +160,7 @@ fn worker(
         environment: Vec::new(),
         inline_max_bytes: 65_536,
         map_min_bytes: 1_000_000,
+        verify_payloads: false,
         data: None,
     });
     let runtime = Arc::new(TaskRuntime::new(
@@ -187,6 +188,7 @@ fn worker(
         limits: Limits::default(),
         seed: 1,
         kernels: taps_schema::Kernels::Host,
+        digests: Vec::new(),
         fault: None,
     };
     measured(|| {

@@ -23,6 +23,8 @@ pub struct RunContext {
     pub inline_max_bytes: u64,
     /// Payloads below this size are read into a window, and not mapped there.
     pub map_min_bytes: u64,
+    /// Results get a digest, and arguments are compared with it.
+    pub verify_payloads: bool,
     /// The transformer, where there is one.
     pub data: Option<Arc<DataPlane>>,
 }
@@ -43,6 +45,7 @@ impl RunContext {
             environment: Vec::new(),
             inline_max_bytes: 0,
             map_min_bytes: 0,
+            verify_payloads: false,
             data: None,
         })
     }

@@ -34,6 +34,7 @@ pub mod stored;
 mod task;
 #[expect(unsafe_code, reason = "loads native code from the private cache")]
 mod trusted;
+pub mod verify;
 mod wasi;
 #[expect(unsafe_code, reason = "maps payloads over guest memory")]
 mod windows;

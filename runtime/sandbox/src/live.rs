@@ -5,7 +5,7 @@ use crate::{
     faults::Disturbance,
     host::payloads::PayloadHandle,
     publish::Ran,
-    stored,
+    stored, verify,
     wire::{TaskArgument, TaskError, TaskOutput},
 };
 use std::sync::Arc;
@@ -103,6 +103,15 @@ impl Live {
         run: &RunContext,
     ) -> wasmtime::Result<Result<Vec<TaskOutput>, TaskError>> {
         self.store.data().control.check()?;
+        if let Some((position, reason)) = verify::damaged(run, attempt) {
+            let state = self.store.data_mut();
+            state.lost_inputs.push(position);
+            state.payload_failure = Some(reason);
+            return Ok(Err(TaskError {
+                kind: PAYLOAD_ERROR.to_owned(),
+                message: String::new(),
+            }));
+        }
         let transform_start = run.data.is_some().then(|| run.now_ns());
         let arguments = match self.arguments(attempt, tickets, stored::is_eager(run))? {
             Ok(arguments) => arguments,

@@ -5,7 +5,7 @@ use crate::{
     faults::Disturbance,
     host::outputs::{Buffered, OutputHandle},
     live::Live,
-    stored,
+    stored, verify,
     wire::TaskOutput,
 };
 use bytes::Bytes;
@@ -36,6 +36,9 @@ impl Live {
                     if let Some(plane) = stored::plane_for(run, attempt, index, size) {
                         self.put(plane, &bytes.into(), 1, disturbance)
                     } else {
+                        if run.verify_payloads {
+                            self.note_digest(index, verify::digest(&bytes));
+                        }
                         disturbance.spoil(&mut bytes);
                         publish_bytes(bytes, run)
                     }
@@ -59,6 +62,13 @@ impl Live {
             }
         }
         Ok((published, transfers))
+    }
+
+    /// Output `index` should be this; those before it that have none are not in memory.
+    fn note_digest(&mut self, index: usize, digest: u64) {
+        let digests = &mut self.store.data_mut().digests;
+        digests.resize(index, None);
+        digests.push(Some(digest));
     }
 
     fn publish_buffer(
@@ -99,6 +109,10 @@ impl Live {
             run.store.free(segment.id());
             let whole = stored::bytes_of(&segment).map_err(|error| payload_error(&error))?;
             return self.put(plane, &whole, copies, disturbance);
+        }
+        if run.verify_payloads {
+            let whole = stored::bytes_of(&segment).map_err(|error| payload_error(&error))?;
+            self.note_digest(index, verify::digest(&whole));
         }
         let segment = if disturbance.wants_to_spoil(bytes) {
             spoiled(&segment, disturbance, run)?

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) caller: Caller,
     /// How each argument of the attempt travelled.
     pub(crate) inputs: Vec<Transfer>,
+    /// Digests of the results, where the run asks for them.
+    pub(crate) digests: Vec<Option<u64>>,
     /// Positions of arguments whose bytes are gone or damaged.
     pub(crate) lost_inputs: Vec<u32>,
     /// Why the guest was interrupted, when it was.
@@ -86,6 +88,7 @@ impl State {
             role,
             caller: Caller::DRIVER,
             inputs: Vec::new(),
+            digests: Vec::new(),
             lost_inputs: Vec::new(),
             interrupted: None,
             payload_failure: None,
@@ -103,6 +106,7 @@ impl State {
         wasi::reseed(&mut self.wasi, attempt.seed);
         self.control = control;
         self.inputs.clear();
+        self.digests.clear();
         self.lost_inputs.clear();
         self.interrupted = None;
         self.payload_failure = None;

@@ -187,6 +187,7 @@ pub struct TaskWorker {
 pub(crate) struct Course {
     pub(crate) timeline: Timeline,
     inputs: Vec<Transfer>,
+    digests: Vec<Option<u64>>,
     lost_inputs: Vec<u32>,
     instantiation: Instantiation,
     peak_memory_bytes: u64,
@@ -201,6 +202,7 @@ impl Course {
                 ..Timeline::default()
             },
             inputs: Vec::new(),
+            digests: Vec::new(),
             lost_inputs: Vec::new(),
             instantiation: Instantiation::None,
             peak_memory_bytes: 0,
@@ -245,6 +247,7 @@ impl TaskWorker {
             timeline: course.timeline,
             inputs: course.inputs,
             outputs,
+            digests: course.digests,
             lost_inputs: if payload_error {
                 course.lost_inputs
             } else {
@@ -273,6 +276,7 @@ impl TaskWorker {
         let ran = live.call(attempt, tickets, disturbance, &mut course.timeline);
         let state = live.store.data_mut();
         course.inputs = std::mem::take(&mut state.inputs);
+        course.digests = std::mem::take(&mut state.digests);
         course.lost_inputs = std::mem::take(&mut state.lost_inputs);
         course.used(instantiation, state.memory.peak);
         self.retire(attempt, live, ran.is_ok() && !disturbance.discards());

@@ -404,6 +404,7 @@ impl AttemptRunner for NativeRunner {
             timeline,
             inputs,
             outputs,
+            digests: Vec::new(),
             lost_inputs: if payload_error {
                 lost_inputs
             } else {

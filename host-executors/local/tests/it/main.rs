@@ -27,6 +27,7 @@ fn attempt(id: u64, task: u32, arguments: Vec<Location>) -> Attempt {
         limits: Limits::default(),
         seed: id,
         kernels: Kernels::Host,
+        digests: Vec::new(),
         fault: None,
     }
 }

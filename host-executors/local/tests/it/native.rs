@@ -84,6 +84,7 @@ impl Bench {
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
             map_min_bytes: 0,
+            verify_payloads: false,
             data: None,
         });
         let factory = NativeRunner::factory(env!("CARGO_PKG_NAME"), Arc::clone(&run));

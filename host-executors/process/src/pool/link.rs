@@ -430,6 +430,7 @@ mod tests {
             environment: Vec::new(),
             inline_max_bytes: 0,
             map_min_bytes: 0,
+            verify_payloads: false,
             data: None,
             store: StoreSetup {
                 kind: StoreKind::RecycledMemfd,

@@ -352,6 +352,7 @@ impl Shared {
             environment: context.environment.clone(),
             inline_max_bytes: context.inline_max_bytes,
             map_min_bytes: context.map_min_bytes,
+            verify_payloads: context.verify_payloads,
             data: context.data.as_ref().map(|plane| plane.config().clone()),
             store: StoreSetup {
                 kind: store.kind,

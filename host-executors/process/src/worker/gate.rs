@@ -138,6 +138,7 @@ mod tests {
             },
             seed: 0,
             kernels: taps_schema::Kernels::Host,
+            digests: Vec::new(),
             fault: None,
         }
     }

@@ -92,6 +92,7 @@ impl Prepared {
             environment: setup.environment,
             inline_max_bytes: setup.inline_max_bytes,
             map_min_bytes: setup.map_min_bytes,
+            verify_payloads: setup.verify_payloads,
             data,
         });
         let mut runtime = TaskRuntime::new(

@@ -80,6 +80,7 @@ impl Bench {
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
             map_min_bytes: 0,
+            verify_payloads: false,
             data: None,
         };
         let cache = tempfile::tempdir().expect("temporary directory");
@@ -150,6 +151,7 @@ impl Bench {
             },
             seed: self.next,
             kernels: Kernels::Host,
+            digests: Vec::new(),
             fault: fault.map(|(action, point)| FaultPlan {
                 action,
                 point,

@@ -172,6 +172,7 @@ impl Prepared {
             environment: resolved.general.run.env_vars.clone().into_iter().collect(),
             inline_max_bytes: engine.payload.inline_max_bytes,
             map_min_bytes: engine.payload.map_min_bytes,
+            verify_payloads: engine.payload.verify,
             data: self.data.plane(),
         });
         let components = std::mem::take(&mut self.components);

@@ -147,6 +147,7 @@ impl Run {
             environment: Vec::new(),
             inline_max_bytes: 64 << 10,
             map_min_bytes: 0,
+            verify_payloads: false,
             data: None,
         });
         let plan = Plan {

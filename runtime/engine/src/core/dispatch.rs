@@ -136,6 +136,7 @@ impl Core {
         self.set_state(key, state);
         let epoch = self.epoch;
         let arguments = self.resolve_arguments(key);
+        let digests = self.digests_of_arguments(key);
         let task = &mut self.tasks[key];
         let fault = match &self.faults {
             Some(faults) => faults.plan(task.doom, task.tries, worker),
@@ -163,6 +164,7 @@ impl Core {
             limits: task.limits,
             seed: task.seed,
             kernels: task.kernels,
+            digests,
             fault,
         };
         let generation = task.generation;
@@ -198,6 +200,22 @@ impl Core {
             }
         });
         resolved.collect()
+    }
+
+    /// What the arguments should be; empty when that is not known of any.
+    fn digests_of_arguments(&self, key: Key) -> Vec<Option<u64>> {
+        let digest = |argument: &TaskArgument| match *argument {
+            TaskArgument::Output { parent, index, .. } => {
+                let digests = &self.tasks[parent].digests;
+                digests.get(index as usize).copied().flatten()
+            }
+            _ => None,
+        };
+        let arguments = self.tasks[key].shown_arguments();
+        if arguments.iter().all(|argument| digest(argument).is_none()) {
+            return Vec::new();
+        }
+        arguments.iter().map(digest).collect()
     }
 
     /// An engine took the task, or (`held` false) has given it back to be repeated: tells the

@@ -170,8 +170,10 @@ impl Core {
                     result,
                     timeline,
                     lost_inputs,
+                    digests,
                     ..
                 } = *report;
+                self.note_digests(id, digests);
                 self.finished(id, result, timeline, &lost_inputs, actions);
             }
             Event::Returned(attempt) => self.returned(attempt, actions),
@@ -241,6 +243,12 @@ impl Core {
     /// An output whose bytes are there; `None` when they are not yet, or given up, or lost.
     pub fn output(&self, output: OutputId) -> Option<&Output> {
         self.tasks.by_id(output.task)?.available(output.index)
+    }
+
+    /// What the bytes of an output should be, where it is known.
+    pub fn digest(&self, output: OutputId) -> Option<u64> {
+        let task = self.tasks.by_id(output.task)?;
+        *task.digests.get(output.index as usize)?
     }
 
     /// Whether the attempt is out and its report awaited; other reports are absorbed.

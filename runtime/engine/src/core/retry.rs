@@ -3,7 +3,7 @@
 use super::Core;
 use super::action::{Action, TaskState};
 use super::settings::RetryPolicy;
-use super::table::{Key, Out, Place, TaskArgument};
+use super::table::{Key, Out, Place, Presence, TaskArgument};
 use crate::{AttemptId, Failure, OutcomeKind, Output, Running, TaskId, Timeline, WorkerId};
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -18,6 +18,22 @@ impl RetryPolicy {
 }
 
 impl Core {
+    /// Keeps the digests of an attempt's outputs; not of those that were there before, and stay.
+    pub(super) fn note_digests(&mut self, id: AttemptId, digests: Vec<Option<u64>>) {
+        let key = self.tasks.find(id.task).filter(|_| !digests.is_empty());
+        let Some(key) = key.filter(|&key| self.tasks[key].attempt() == Some(id)) else {
+            return;
+        };
+        let task = &mut self.tasks[key];
+        for (index, digest) in digests.into_iter().enumerate() {
+            if index >= task.digests.len() {
+                task.digests.push(digest);
+            } else if task.output_use(index as u32).presence == Presence::Lost {
+                task.digests[index] = digest;
+            }
+        }
+    }
+
     /// An attempt ended.
     pub(super) fn finished(
         &mut self,

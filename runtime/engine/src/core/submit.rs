@@ -209,6 +209,7 @@ impl Core {
             backoff_until_ns: 0,
             cancelling: false,
             outputs: Vec::new(),
+            digests: Vec::new(),
             uses: Vec::new(),
             references: 0,
             failure: None,

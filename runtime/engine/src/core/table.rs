@@ -84,6 +84,8 @@ pub(super) struct Task {
 
     /// Complete when succeeded; a task that runs again keeps those that are not lost.
     pub(super) outputs: Vec<Output>,
+    /// Digests of the outputs, where they are known; shorter than `outputs` where not.
+    pub(super) digests: Vec<Option<u64>>,
     /// Who uses each output; shorter than `outputs` where nobody but the driver does.
     pub(super) uses: Vec<OutputUse>,
     /// Sum of all uses.
@@ -96,7 +98,7 @@ pub(super) struct Task {
 }
 
 // A run holds thousands of tasks at a time and moves each a few times.
-const _: () = assert!(size_of::<Task>() <= 384);
+const _: () = assert!(size_of::<Task>() <= 408);
 
 /// An argument as the core keeps it.
 #[derive(Clone, Debug)]

@@ -183,6 +183,7 @@ impl Bench {
             environment: vec![("LANG".into(), "C".into())],
             inline_max_bytes: setup.inline_max_bytes,
             map_min_bytes: 0,
+            verify_payloads: false,
             data: setup.data,
         });
         let mut runtime = TaskRuntime::new(
@@ -233,6 +234,7 @@ impl Bench {
             },
             seed: 7,
             kernels: Kernels::Host,
+            digests: Vec::new(),
             fault: None,
         }
     }

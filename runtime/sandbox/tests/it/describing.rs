@@ -274,6 +274,7 @@ fn runtime(
         environment: Vec::new(),
         inline_max_bytes: 64 << 10,
         map_min_bytes: 0,
+        verify_payloads: false,
         data: None,
     };
     TaskRuntime::new(
