@@ -183,14 +183,13 @@ impl DriverHost for Coordinator {
 
     fn status(&self, task: TaskId) -> DriverStatus {
         self.change(|state, now_ns, _| {
-            let before =
-                state.replayed(
-                    &format!("asks for the status of task {task}"),
-                    |seen| match seen {
-                        Delivery::Status { task: of, status } if of == task => Some(status),
-                        _ => None,
-                    },
-                );
+            let before = state.replayed(
+                || format!("asks for the status of task {task}"),
+                |seen| match seen {
+                    Delivery::Status { task: of, status } if of == task => Some(status),
+                    _ => None,
+                },
+            );
             match before {
                 Replayed::Live => {}
                 Replayed::Seen(before) => return shown(before),
@@ -285,11 +284,14 @@ impl DriverHost for Coordinator {
         _: &Waker,
     ) -> Poll<Vec<(u64, DriverStatus)>> {
         self.change(|state, now_ns, _| {
-            let before = state.replayed("waits for completions", |seen| match seen {
-                Delivery::Completions(all) => Some(all),
-                Delivery::Timeout | Delivery::Empty => Some(Vec::new()),
-                _ => None,
-            });
+            let before = state.replayed(
+                || "waits for completions".to_owned(),
+                |seen| match seen {
+                    Delivery::Completions(all) => Some(all),
+                    Delivery::Timeout | Delivery::Empty => Some(Vec::new()),
+                    _ => None,
+                },
+            );
             match before {
                 Replayed::Live => {}
                 Replayed::Seen(before) => {
@@ -331,7 +333,10 @@ impl DriverHost for Coordinator {
     fn poll_sleep(&self, until_ns: u64, _: &Waker) -> Poll<()> {
         self.change(|state, now_ns, _| {
             let slept = |seen| (seen == Delivery::Slept).then_some(());
-            if !matches!(state.replayed("sleeps", slept), Replayed::Live) {
+            if !matches!(
+                state.replayed(|| "sleeps".to_owned(), slept),
+                Replayed::Live
+            ) {
                 return Poll::Ready(());
             }
             if until_ns <= now_ns || state.ending {

@@ -93,7 +93,7 @@ impl State {
     /// In a replay, takes the next thing that the driver saw, if it is of the right kind.
     pub(crate) fn replayed<R>(
         &mut self,
-        does: &str,
+        does: impl FnOnce() -> String,
         take: impl FnOnce(Delivery) -> Option<R>,
     ) -> Replayed<R> {
         let taken = match self.replay.next_delivery() {
@@ -102,7 +102,7 @@ impl State {
             Some(Err(_)) => None,
         };
         let Some((taken, time_ns)) = taken else {
-            self.diverge(does);
+            self.diverge(&does());
             return Replayed::Diverged;
         };
         self.delivered_ns = time_ns;

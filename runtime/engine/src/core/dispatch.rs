@@ -202,8 +202,11 @@ impl Core {
         resolved.collect()
     }
 
-    /// What the arguments should be; empty when that is not known of any.
+    /// What the arguments should be; empty in a run that does not verify.
     fn digests_of_arguments(&self, key: Key) -> Vec<Option<u64>> {
+        if !self.verifies {
+            return Vec::new();
+        }
         let digest = |argument: &TaskArgument| match *argument {
             TaskArgument::Output { parent, index, .. } => {
                 let digests = &self.tasks[parent].digests;
@@ -211,11 +214,8 @@ impl Core {
             }
             _ => None,
         };
-        let arguments = self.tasks[key].shown_arguments();
-        if arguments.iter().all(|argument| digest(argument).is_none()) {
-            return Vec::new();
-        }
-        arguments.iter().map(digest).collect()
+        let arguments = self.tasks[key].shown_arguments().iter();
+        arguments.map(digest).collect()
     }
 
     /// An engine took the task, or (`held` false) has given it back to be repeated: tells the

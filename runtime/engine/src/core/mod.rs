@@ -87,6 +87,8 @@ pub struct Core {
     next_payload: u64,
     /// What is to go wrong on purpose.
     faults: Option<Faults>,
+    /// Digests of outputs are known.
+    verifies: bool,
     /// What is known of tasks that will be submitted.
     past: HashMap<TaskId, Past>,
     /// Why nothing runs any more.
@@ -125,6 +127,7 @@ impl Core {
             held: FxHashMap::default(),
             next_payload: 0,
             faults: None,
+            verifies: false,
             past: HashMap::new(),
             failed: None,
             now_ns: 0,

@@ -20,10 +20,14 @@ impl RetryPolicy {
 impl Core {
     /// Keeps the digests of an attempt's outputs; not of those that were there before, and stay.
     pub(super) fn note_digests(&mut self, id: AttemptId, digests: Vec<Option<u64>>) {
-        let key = self.tasks.find(id.task).filter(|_| !digests.is_empty());
+        if digests.is_empty() {
+            return;
+        }
+        let key = self.tasks.find(id.task);
         let Some(key) = key.filter(|&key| self.tasks[key].attempt() == Some(id)) else {
             return;
         };
+        self.verifies = true;
         let task = &mut self.tasks[key];
         for (index, digest) in digests.into_iter().enumerate() {
             if index >= task.digests.len() {
