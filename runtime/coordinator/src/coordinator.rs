@@ -33,7 +33,7 @@ pub(crate) struct Coordinator {
     /// An argument travelled without the transformer, and the run said so.
     pub(crate) untransformed: AtomicBool,
     /// A result could not be memoized, and the run said so.
-    unmemoized: AtomicBool,
+    pub(crate) unmemoized: AtomicBool,
     pub(crate) log: Arc<RunLog>,
     results: Option<ResultFiles>,
     pub(crate) memo: Option<Memo>,
@@ -259,22 +259,6 @@ impl Coordinator {
                 let message = format!(
                     "a result is not kept for a resume: {error} (said once; others may not be, too)"
                 );
-                self.log.warn("run", &message);
-            }
-        }
-    }
-
-    /// Keeps the results of pure tasks for later runs.
-    fn memoize(&self, events: &[ExecutorEvent]) {
-        let Some(memo) = &self.memo else { return };
-        for event in events {
-            if let ExecutorEvent::Finished(report) = event
-                && let Ok(outputs) = &report.result
-                && let Some(key) = memo.of(report.id.task)
-                && let Err(error) = memo.keep(&key, outputs, &self.context.store)
-                && !self.unmemoized.swap(true, Ordering::Relaxed)
-            {
-                let message = format!("a result is not memoized: {error} (said once)");
                 self.log.warn("run", &message);
             }
         }

@@ -3,7 +3,6 @@
 use crate::{
     coordinator::Coordinator,
     history::Step,
-    memo::{self, Asked, Memoized},
     replay::Replayed,
     state::{Orders, State, Wait},
     transforming::stored_in,
@@ -21,9 +20,8 @@ use taps_payload::{FileRef, Location};
 use taps_records::{Completion, Delivery, LogEvent};
 use taps_sandbox::{
     DriverHost, DriverPayload, DriverStatus, GrantKind, InputFileError, PayloadOrigin, QueueId,
-    Refusal, stored,
+    Refusal,
 };
-use taps_schema::Kernels;
 
 impl State {
     /// The driver reads an output of a task that succeeded. Where the output is lost, it is to be made
@@ -422,65 +420,6 @@ impl DriverHost for Coordinator {
 }
 
 impl Coordinator {
-    /// What the memo, if there is one, knows of a task that is about to be submitted. Called without the
-    /// lock: it may read the result.
-    fn memoized(
-        &self,
-        task: &str,
-        arguments: &[ArgumentSpec],
-        options: &TaskOptions,
-    ) -> Option<Memoized> {
-        let memo = self.memo.as_ref()?;
-        let arguments = self.known_arguments(arguments)?;
-        let (key, live) = {
-            let state = self.lock();
-            let route = state.routes.get(task)?;
-            if !options.pure.unwrap_or(route.pure) || !route.closed {
-                return None;
-            }
-            let key = memo.key(&Asked {
-                component: route.component,
-                name: task,
-                seed: state.core.next_seed(task),
-                host_kernels: state.kernels == Kernels::Host,
-                arguments,
-            })?;
-            // What a resumed run knows of its tasks is not asked elsewhere.
-            (key, state.replay.next().is_none())
-        };
-        let context = &self.context;
-        let outputs = live.then(|| memo.load(&key, &context.store, context.inline_max_bytes));
-        Some(Memoized {
-            key,
-            outputs: outputs.flatten(),
-        })
-    }
-
-    /// What was loaded for a task that was refused is not needed.
-    fn forget(&self, memoized: Option<Memoized>) {
-        let outputs = memoized.and_then(|known| known.outputs);
-        for output in outputs.iter().flatten() {
-            stored::free(&self.context, &output.location);
-        }
-    }
-
-    /// What bytes are to the memo, if there is one. Called without the lock: it reads all of them.
-    fn known_bytes(&self, location: &Location) -> Option<memo::Key> {
-        let memo = self.memo.as_ref()?;
-        memo.of_bytes(location, &self.context.store)
-    }
-
-    /// What the arguments of a submission are to the memo, if there is one, and all have a key.
-    fn known_arguments(&self, arguments: &[ArgumentSpec]) -> Option<Vec<memo::Key>> {
-        let memo = self.memo.as_ref()?;
-        let keys = arguments.iter().map(|argument| match argument {
-            ArgumentSpec::Value(value) => self.known_bytes(&value.location),
-            ArgumentSpec::Held(payload) => memo.of_held(*payload),
-            ArgumentSpec::Output(output) => memo.of_output(*output),
-        });
-        keys.collect()
-    }
-
     /// Finds the host's file behind a granted virtual path. Links may not lead out of the grant.
     fn open_input(&self, guest_path: &str) -> Result<FileRef, InputFileError> {
         let not_granted = || InputFileError::NotGranted(guest_path.to_owned());

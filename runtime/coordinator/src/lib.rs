@@ -22,6 +22,7 @@ mod driver_view;
 mod driving;
 mod history;
 mod memo;
+mod memoizing;
 mod plan;
 mod queues;
 mod replay;
