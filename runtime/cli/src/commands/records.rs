@@ -1,9 +1,9 @@
-//! `records`: the task records of a run, rebuilt from its event log.
+//! `records`: the views of a run's event log, made again.
 
 use crate::exit::{ExitCode, Failure};
 use crate::render;
 use std::path::Path;
-use taps_records::{EVENTS_FILE, TASKS_FILE};
+use taps_records::{EVENTS_FILE, FAILURES_FILE, TASKS_FILE};
 
 pub(crate) fn records(run: &Path) -> Result<ExitCode, Failure> {
     let summary = taps_records::recover(run).map_err(|error| {
@@ -29,6 +29,13 @@ pub(crate) fn records(run: &Path) -> Result<ExitCode, Failure> {
         summary.tasks,
         summary.unfinished
     ));
+    let failures = run.join(FAILURES_FILE);
+    let faults = taps_records::write_failures_json(&run.join(EVENTS_FILE), &failures)
+        .map_err(|error| Failure::new(ExitCode::Records, error))?;
+    if faults.total > 0 {
+        let (path, total) = (failures.display(), faults.total);
+        render::note(&format!("{path}: {total} injected faults"));
+    }
     if let Some(offset) = summary.truncated_at {
         render::note(&format!(
             "note: the log is damaged from byte {offset} on; what came before is in the records"
