@@ -1,6 +1,7 @@
 //! What the event log costs: `event_log TASKS ROUNDS` runs the bag of `synthetic`, no-op tasks with 1,000
 //! outstanding on two threads, by turns with its log and with one that keeps nothing, so many times each, and prints
-//! for each round both rates, in tasks per second: with, without.
+//! for each round both rates, in tasks per second, and both costs, in µs of CPU per task: with, without, with, without.
+//! The costs are exact to the hundredth of a second that a run took, and do not depend on what else the machine does.
 //!
 //! Log files are made in the working directory, brought to the disk once a second as the program does, and
 //! removed.
@@ -44,20 +45,25 @@ fn main() -> Result<(), Error> {
     for round in 0..rounds {
         let path = folder.path().join(format!("{round}.log"));
         // Who comes first changes: the machine may get slower or faster with time.
-        let (with, without) = if round % 2 == 0 {
+        let ((with, with_us), (without, without_us)) = if round % 2 == 0 {
             let with = rate(&sandbox, &bundle, tasks, Some(&path))?;
             (with, rate(&sandbox, &bundle, tasks, None)?)
         } else {
             let without = rate(&sandbox, &bundle, tasks, None)?;
             (rate(&sandbox, &bundle, tasks, Some(&path))?, without)
         };
-        println!("{with:.0} {without:.0}");
+        println!("{with:.0} {without:.0} {with_us:.2} {without_us:.2}");
     }
     Ok(())
 }
 
-/// Tasks per second of one run, whose log is at `path`, or nowhere.
-fn rate(sandbox: &Sandbox, bundle: &Bundle, tasks: u32, path: Option<&Path>) -> Result<f64, Error> {
+/// Tasks per second of one run, whose log is at `path`, or nowhere, and µs of CPU per task.
+fn rate(
+    sandbox: &Sandbox,
+    bundle: &Bundle,
+    tasks: u32,
+    path: Option<&Path>,
+) -> Result<(f64, f64), Error> {
     let start = Instant::now();
     let logger = Arc::new(Logger::new(None));
     let log = Arc::new(match path {
@@ -66,7 +72,9 @@ fn rate(sandbox: &Sandbox, bundle: &Bundle, tasks: u32, path: Option<&Path>) -> 
     });
     let plan = plan(sandbox, bundle, tasks, &log, start)?;
     let syncing = log.sync_handle().map(Syncing::start);
+    let began = cpu_us()?;
     let outcome = taps_coordinator::run(plan, &RunHandle::default(), None)?;
+    let cpu = (cpu_us()? - began) / f64::from(tasks);
     drop(syncing);
     log.close()?;
     if let Some(path) = path {
@@ -81,7 +89,18 @@ fn rate(sandbox: &Sandbox, bundle: &Bundle, tasks: u32, path: Option<&Path>) -> 
         }
         other => return Err(format!("{other:?}").into()),
     }
-    Ok(f64::from(tasks) * 1e9 / outcome.app_elapsed_ns as f64)
+    let rate = f64::from(tasks) * 1e9 / outcome.app_elapsed_ns as f64;
+    Ok((rate, cpu))
+}
+
+/// µs of CPU that this process has used, in steps of a hundredth of a second.
+fn cpu_us() -> Result<f64, Error> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, numbers) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
+    // User and system time are the 14th and 15th of all fields, the name is the second.
+    let ticks = numbers.split_whitespace().skip(11).take(2);
+    let sum = ticks.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(sum as f64 * 10_000.0)
 }
 
 /// The run as the program would put it together.
