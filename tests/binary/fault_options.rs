@@ -1,6 +1,6 @@
 //! The options of fault injection and recovery, and `failures`, as a user writes them.
 
-use crate::harness::{Ended, Place, names, probe, snapshot};
+use crate::harness::{Ended, Place, names, probe, run_dir, snapshot, tasks};
 
 const CHOLESKY: [&str; 3] = ["cholesky", "--app.matrix-size=8", "--app.block-size=4"];
 
@@ -183,5 +183,55 @@ fn failures_is_shown_like_any_app() {
         "--faults, --faults.type",
     ] {
         assert!(help.expect(0).stdout.contains(flag), "{flag}");
+    }
+}
+
+/// One task that kills its worker on every try, and has retries enough.
+const KILLER: [&str; 7] = [
+    "synthetic",
+    "--app.structure=sequential",
+    "--app.task-count=1",
+    "--faults=worker-killed",
+    "--faults.tasks=noop",
+    "--retries=50",
+    "--executor.max-processes=1",
+];
+
+#[test]
+fn a_task_that_keeps_killing_workers_is_given_up() {
+    for (flags, lost) in [
+        (&["--crash-limit=0"][..], 1),
+        (&["--engine.crash_limit=1"], 2),
+        (&[], 4),
+    ] {
+        let place = Place::new();
+        let (ended, json) = place.json(&[&KILLER[..], flags].concat());
+        ended.expect(1);
+        let lines = tasks(&run_dir(&json));
+        assert_eq!(lines.len(), lost, "{lines:?}");
+        for (index, line) in lines.iter().enumerate() {
+            let last = index + 1 == lost;
+            assert_eq!(line["outcome"], "worker-lost", "{line}");
+            assert_eq!(line["attempt"], index, "{line}");
+            assert_eq!(line["final"], last, "{line}");
+            let given_up = line["exception"]["type"] == "crash-limit";
+            assert_eq!(given_up, last, "{line}");
+        }
+        let verdict = format!(
+            "given up after it lost {lost} workers (crash limit {})",
+            lost - 1
+        );
+        let error = json["error"].as_str().expect("an error");
+        assert!(error.contains(&verdict), "{error}");
+    }
+}
+
+#[test]
+fn a_crash_limit_is_a_number_of_workers() {
+    for value in ["-1", "65535", "many"] {
+        let flag = format!("--crash-limit={value}");
+        let text = refused(&[&CHOLESKY[..], &[&flag]].concat());
+        assert!(text.contains("--crash-limit"), "{text}");
+        assert!(text.contains("from 0 to 65534"), "{text}");
     }
 }

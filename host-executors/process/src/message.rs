@@ -220,6 +220,8 @@ pub(crate) struct Setup {
 pub(crate) struct StoreSetup {
     pub(crate) kind: taps_payload::StoreKind,
     pub(crate) huge_pages: bool,
+    /// Whether they work, as the coordinator found out.
+    pub(crate) huge_pages_work: bool,
     pub(crate) recycle_bytes: u64,
     pub(crate) slab_max_bytes: u64,
     /// Identifiers of this store begin here.

@@ -129,6 +129,9 @@ fn words(values: &[&str]) -> FieldKind {
 /// Most retries of a task.
 pub(crate) const MOST_RETRIES: i64 = 1_000_000;
 
+/// Most workers that a task can be allowed to lose: the engine counts them in 16 bits, and one more is too many.
+const MOST_CRASHES: i64 = 65_534;
+
 /// Outcomes that a retry may mend: all but success, a parent's failure and a wish to stop.
 pub(crate) const RETRIED: [&str; 8] = [
     "task-error",
@@ -183,6 +186,13 @@ fn engine() -> Section {
             "Pause in milliseconds before the first retry; it doubles with each one after.",
         )
         .alias("retry-backoff-ms"),
+        field(
+            "crash_limit",
+            integer(0, MOST_CRASHES),
+            json!(3),
+            "Most workers that one task may lose; with one more it is given up, whatever retries it has left.",
+        )
+        .alias("crash-limit"),
     ];
     fields.extend(sandbox());
     fields.extend(recovery());

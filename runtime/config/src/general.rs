@@ -33,6 +33,8 @@ pub struct EngineSettings {
     pub retries_for: BTreeMap<String, u32>,
     /// Pause before the first retry; it doubles with each one after.
     pub retry_backoff: Duration,
+    /// Most workers that a task may lose.
+    pub crash_limit: u32,
     /// Wall-clock limit of an attempt.
     pub task_timeout: Option<Duration>,
     /// Limit of a sandbox's own memory; `None` leaves the app's own word or the built-in limit.
@@ -283,6 +285,7 @@ impl EngineSettings {
             retry_on: engine.texts("retry_on"),
             retry_backoff: Duration::from_millis(engine.number("retry_backoff_ms")),
             retries_for: engine.retries_for(),
+            crash_limit: engine.number("crash_limit"),
             task_timeout: engine.seconds("task_timeout"),
             task_memory_bytes: engine.size("task_memory"),
             kernels: match engine.text("kernels").as_deref() {

@@ -257,6 +257,7 @@ impl State {
                 _ => None,
             })
             .collect();
+        let verdicts = verdicts(actions);
         for action in actions.drain(..) {
             match action {
                 Action::Dispatch {
@@ -286,7 +287,8 @@ impl State {
                     worker,
                     failure,
                 } => {
-                    let report = lost_report(attempt, worker, failure, now_ns);
+                    let verdict = verdict_on(attempt.task, &failure, &verdicts).unwrap_or(failure);
+                    let report = lost_report(attempt, worker, verdict, now_ns);
                     self.log_report(report, now_ns, retried.contains(&attempt));
                 }
                 Action::Completed { task, failed } => {
@@ -396,6 +398,29 @@ fn is_retried(actions: &[Action], id: AttemptId) -> bool {
     actions
         .iter()
         .any(|action| matches!(action, Action::Retrying { failed, .. } if *failed == id))
+}
+
+/// Why tasks fail with these actions.
+fn verdicts(actions: &[Action]) -> Vec<(TaskId, Arc<Failure>)> {
+    let failed = actions.iter().filter_map(|action| match action {
+        Action::Completed {
+            task,
+            failed: Some(failed),
+        } => Some((*task, Arc::clone(&failed.failure))),
+        _ => None,
+    });
+    failed.collect()
+}
+
+/// Why a task was given up, which says more than how its last worker ended.
+fn verdict_on(
+    task: TaskId,
+    last: &Failure,
+    verdicts: &[(TaskId, Arc<Failure>)],
+) -> Option<Failure> {
+    let mut same = verdicts.iter();
+    let (_, verdict) = same.find(|(of, verdict)| *of == task && verdict.outcome == last.outcome)?;
+    Some((**verdict).clone())
 }
 
 /// The record of an attempt that ended without a report.

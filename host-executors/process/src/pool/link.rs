@@ -435,6 +435,7 @@ mod tests {
             store: StoreSetup {
                 kind: StoreKind::RecycledMemfd,
                 huge_pages: false,
+                huge_pages_work: false,
                 recycle_bytes: 0,
                 slab_max_bytes: 0,
                 id_space: 1,

@@ -357,6 +357,7 @@ impl Shared {
             store: StoreSetup {
                 kind: store.kind,
                 huge_pages: store.huge_pages,
+                huge_pages_work: context.store.info().huge_pages,
                 recycle_bytes: store.recycle_bytes,
                 slab_max_bytes: store.slab_max_bytes,
                 // The coordinator's is 0; a process has one that no other of the run has.

@@ -53,6 +53,8 @@ impl Prepared {
         let store = SegmentStore::new(StoreOptions {
             kind: setup.store.kind,
             huge_pages: setup.store.huge_pages,
+            // To try it once more could hold up a worker that takes the place of one that was lost.
+            huge_pages_work: Some(setup.store.huge_pages_work),
             recycle_bytes: setup.store.recycle_bytes,
             slab_max_bytes: setup.store.slab_max_bytes,
             id_space: setup.store.id_space,

@@ -263,8 +263,8 @@ fn settings(resolved: &Resolved) -> Result<Settings, Failure> {
             own,
             ..defaults
         },
+        crash_limit: engine.crash_limit,
         lineage: engine.lineage,
-        ..Settings::default()
     })
 }
 

@@ -31,6 +31,9 @@ pub struct StoreOptions {
     pub limit_bytes: Option<u64>,
     /// Whether to ask for huge pages.
     pub huge_pages: bool,
+    /// Whether they work, where another store on this machine has found out. None: this one tries, which
+    /// takes a millisecond, and up to seconds while all processors are busy or memory is in pieces.
+    pub huge_pages_work: Option<bool>,
     /// Most bytes of freed memory kept for reuse. Stores that share an account keep at most a
     /// quarter of its limit together, and less when one of them needs it.
     pub recycle_bytes: u64,
@@ -57,6 +60,7 @@ impl Default for StoreOptions {
             kind: StoreKind::Auto,
             limit_bytes: None,
             huge_pages: true,
+            huge_pages_work: None,
             recycle_bytes: 512 << 20,
             slab_max_bytes: 999_999,
             id_space: 0,

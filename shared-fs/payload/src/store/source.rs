@@ -48,27 +48,28 @@ impl Source {
     /// returned for first use.
     pub(super) fn new(options: &StoreOptions) -> io::Result<(Self, Made)> {
         let huge_pages = options.huge_pages;
+        let known = options.huge_pages_work;
         match options.kind {
             StoreKind::HugeTmpfs => match &options.tmpfs {
-                Some(tmpfs) => Self::huge_tmpfs(tmpfs),
+                Some(tmpfs) => Self::huge_tmpfs(tmpfs, known),
                 None => Err(io::Error::new(
                     io::ErrorKind::Unsupported,
                     options.why_no_tmpfs(),
                 )),
             },
-            StoreKind::RecycledMemfd => Self::memfds(How::RecycledMemfds, huge_pages),
-            StoreKind::SealedMemfd => Self::memfds(How::SealedMemfds, huge_pages),
+            StoreKind::RecycledMemfd => Self::memfds(How::RecycledMemfds, huge_pages, known),
+            StoreKind::SealedMemfd => Self::memfds(How::SealedMemfds, huge_pages, known),
             StoreKind::Auto => {
                 let why_not = match &options.tmpfs {
                     // Its one advantage.
                     _ if !huge_pages => None,
                     None => Some(options.why_no_tmpfs()),
-                    Some(tmpfs) => match Self::huge_tmpfs(tmpfs) {
+                    Some(tmpfs) => match Self::huge_tmpfs(tmpfs, known) {
                         Ok(made) => return Ok(made),
                         Err(error) => Some(error.to_string()),
                     },
                 };
-                let (mut source, made) = Self::memfds(How::RecycledMemfds, huge_pages)?;
+                let (mut source, made) = Self::memfds(How::RecycledMemfds, huge_pages, known)?;
                 if let Some(why_not) = why_not {
                     source.reason = format!("{}; no huge-page tmpfs: {why_not}", source.reason);
                 }
@@ -77,15 +78,15 @@ impl Source {
         }
     }
 
-    fn huge_tmpfs(tmpfs: &HugeTmpfs) -> io::Result<(Self, Made)> {
+    fn huge_tmpfs(tmpfs: &HugeTmpfs, known: Option<bool>) -> io::Result<(Self, Made)> {
         let mut source = Self {
             how: How::HugeTmpfs(tmpfs.clone()),
             huge_works: true,
             reason: String::new(),
         };
-        let made = source.make(HUGE_PAGE_BYTES)?;
-        source.huge_works = made.huge;
-        let gives = if made.huge {
+        let made = source.make(probe_bytes(known.is_none()))?;
+        source.huge_works = known.unwrap_or(made.huge);
+        let gives = if source.huge_works {
             "gives huge pages on demand"
         } else {
             "gives no huge pages now"
@@ -94,30 +95,27 @@ impl Source {
         Ok((source, made))
     }
 
-    fn memfds(how: How, huge_pages: bool) -> io::Result<(Self, Made)> {
+    fn memfds(how: How, huge_pages: bool, known: Option<bool>) -> io::Result<(Self, Made)> {
         let mut source = Self {
             huge_works: huge_pages,
             reason: String::new(),
             how,
         };
-        let probe = if huge_pages {
-            HUGE_PAGE_BYTES
-        } else {
-            page_bytes()
-        };
+        let probe = probe_bytes(huge_pages && known.is_none());
         let (made, collapse) = source.make_memfd(probe)?;
         let kind = match source.how {
             How::SealedMemfds => "a memfd for each payload, sealed",
             How::RecycledMemfds | How::HugeTmpfs(_) => "recycled memfds",
         };
         source.reason = match collapse {
+            Collapse::NotTried if huge_pages => format!("{kind}; huge pages were tried before"),
             Collapse::NotTried => format!("{kind}; huge pages are switched off"),
             Collapse::Done => format!("{kind}; MADV_COLLAPSE gives huge pages"),
             Collapse::Failed(error) => {
                 format!("{kind}; MADV_COLLAPSE gives no huge pages: {error}")
             }
         };
-        source.huge_works = made.huge;
+        source.huge_works = made.huge || (huge_pages && known == Some(true));
         Ok((source, made))
     }
 
@@ -205,6 +203,15 @@ impl Source {
     }
 }
 
+/// Length of the first memory of a store, which tells whether huge pages can be had where that is to be tried.
+fn probe_bytes(huge_pages: bool) -> u64 {
+    if huge_pages {
+        HUGE_PAGE_BYTES
+    } else {
+        page_bytes()
+    }
+}
+
 enum Collapse {
     NotTried,
     Done,
@@ -234,4 +241,31 @@ fn collapse_all(file: impl AsFd, capacity: u64) -> io::Result<Collapse> {
         Ok(()) => Collapse::Done,
         Err(error) => Collapse::Failed(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_huge_pages_is_not_tried_again() {
+        for kind in [StoreKind::RecycledMemfd, StoreKind::SealedMemfd] {
+            for (huge_pages, known) in [(true, true), (true, false), (false, true)] {
+                let options = StoreOptions {
+                    kind,
+                    huge_pages,
+                    huge_pages_work: Some(known),
+                    ..StoreOptions::default()
+                };
+                let (source, made) = Source::new(&options).expect("memfds work");
+                let huge = huge_pages && known;
+                assert_eq!(source.info().huge_pages, huge);
+                assert!(!made.huge, "nothing was tried");
+                assert_eq!(made.file.len(), page_bytes());
+                let unit = if huge { HUGE_PAGE_BYTES } else { page_bytes() };
+                let capacity = source.capacity_for(HUGE_FROM_BYTES + 1);
+                assert_eq!(capacity, round_up(HUGE_FROM_BYTES + 1, unit));
+            }
+        }
+    }
 }
