@@ -15,7 +15,7 @@ const BAG: [&str; 4] = [
     "--app.bag-max-running=8",
 ];
 
-/// Type, name, index and attempt of every fault of a run that must succeed.
+/// Type, name, index and try of every fault that was acted out, of a run that must succeed.
 #[track_caller]
 fn hit(parts: &[&[&str]]) -> Vec<(String, String, u64, u64)> {
     let left = run(parts);
@@ -26,7 +26,9 @@ fn hit(parts: &[&[&str]]) -> Vec<(String, String, u64, u64)> {
 fn of(left: &Left) -> Vec<(String, String, u64, u64)> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let number = |value: &Value| value.as_u64().expect("a number");
-    let faults = faults(&left.run()).into_iter().map(|fault| {
+    // One that was planned for an attempt that was taken back is there again.
+    let acted = faults(&left.run()).into_iter();
+    let faults = acted.filter(|fault| fault["acted"] == true).map(|fault| {
         (
             text(&fault["type"]),
             text(&fault["name"]),
@@ -97,7 +99,8 @@ fn targets_narrow_what_is_hit() {
 fn tasks_are_named() {
     let faults = [
         "--faults=failure",
-        "--faults.tasks=trsm,syrk",
+        "--faults.tasks=trsm",
+        "--faults.tasks=syrk",
         "--faults.attempts=0",
     ];
     let hit = hit(&[APPS[2], &EXECUTORS[1], &faults, &["--retries=1"]]);
@@ -192,7 +195,6 @@ fn taps_types_by_turns() {
     assert_eq!(json["tasks"]["failed"], 0);
     let kinds = json["faults"]["by_type"].as_object().expect("types").len();
     assert!(kinds >= 6, "{}", json["faults"]);
-    // The share of TaPS: all of its types are named, and nothing else.
     for kind in json["faults"]["by_type"].as_object().expect("types").keys() {
         assert!(
             [
@@ -224,7 +226,7 @@ fn failures_over_synthetic_completes_with_retries() {
             "--app.failure-rate=0.25",
             "--app.failure-type",
             kind,
-            "--seed=1",
+            "--seed=2",
             "--retries=3",
             "--json",
         ];
