@@ -22,5 +22,6 @@ mod processes;
 mod records;
 mod resume;
 mod sandbox;
+mod specification;
 mod summary;
 mod walks;
