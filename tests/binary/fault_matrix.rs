@@ -340,7 +340,7 @@ fn a_store_with_digests_notices_a_corrupt_payload_and_lineage_mends_it() {
             assert_eq!(&results(&json), clean, "{}", left.text());
             assert_eq!(json["faults"]["by_fate"], json!({ "recovered": 1 }));
             assert!(json["tasks"]["recomputed"].as_u64() >= Some(1), "{json}");
-            assert!(left.with_outcome("payload-error") > 0, "{:?}", tasks);
+            assert!(left.with_outcome("payload-error") > 0, "{tasks}");
         }
     }
 }

@@ -157,7 +157,7 @@ fn what_is_no_run_directory_is_refused() {
 
 /// Resumes copies of a killed run whose log was changed: whole prefixes are gone on with.
 #[track_caller]
-fn damaged(change: impl Fn(&mut Vec<u8>, usize), notes: bool) {
+fn damaged(change: impl Fn(&mut Vec<u8>, usize)) {
     let left = killed(Place::new(), APPS[1], &[], 40);
     let log = left.run().join("events.log");
     let whole = fs::read(&log).expect("read");
@@ -186,17 +186,17 @@ fn damaged(change: impl Fn(&mut Vec<u8>, usize), notes: bool) {
         assert_eq!(results(&json), CLEAN[1]);
         ends_once(&resumed.run(), &json["tasks"]["submitted"]);
     }
-    assert_eq!(noted > 0, notes, "{noted}");
+    assert!(noted > 0);
 }
 
 #[test]
 fn a_truncated_log_goes_on_from_its_prefix() {
-    damaged(|bytes, at| bytes.truncate(at), true);
+    damaged(Vec::truncate);
 }
 
 #[test]
 fn a_damaged_log_goes_on_from_its_prefix() {
-    damaged(|bytes, at| bytes[at] ^= 0x55, true);
+    damaged(|bytes, at| bytes[at] ^= 0x55);
 }
 
 #[test]
