@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use std::{
     env, fs,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -51,9 +51,18 @@ impl Pool {
 
     /// With so many descriptors for each process.
     pub(crate) fn start_limited(args: &[&str], descriptors: Option<u64>) -> Self {
+        let args = [&["run"], args, &["--executor=process-pool", "--json"]].concat();
+        Self::launch(Place::new(), &args, descriptors)
+    }
+
+    /// Any command, in a place where others may have run before.
+    pub(crate) fn command(place: Place, args: &[&str]) -> Self {
+        Self::launch(place, args, None)
+    }
+
+    fn launch(place: Place, args: &[&str], descriptors: Option<u64>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let place = Place::new();
-        fs::create_dir(place.path().join("tmp")).expect("create");
+        fs::create_dir_all(place.path().join("tmp")).expect("create");
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}-{number}", std::process::id());
         // To files: who reads a pipe to its end waits for every process that has it.
@@ -69,9 +78,7 @@ impl Pool {
             }
         };
         command
-            .args(["run"])
             .args(args)
-            .args(["--executor=process-pool", "--json"])
             .current_dir(place.path())
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
@@ -81,7 +88,7 @@ impl Pool {
             .stdin(Stdio::null())
             .stdout(file("stdout"))
             .stderr(file("stderr"));
-        let canary = Command::new("sleep").arg("600").spawn();
+        let canary = Command::new("sleep").arg("600").process_group(0).spawn();
         Self {
             child: command.spawn().expect("start the program"),
             canary: canary.expect("start a canary"),

@@ -120,6 +120,7 @@ fn plan(
         environment: Vec::new(),
         inline_max_bytes: 64 << 10,
         map_min_bytes: 1_000_000,
+        verify_payloads: false,
         data: None,
     });
     let components = (0..bundle.manifest().components.len()).map(load);

@@ -160,8 +160,12 @@ impl Memo {
 
     /// The outputs under a key, if they are there and whole. Large ones are put into the store.
     pub(crate) fn load(&self, key: &Key, store: &SegmentStore, inline: u64) -> Option<Vec<Output>> {
-        let mut file = fs::File::open(self.path(key)).ok()?;
-        let pieces = read(&mut file).ok()?;
+        let path = self.path(key);
+        let Ok(pieces) = read(&mut fs::File::open(&path).ok()?) else {
+            // Makes room for the result that is computed now.
+            let _ = fs::remove_file(&path);
+            return None;
+        };
         let outputs = pieces.into_iter().map(|bytes| {
             let location = if bytes.len() as u64 <= inline {
                 Location::Inline(bytes.into())

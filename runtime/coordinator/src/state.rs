@@ -349,11 +349,12 @@ impl State {
         self.queues.completed(task, status);
     }
 
-    /// Where a task stands, for the driver.
+    /// Where a task stands, for the driver: one that has ended stays so, although it may run again.
     pub(crate) fn status(&self, task: TaskId) -> DriverStatus {
         match self.core.status(task) {
             Some(TaskStatus::Succeeded { .. }) => DriverStatus::Succeeded,
             Some(TaskStatus::Failed(_)) => DriverStatus::Failed,
+            Some(TaskStatus::Pending) if self.core.has_ended(task) => DriverStatus::Succeeded,
             Some(TaskStatus::Pending) | None => DriverStatus::Pending,
         }
     }
@@ -385,7 +386,10 @@ impl State {
         let satisfied = match self.wait.as_ref() {
             None | Some((Wait::Sleep(_), _)) => false,
             Some((Wait::Capacity, _)) => self.ending || self.core.can_submit(),
-            Some((Wait::Task(task), _)) => self.status(*task) != DriverStatus::Pending,
+            // Of one that runs again the result is awaited.
+            Some((Wait::Task(task), _)) => {
+                !matches!(self.core.status(*task), Some(TaskStatus::Pending) | None)
+            }
             Some((Wait::Queue(queue, _), _)) => self.queues.would_end(*queue),
         };
         if satisfied && let Some((_, waker)) = self.wait.take() {

@@ -336,13 +336,14 @@ impl Shared {
         if let Some(tmpfs) = &store.tmpfs {
             descriptors.push(tmpfs.as_fd().try_clone_to_owned()?);
         }
-        let elapsed = context.start.elapsed().as_nanos() as u64;
+        let (now, monotonic_ns) = crate::moment();
+        let elapsed = now.saturating_duration_since(context.start).as_nanos() as u64;
         let workers = self.links.len() as u32;
         let setup = Setup {
             worker: incarnation,
             slots: account_slots(workers),
             slot: Self::slot(incarnation.worker),
-            start_ns: crate::monotonic_ns().saturating_sub(elapsed),
+            start_ns: monotonic_ns.saturating_sub(elapsed),
             manifest: self.manifest.clone(),
             cache_directory: self.setup.cache_directory.clone(),
             interrupt: self.setup.interrupt,

@@ -124,7 +124,7 @@ impl Prepared {
 
 /// The time on this process's clock when the run began; the clock is the same in all processes.
 fn began(start_ns: u64) -> Instant {
-    let now = Instant::now();
-    let passed = crate::monotonic_ns().saturating_sub(start_ns);
+    let (now, monotonic_ns) = crate::moment();
+    let passed = monotonic_ns.saturating_sub(start_ns);
     now.checked_sub(Duration::from_nanos(passed)).unwrap_or(now)
 }

@@ -228,6 +228,11 @@ impl Core {
         })
     }
 
+    /// Whether the task has ended, be it that it runs again because a result of it was lost.
+    pub fn has_ended(&self, task: TaskId) -> bool {
+        self.tasks.by_id(task).is_some_and(|task| task.announced)
+    }
+
     /// The seed that the next task of that name will have.
     pub fn next_seed(&self, name: &str) -> u64 {
         self.seeds.peek(name)

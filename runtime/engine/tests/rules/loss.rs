@@ -25,6 +25,7 @@ fn generation(bench: &Bench, task: TaskId) -> Generation {
 fn a_lost_output_is_made_again_and_nobody_completes_twice() {
     let mut bench = pool();
     let id = bench.submit(task());
+    assert!(!bench.core.has_ended(id));
     bench.finish(attempt(id, 0), &[1, 2]);
     bench.take();
     lose(&mut bench, id, 0);
@@ -32,6 +33,7 @@ fn a_lost_output_is_made_again_and_nobody_completes_twice() {
     bench.handle(Event::PayloadAcquired(output(id, 0)));
     assert_eq!(bench.dispatched().id, attempt(id, 1));
     assert!(!bench.core.status(id).unwrap().is_terminal());
+    assert!(bench.core.has_ended(id), "and it stays so for its driver");
     bench.finish(attempt(id, 1), &[3, 4]);
     let duplicate = Action::Free {
         location: segment(4),
