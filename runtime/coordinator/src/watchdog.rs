@@ -60,7 +60,7 @@ fn report(state: &State, now_ns: u64, quiet_ns: u64) -> String {
     let counts = state.core.counts();
     let open = state.core.open_tasks(TASKS_NAMED);
     let mut text = format!(
-        "no task has ended for {:.0} s; {} of {} are under way on {} workers:",
+        "no task has ended for {:.1} s; {} of {} are under way on {} workers:",
         quiet_ns as f64 / 1e9,
         counts.outstanding,
         counts.submitted,
