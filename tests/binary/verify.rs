@@ -40,3 +40,36 @@ fn without_lineage_a_damaged_payload_fails_its_reader() {
     let error = json["error"].as_str().unwrap_or_default();
     assert!(error.contains("its bytes changed: digest "), "{error}");
 }
+
+#[test]
+fn what_the_driver_reads_damaged_from_a_store_is_made_again() {
+    const WORDS: [&str; 11] = [
+        "mapreduce",
+        "--app.generate=true",
+        "--app.generated-files=4",
+        "--app.generated-words=1000",
+        "--app.map-tasks=2",
+        "--filter=all",
+        "--transformer=file",
+        "--transformer.file-dir=payloads",
+        "--lineage=true",
+        "--faults.indices=0",
+        "--faults.attempts=0",
+    ];
+    let place = Place::new();
+    let (ended, clean) = place.json(&WORDS);
+    ended.expect(0);
+    let broken = [
+        "--faults=corrupt-payload",
+        "--faults.tasks=summary_task",
+        "--faults.tasks=reduce_task",
+    ];
+    let (ended, json) = place.json(&[&WORDS[..], &broken].concat());
+    ended.expect(0);
+    assert_eq!(json["values"], clean["values"]);
+    let fates = &json["faults"]["by_fate"];
+    assert!(
+        fates["recovered"].as_u64() >= Some(1) && fates["silent"].is_null(),
+        "{fates}"
+    );
+}

@@ -37,8 +37,7 @@ impl State {
         };
         let location = found.location.clone();
         if self.is_damaged(output, &location) {
-            self.destroy(output, orders);
-            self.apply(now_ns, Event::OutputsLost(vec![output]), orders);
+            self.lose(now_ns, output, orders);
             return self.make_again(now_ns, output, orders).err().map(Err);
         }
         let len = location.len();
@@ -73,6 +72,12 @@ impl State {
         self.want_no_more(now_ns, orders);
         let message = format!("task {} has no output {}", output.task, output.index);
         Err(Failure::new(OutcomeKind::PayloadError, message))
+    }
+
+    /// The bytes of an output turned out to be gone or damaged.
+    fn lose(&mut self, now_ns: u64, output: OutputId, orders: &mut Orders) {
+        self.destroy(output, orders);
+        self.apply(now_ns, Event::OutputsLost(vec![output]), orders);
     }
 
     fn want_no_more(&mut self, now_ns: u64, orders: &mut Orders) {
@@ -223,7 +228,11 @@ impl DriverHost for Coordinator {
             task,
             index: output,
         };
+        let lost = self.is_lost_in_store(output);
         self.change(|state, now_ns, orders| {
+            if lost {
+                state.lose(now_ns, output, orders);
+            }
             loop {
                 let failed = match state.core.status(task) {
                     Some(TaskStatus::Succeeded { .. }) => None,

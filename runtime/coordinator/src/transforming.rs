@@ -3,7 +3,7 @@
 use crate::coordinator::Coordinator;
 use bytes::Bytes;
 use std::sync::{Arc, atomic::Ordering};
-use taps_engine::core::ArgumentSpec;
+use taps_engine::{OutputId, core::ArgumentSpec};
 use taps_payload::{Location, StoredRef};
 use taps_sandbox::stored;
 use taps_transform::{Caller, DataPlane};
@@ -38,6 +38,26 @@ impl Coordinator {
             }
         }
         arguments
+    }
+
+    /// Whether an output that the driver is about to read is gone from the transformer's store, or damaged
+    /// there, and can be made again. Called without the lock: it fetches the bytes, which the driver then
+    /// finds in the cache.
+    pub(crate) fn is_lost_in_store(&self, output: OutputId) -> bool {
+        let Some(plane) = self.context.data.as_ref() else {
+            return false;
+        };
+        let found = {
+            let state = self.lock();
+            let found = state.core.output(output).map(|found| &found.location);
+            found.filter(|_| state.core.keeps_lineage()).cloned()
+        };
+        let Some(Location::Stored(reference)) = found else {
+            return false;
+        };
+        let ticket = plane.prefetch(&reference, Caller::DRIVER);
+        let fetched = ticket.wait(&|| !self.token.is_cancelled());
+        fetched.is_err_and(|error| stored::is_lost(&error))
     }
 
     fn warn_once(&self, task: &str, index: usize, reason: &str) {

@@ -233,6 +233,11 @@ impl Core {
         self.tasks.by_id(task).is_some_and(|task| task.announced)
     }
 
+    /// Whether finished tasks can run again when an output of theirs is lost.
+    pub fn keeps_lineage(&self) -> bool {
+        self.settings.lineage
+    }
+
     /// The seed that the next task of that name will have.
     pub fn next_seed(&self, name: &str) -> u64 {
         self.seeds.peek(name)
