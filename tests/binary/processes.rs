@@ -4,6 +4,7 @@
 use crate::{
     harness::{lines, probe},
     pool::{BAG, NODES, Pool, bag, send},
+    walks::resume,
 };
 use rustix::process::Signal;
 use std::{collections::HashMap, os::unix::process::ExitStatusExt as _, time::Duration};
@@ -108,7 +109,7 @@ fn a_killed_manager_takes_its_node_and_no_other() {
 }
 
 #[test]
-fn a_killed_launcher_ends_the_run() {
+fn a_killed_launcher_ends_the_run_which_goes_on_later() {
     for pause_ms in [0, 200] {
         let mut pool = bag(&[]);
         pool.joined(4);
@@ -119,6 +120,11 @@ fn a_killed_launcher_ends_the_run() {
         let json = left.json();
         assert_eq!(json["ok"], false);
         assert!(!left.tasks().is_empty());
+        let done = left.with_outcome("ok");
+        let resumed = resume(left.place).end();
+        resumed.expect(0);
+        let tasks = &resumed.json()["tasks"];
+        assert_eq!(tasks["succeeded"], 400, "{done} were done before: {tasks}");
     }
 }
 

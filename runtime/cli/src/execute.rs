@@ -129,7 +129,12 @@ fn run(
             .and(verdict);
     }
     close_records(armed, &dir, &log, &outcome, summary, &verdict)?;
-    let resumable = [ExitCode::Interrupted, ExitCode::Diverged];
+    let resumable = [
+        ExitCode::Interrupted,
+        ExitCode::Diverged,
+        ExitCode::Runtime,
+        ExitCode::Records,
+    ];
     if !verdict
         .as_ref()
         .is_err_and(|failure| resumable.contains(&failure.exit))
