@@ -4,7 +4,7 @@ use crate::{
     driving::{Driving, MainSignal, Thread},
     memo::Memo,
     plan::Plan,
-    results::ResultFiles,
+    results::{ResultFiles, load},
     run_log::RunLog,
     state::{Orders, State},
     watchdog::Watchdog,
@@ -14,9 +14,13 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
-use taps_engine::{AttemptId, EventSink, Executor, ExecutorEvent, core::Event};
+use taps_engine::{
+    AttemptId, EventSink, Executor, ExecutorEvent,
+    core::{ArgumentSpec, Event},
+};
+use taps_payload::Location;
 use taps_records::LogEvent;
-use taps_sandbox::{CancelToken, RunContext};
+use taps_sandbox::{CancelToken, RunContext, stored};
 
 /// Looks at a taken lock before its thread parks: some ten microseconds.
 const SPINS: u32 = 200;
@@ -36,6 +40,8 @@ pub(crate) struct Coordinator {
     pub(crate) unmemoized: AtomicBool,
     pub(crate) log: Arc<RunLog>,
     results: Option<ResultFiles>,
+    /// The run goes on after an earlier life.
+    resumed: bool,
     pub(crate) memo: Option<Memo>,
     /// Attempts decided on whose submission to the executor has not returned yet.
     submitting: AtomicUsize,
@@ -48,6 +54,8 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) fn new(plan: &mut Plan, token: CancelToken) -> Arc<Self> {
         let signal = Arc::new(MainSignal::default());
+        // Before the state takes it.
+        let resumed = plan.history.is_some();
         Arc::new(Self {
             state: Mutex::new(State::new(plan)),
             driving: Driving::new(Arc::clone(&signal)),
@@ -59,6 +67,7 @@ impl Coordinator {
             unmemoized: AtomicBool::new(false),
             log: Arc::clone(&plan.log),
             results: plan.results.take(),
+            resumed,
             memo: plan.memo.take(),
             submitting: AtomicUsize::new(0),
             late_cancels: LateCancels::default(),
@@ -260,6 +269,35 @@ impl Coordinator {
                     "a result is not kept for a resume: {error} (said once; others may not be, too)"
                 );
                 self.log.warn("run", &message);
+            }
+        }
+    }
+
+    /// Brings the results that a task is about to take from the files of a run that was resumed into
+    /// memory, where several tasks read them without a copy. Called without the lock. One that cannot be
+    /// brought stays where it is.
+    pub(crate) fn bring_back(&self, arguments: &[ArgumentSpec]) {
+        let Some(results) = self.results.as_ref().filter(|_| self.resumed) else {
+            return;
+        };
+        for argument in arguments {
+            let ArgumentSpec::Output(output) = *argument else {
+                continue;
+            };
+            let kept = {
+                let state = self.lock();
+                let there = state.core.output(output).map(|there| &there.location);
+                match there.filter(|_| !state.replay.next_has_ended()) {
+                    Some(Location::File(file)) if results.has(file) => file.clone(),
+                    _ => continue,
+                }
+            };
+            let context = &self.context;
+            let Some(location) = load(&kept, &context.store, context.map_min_bytes) else {
+                continue;
+            };
+            if !self.lock().core.relocate(output, location.clone()) {
+                stored::free(context, &location);
             }
         }
     }

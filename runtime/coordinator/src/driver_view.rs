@@ -153,6 +153,7 @@ impl DriverHost for Coordinator {
     ) -> Result<TaskId, Refusal> {
         let arguments = self.transformed(task, arguments);
         let stored = stored_in(&arguments);
+        self.bring_back(&arguments);
         let memoized = self.memoized(task, &arguments, &options);
         let done = memoized.as_ref().and_then(|known| known.outputs.clone());
         let submitted = self.change(|state, now_ns, orders| {

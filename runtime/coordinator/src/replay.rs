@@ -55,6 +55,14 @@ impl Replay {
         }
     }
 
+    /// Whether the task that is submitted next ended before, so that nobody will read its arguments.
+    pub(crate) fn next_has_ended(&self) -> bool {
+        match self.steps.front() {
+            Some(Step::Submitted { task, .. }) => self.ended.contains(task),
+            _ => false,
+        }
+    }
+
     /// Whether the log knows already that the task ended; says so once.
     pub(crate) fn knows_end_of(&mut self, task: TaskId) -> bool {
         self.ended.remove(&task)

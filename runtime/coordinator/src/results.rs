@@ -86,9 +86,31 @@ impl ResultFiles {
         (file.fingerprint.len == len).then_some(file)
     }
 
+    /// Whether a file is one of these.
+    pub(crate) fn has(&self, file: &FileRef) -> bool {
+        file.path.starts_with(&self.directory)
+    }
+
     fn path(&self, task: TaskId, index: u32) -> PathBuf {
         self.directory.join(format!("{task}.{index}"))
     }
+}
+
+/// Puts the bytes of a file into the store; into memory that can be mapped where they are so many.
+pub(crate) fn load(file: &FileRef, store: &SegmentStore, map_min: u64) -> Option<Location> {
+    let bytes = fs::read(&*file.path).ok()?;
+    let len = bytes.len() as u64;
+    if len != file.fingerprint.len {
+        return None;
+    }
+    let made = if len < map_min {
+        store.create(len)
+    } else {
+        store.create_mappable(len)
+    };
+    let mut segment = made.ok()?;
+    segment.write_at(0, &bytes).ok()?;
+    Some(Location::Segment(store.publish(segment).ok()?.reference()))
 }
 
 fn write(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {

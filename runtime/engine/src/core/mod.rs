@@ -65,6 +65,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use table::{Key, Table};
+use taps_payload::Location;
 
 /// Outputs that may be referred to of a task that does not declare their number.
 pub const MAX_UNDECLARED_OUTPUTS: u32 = 4096;
@@ -256,6 +257,20 @@ impl Core {
     /// An output whose bytes are there; `None` when they are not yet, or given up, or lost.
     pub fn output(&self, output: OutputId) -> Option<&Output> {
         self.tasks.by_id(output.task)?.available(output.index)
+    }
+
+    /// The bytes of an output that is there are now elsewhere: attempts dispatched from here on read them
+    /// there. Says whether the output was there; otherwise nothing refers to the new place.
+    pub fn relocate(&mut self, output: OutputId, location: Location) -> bool {
+        let Some(key) = self.tasks.find(output.task) else {
+            return false;
+        };
+        let task = &mut self.tasks[key];
+        if task.available(output.index).is_none() {
+            return false;
+        }
+        task.outputs[output.index as usize].location = location;
+        true
     }
 
     /// What the bytes of an output should be, where it is known.
