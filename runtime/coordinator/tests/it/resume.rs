@@ -207,9 +207,11 @@ fn a_run_whose_executor_failed_goes_on_with_another() {
         let failed = Run::new("ok", 40, 0).on(Arc::new(Fake::new(2, Mishap::Fails(after))));
         assert!(failed.outcome.executor_failure.is_some());
         let history = read(&failed.events, None).expect("it can be resumed");
+        // Each of the two threads may have had one on its way.
+        let known = history.ended() as u64;
         assert!(
-            history.ended() as u64 >= after - 1,
-            "what ended before is known"
+            known + 2 >= after,
+            "{known} of {after} that ended are known"
         );
         let mut again = Run::new("ok", 40, 0);
         again.history = Some(history);
