@@ -274,8 +274,9 @@ fn slow_worker() {
 
 #[test]
 fn lost_result() {
-    // Nobody needs the results of the bag; whether a reader had read before they were lost is a matter of luck.
-    harmless("lost-result", &["absorbed", "recovered"]);
+    // Nobody needs the results of the bag; whether a reader had read before they were lost is a matter of luck,
+    // and if it had, the run may end while they are made again for nobody.
+    harmless("lost-result", &["absorbed", "recovered", "unfinished"]);
 }
 
 #[test]
