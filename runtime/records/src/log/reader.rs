@@ -113,7 +113,8 @@ impl<R: Read> LogReader<R> {
         let checksum = word(&self.buffer, 4);
         let padded = len + padding(len);
         self.fill(padded)?;
-        let whole = self.buffer.len() == padded;
+        // The checksum says nothing of the padding: it is always zero.
+        let whole = self.buffer.len() == padded && self.buffer[len..].iter().all(|byte| *byte == 0);
         if !whole || crc32fast::hash(&self.buffer[..len]) != checksum {
             self.truncate();
             return Ok(None);
