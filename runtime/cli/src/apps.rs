@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 use taps_bundle::{Bundle, Digest, Source, check_component_header};
-use taps_config::{PluginSchema, Schema, is_app_path, nearest};
+use taps_config::{PluginSchema, Preview, Schema, is_app_path, nearest};
 use taps_sandbox::{AotCache, PoolSize, Sandbox};
 use taps_transform::{Plugin, filter_plugins, transformer_plugins};
 
@@ -62,6 +62,19 @@ pub(crate) fn find(app: &str) -> Result<Bundle, Failure> {
     let available = names.join(", ");
     let error = format!("no app named `{app}`{meant}; available: {available}");
     Err(Failure::new(ExitCode::Usage, error).hint("write `./NAME` for a bundle in this directory"))
+}
+
+/// The schema of this program for arguments that name an app: where they do so by a path, with that app,
+/// which is given back, too.
+pub(crate) fn schema_for(seen: &Preview) -> Result<(Schema, Option<Bundle>), Failure> {
+    let schema = schema()?;
+    let named = seen.base.as_deref().or(seen.app.as_deref());
+    let Some(path) = named.filter(|app| is_app_path(app)) else {
+        return Ok((schema, None));
+    };
+    let bundle = load(Path::new(path))?;
+    let schema = schema.with_bundle(path, bundle.app().clone());
+    Ok((schema, Some(bundle)))
 }
 
 /// Loads a directory with a manifest, or a single component, which is asked what it is.

@@ -9,7 +9,7 @@ use life::Life;
 use std::{
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use taps_bundle::Bundle;
 use taps_config::Resolved;
@@ -17,8 +17,8 @@ use taps_coordinator::{Plan, RunHandle, RunLog, RunOutcome};
 use taps_engine::core::Counts;
 use taps_payload::SegmentStore;
 use taps_records::{
-    Environment, FORMAT_VERSION, Level, LogEvent, Logger, RunDir, TaskCounts, write_failures_json,
-    write_tasks_jsonl,
+    Environment, FORMAT_VERSION, Level, LogEvent, Logger, RunDir, RunStarted, TaskCounts,
+    write_failures_json, write_tasks_jsonl,
 };
 use taps_schema::{DriverError, DriverErrorKind, Report};
 
@@ -184,13 +184,39 @@ fn open_records(
     let level = Level::new(resolved.general.logging.file_level.0);
     life.attach(logger, dir, level)?;
     let environment = Environment::collect(prepared.environment(bundle));
-    announce(resolved, dir, logger, &environment);
+    let config = resolved.to_toml();
+    announce(resolved, dir, logger, &environment, &config);
     if let Some(info) = prepared.store().map(SegmentStore::info) {
         let text = format_args!("Payload store: {} ({})", info.kind, info.reason);
         logger.log(Level::DEBUG, "run", text);
     }
-    let machine = (prepared.slots(), start);
-    let log = life.open_log(resolved, bundle, (dir, logger), machine, &environment)?;
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let first = if life.is_first() {
+        dir.write_config(&config).map_err(records)?;
+        dir.write_environment(&environment).map_err(records)?;
+        LogEvent::RunStarted(Box::new(RunStarted {
+            format: FORMAT_VERSION,
+            app: resolved.app.clone(),
+            app_version: bundle.app().version.clone(),
+            executor: resolved.executor.clone(),
+            slots: prepared.slots(),
+            seed: resolved.general.run.seed,
+            start_unix_ns: since_1970.saturating_sub(start.elapsed()).as_nanos() as u64,
+            host: environment.hostname().to_owned(),
+            components: component_digests(bundle),
+            config_toml: config,
+        }))
+    } else {
+        LogEvent::Resumed {
+            time_ns: start.elapsed().as_nanos() as u64,
+            unix_ns: since_1970.as_nanos() as u64,
+        }
+    };
+    let log = RunLog::new(life.event_log(dir)?, Arc::clone(logger), start);
+    let log = life.striking(resolved, log);
+    log.append(&first);
     Ok(Arc::new(log))
 }
 
@@ -206,7 +232,13 @@ fn records(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failur
 }
 
 /// The first lines of a log; their texts are those that TaPS's log parsers look for.
-fn announce(resolved: &Resolved, dir: &RunDir, logger: &Logger, environment: &Environment) {
+fn announce(
+    resolved: &Resolved,
+    dir: &RunDir,
+    logger: &Logger,
+    environment: &Environment,
+    config: &str,
+) {
     let arguments: Vec<_> = std::env::args_os()
         .skip(1)
         .map(|arg| arg.to_string_lossy().into_owned())
@@ -229,7 +261,7 @@ fn announce(resolved: &Resolved, dir: &RunDir, logger: &Logger, environment: &En
     logger.log(
         Level::DEBUG,
         "run",
-        format_args!("Configuration:\n{}", resolved.to_toml()),
+        format_args!("Configuration:\n{config}"),
     );
     logger.log(
         Level::RUN,

@@ -18,9 +18,12 @@ use std::{
     time::Instant,
 };
 use taps_bundle::Bundle;
-use taps_config::{Resolved, Switches, is_app_path, preview, resolve};
+use taps_config::{Resolved, Switches, preview, resolve};
 use taps_coordinator::{HistoryError, HistoryReader};
 use taps_records::{CONFIG_FILE, LogError, RunDir, RunDirOptions};
+
+/// What to do where there is no run.
+const NAME_IT: &str = "name the run directory: the last line of a run says where it is";
 
 /// Resumes the run of that directory, and says how it ended.
 pub(crate) fn command(run: &Path, switches: Switches) -> ExitCode {
@@ -38,10 +41,8 @@ fn prepare(run: &Path, switches: Switches) -> Result<(Resolved, Bundle, Life), F
         tasks_file: resolved.general.engine.task_record_file_name.clone(),
         ..RunDirOptions::new(resolved.app.clone(), resolved.executor.clone())
     };
-    let records = |error| Failure::new(ExitCode::Records, error);
-    let dir = RunDir::open(run, &options).map_err(|error| {
-        records(error).hint("name the run directory: the last line of a run says where it is")
-    })?;
+    let dir = RunDir::open(run, &options)
+        .map_err(|error| Failure::new(ExitCode::Records, error).hint(NAME_IT))?;
     let mut reader = HistoryReader::default();
     let reopened = dir
         .reopen_event_log(|event| reader.take(event))
@@ -90,19 +91,12 @@ fn configuration(run: &Path, switches: Switches) -> Result<(Resolved, Bundle), F
             "{} is no run directory: it has no {CONFIG_FILE}",
             run.display()
         );
-        return Err(Failure::new(ExitCode::Records, error)
-            .hint("name the run directory: the last line of a run says where it is"));
+        return Err(Failure::new(ExitCode::Records, error).hint(NAME_IT));
     }
     let args: [OsString; 2] = ["--config".into(), config.clone().into()];
     let start_dir = config.parent().map_or_else(PathBuf::new, Path::to_owned);
     let seen = preview(&args, &start_dir);
-    let mut schema = apps::schema()?;
-    let mut loaded = None;
-    if let Some(path) = seen.app.as_deref().filter(|app| is_app_path(app)) {
-        let bundle = apps::load(Path::new(path))?;
-        schema = schema.with_bundle(path, bundle.app().clone());
-        loaded = Some(bundle);
-    }
+    let (schema, loaded) = apps::schema_for(&seen)?;
     let mut resolved = resolve(&args, &schema, &start_dir)
         .map_err(|errors| Failure::new(ExitCode::Usage, errors))?;
     resolved.switches = switches;

@@ -7,11 +7,10 @@ use crate::progress::Progress;
 use crate::render::{self, Style};
 use crate::summary::{self, Summary};
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use taps_bundle::Bundle;
-use taps_config::{Resolved, Switches, is_app_path, preview, resolve, run_help};
+use taps_config::{Resolved, Switches, preview, resolve, run_help};
 use taps_coordinator::RunHandle;
 
 /// Runs `taps-wasm run` with these arguments, and says how it ended.
@@ -63,14 +62,7 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
     })?;
     let seen = preview(args, &start_dir);
     let failed = |failure| (failure, seen.switches);
-    let mut schema = apps::schema().map_err(failed)?;
-    let mut loaded = None;
-    let named = seen.base.as_deref().or(seen.app.as_deref());
-    if let Some(path) = named.filter(|app| is_app_path(app)) {
-        let bundle = apps::load(Path::new(path)).map_err(failed)?;
-        schema = schema.with_bundle(path, bundle.app().clone());
-        loaded = Some(bundle);
-    }
+    let (schema, loaded) = apps::schema_for(&seen).map_err(failed)?;
     if seen.switches.help || args.is_empty() {
         render::data(&run_help(&schema, &seen, render::columns())).map_err(failed)?;
         return Ok(Prepared::Done);

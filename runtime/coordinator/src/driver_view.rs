@@ -190,7 +190,7 @@ impl DriverHost for Coordinator {
             let before = state.replayed(
                 || format!("asks for the status of task {task}"),
                 |seen| match seen {
-                    Delivery::Status { task: of, status } if of == task => Some(status),
+                    Delivery::Status { task: of, status } if *of == task => Some(*status),
                     _ => None,
                 },
             );
@@ -295,7 +295,7 @@ impl DriverHost for Coordinator {
             let before = state.replayed(
                 || "waits for completions".to_owned(),
                 |seen| match seen {
-                    Delivery::Completions(all) => Some(all),
+                    Delivery::Completions(all) => Some(all.clone()),
                     Delivery::Timeout | Delivery::Empty => Some(Vec::new()),
                     _ => None,
                 },
@@ -340,7 +340,7 @@ impl DriverHost for Coordinator {
 
     fn poll_sleep(&self, until_ns: u64, _: &Waker) -> Poll<()> {
         self.change(|state, now_ns, _| {
-            let slept = |seen| (seen == Delivery::Slept).then_some(());
+            let slept = |seen: &Delivery| (*seen == Delivery::Slept).then_some(());
             if !matches!(
                 state.replayed(|| "sleeps".to_owned(), slept),
                 Replayed::Live

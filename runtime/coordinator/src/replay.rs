@@ -39,14 +39,6 @@ impl Replay {
         self.steps.front()
     }
 
-    /// What the driver saw next, and when, if that is what came next.
-    pub(crate) fn next_delivery(&self) -> Option<Result<(Delivery, u64), String>> {
-        Some(match self.steps.front()? {
-            Step::Delivered { delivery, time_ns } => Ok((delivery.clone(), *time_ns)),
-            other => Err(shown(other)),
-        })
-    }
-
     /// That has been shown.
     pub(crate) fn advance(&mut self) {
         self.steps.pop_front();
@@ -82,7 +74,7 @@ impl State {
     /// The driver sees something. Its clock stands at this moment from now on; in a replay, at the moment
     /// when it saw the same before.
     pub(crate) fn deliver(&mut self, now_ns: u64, delivery: Delivery) {
-        match self.replay.next_delivery() {
+        match self.replay.next() {
             None => {
                 self.delivered_ns = now_ns;
                 self.log.append(&LogEvent::Delivered {
@@ -90,8 +82,11 @@ impl State {
                     time_ns: now_ns,
                 });
             }
-            Some(Ok((before, time_ns))) if before == delivery => {
-                self.delivered_ns = time_ns;
+            Some(Step::Delivered {
+                delivery: before,
+                time_ns,
+            }) if *before == delivery => {
+                self.delivered_ns = *time_ns;
                 self.replay.advance();
             }
             Some(_) => self.diverge(&saw(&delivery)),
@@ -102,12 +97,14 @@ impl State {
     pub(crate) fn replayed<R>(
         &mut self,
         does: impl FnOnce() -> String,
-        take: impl FnOnce(Delivery) -> Option<R>,
+        take: impl FnOnce(&Delivery) -> Option<R>,
     ) -> Replayed<R> {
-        let taken = match self.replay.next_delivery() {
+        let taken = match self.replay.next() {
             None => return Replayed::Live,
-            Some(Ok((delivery, time_ns))) => take(delivery).map(|taken| (taken, time_ns)),
-            Some(Err(_)) => None,
+            Some(Step::Delivered { delivery, time_ns }) => {
+                take(delivery).map(|taken| (taken, *time_ns))
+            }
+            Some(_) => None,
         };
         let Some((taken, time_ns)) = taken else {
             self.diverge(&does());

@@ -249,15 +249,7 @@ impl State {
         reported: Option<TaskId>,
         orders: &mut Orders,
     ) {
-        // Needed by the records of attempts that were lost; rare.
-        let retried: Vec<AttemptId> = actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Retrying { failed, .. } => Some(*failed),
-                _ => None,
-            })
-            .collect();
-        let verdicts = verdicts(actions);
+        let fates = Fates::of(actions);
         for action in actions.drain(..) {
             match action {
                 Action::Dispatch {
@@ -287,9 +279,9 @@ impl State {
                     worker,
                     failure,
                 } => {
-                    let verdict = verdict_on(attempt.task, &failure, &verdicts).unwrap_or(failure);
+                    let verdict = fates.verdict_on(attempt.task, &failure).unwrap_or(failure);
                     let report = lost_report(attempt, worker, verdict, now_ns);
-                    self.log_report(report, now_ns, retried.contains(&attempt));
+                    self.log_report(report, now_ns, fates.retried.contains(&attempt));
                 }
                 Action::Completed { task, failed } => {
                     self.completed(task, failed.as_deref(), now_ns, reported == Some(task));
@@ -404,27 +396,42 @@ fn is_retried(actions: &[Action], id: AttemptId) -> bool {
         .any(|action| matches!(action, Action::Retrying { failed, .. } if *failed == id))
 }
 
-/// Why tasks fail with these actions.
-fn verdicts(actions: &[Action]) -> Vec<(TaskId, Arc<Failure>)> {
-    let failed = actions.iter().filter_map(|action| match action {
-        Action::Completed {
-            task,
-            failed: Some(failed),
-        } => Some((*task, Arc::clone(&failed.failure))),
-        _ => None,
-    });
-    failed.collect()
+/// What follows for attempts that are lost with these actions. Empty where none is, as nearly always.
+#[derive(Default)]
+struct Fates {
+    /// Attempts that are followed by another.
+    retried: Vec<AttemptId>,
+    /// Why tasks fail.
+    verdicts: Vec<(TaskId, Arc<Failure>)>,
 }
 
-/// Why a task was given up, which says more than how its last worker ended.
-fn verdict_on(
-    task: TaskId,
-    last: &Failure,
-    verdicts: &[(TaskId, Arc<Failure>)],
-) -> Option<Failure> {
-    let mut same = verdicts.iter();
-    let (_, verdict) = same.find(|(of, verdict)| *of == task && verdict.outcome == last.outcome)?;
-    Some((**verdict).clone())
+impl Fates {
+    fn of(actions: &[Action]) -> Self {
+        let mut fates = Self::default();
+        let is_loss = |action: &Action| matches!(action, Action::AttemptLost { .. });
+        if !actions.iter().any(is_loss) {
+            return fates;
+        }
+        for action in actions {
+            match action {
+                Action::Retrying { failed, .. } => fates.retried.push(*failed),
+                Action::Completed {
+                    task,
+                    failed: Some(failed),
+                } => fates.verdicts.push((*task, Arc::clone(&failed.failure))),
+                _ => {}
+            }
+        }
+        fates
+    }
+
+    /// Why a task was given up, which says more than how its last worker ended.
+    fn verdict_on(&self, task: TaskId, last: &Failure) -> Option<Failure> {
+        let mut verdicts = self.verdicts.iter();
+        let (_, verdict) =
+            verdicts.find(|(of, verdict)| *of == task && verdict.outcome == last.outcome)?;
+        Some((**verdict).clone())
+    }
 }
 
 /// The record of an attempt that ended without a report.

@@ -5,9 +5,8 @@ mod support;
 use std::{
     io::{Read, Write},
     path::Path,
-    process::{Command, Stdio},
 };
-use support::{read, started, whole_task};
+use support::{child_in, read, started, whole_task};
 use taps_records::{EVENTS_FILE, EventLog, LogEvent, LogReader, TASKS_FILE, recover};
 
 const DIRECTORY: &str = "TAPS_RECORDS_TEST_KILL";
@@ -37,14 +36,7 @@ fn child() {
 fn every_appended_event_survives_a_kill() {
     for round in 0..8 {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "child", "--ignored", "--nocapture"])
-            .env(DIRECTORY, directory.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("spawn");
-        let mut stderr = child.stderr.take().expect("piped");
+        let (mut child, mut stderr) = child_in(DIRECTORY, directory.path());
         // From a few events to some that need more than the first chunk.
         let mut told = vec![0; 1 << (2 * round + 1)];
         stderr.read_exact(&mut told).expect("progress");

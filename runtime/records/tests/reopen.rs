@@ -3,12 +3,8 @@
 mod support;
 
 use proptest::{collection::vec, prelude::*};
-use std::{
-    io::Read,
-    path::Path,
-    process::{Command, Stdio},
-};
-use support::{any_event, read, started, submitted, whole_task, written};
+use std::{io::Read, path::Path};
+use support::{any_event, child_in, read, started, submitted, whole_task, written};
 use taps_records::{Dropped, EVENTS_FILE, EventLog, FORMAT_VERSION, LogError, LogEvent, LogReader};
 
 const DIRECTORY: &str = "TAPS_RECORDS_TEST_REOPEN";
@@ -195,14 +191,7 @@ fn a_killed_writer_leaves_no_lock() {
     let (directory, path) = in_a_file(&written(&[started(1)]));
     let mut known = vec![started(1)];
     for round in 0..8_usize {
-        let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "child", "--ignored", "--nocapture"])
-            .env(DIRECTORY, directory.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("spawn");
-        let mut stderr = child.stderr.take().expect("piped");
+        let (mut child, mut stderr) = child_in(DIRECTORY, directory.path());
         let mut told = vec![0; 1 + 37 * round * round];
         stderr.read_exact(&mut told).expect("progress");
         assert!(EventLog::is_in_use(&path).expect("look"));

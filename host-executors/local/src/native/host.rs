@@ -1,11 +1,11 @@
 //! What a native task finds around it: its host, and payloads in this process.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, ops::Deref, sync::Arc, time::Duration};
 use taps::{
     KernelMode, Level,
     native::{Cancelled, HostPayload, OutputBuffer, TaskHost},
 };
-use taps_payload::{FilePayload, SegmentMap};
+use taps_payload::FilePayload;
 use taps_sandbox::{Control, LogLevel, RunContext, Speaker};
 use taps_schema::Kernels;
 
@@ -62,27 +62,10 @@ impl TaskHost for Surroundings {
     }
 }
 
-/// A payload that travelled with the attempt.
-pub(super) struct InMemory(pub(super) Arc<[u8]>);
+/// A payload in this process: it travelled with the attempt, or is in a segment that is mapped.
+pub(super) struct InMemory<B>(pub(super) B);
 
-impl HostPayload for InMemory {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn as_slice(&self) -> Option<&[u8]> {
-        Some(&self.0)
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(copy_from(&self.0, offset, buffer))
-    }
-}
-
-/// A segment, mapped into this process.
-pub(super) struct Mapped(pub(super) SegmentMap);
-
-impl HostPayload for Mapped {
+impl<B: Deref<Target = [u8]> + Send + Sync + 'static> HostPayload for InMemory<B> {
     fn size(&self) -> u64 {
         self.0.len() as u64
     }

@@ -8,7 +8,7 @@ mod host;
 
 use crate::{AttemptRunner, RunnerFactory};
 use bytes::Bytes;
-use host::{InFile, InMemory, Mapped, Surroundings};
+use host::{InFile, InMemory, Surroundings};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -170,9 +170,11 @@ impl NativeRunner {
             let resolved = stored::wait(&ticket, control).map_err(&mut note)?;
             let payload: Arc<dyn HostPayload> = match resolved {
                 Resolved::Bytes(bytes) => Arc::new(InMemory(bytes)),
-                Resolved::Segment(segment) => Arc::new(Mapped(segment.map().map_err(|error| {
-                    Failure::new(OutcomeKind::PayloadError, error.to_string())
-                })?)),
+                Resolved::Segment(segment) => {
+                    Arc::new(InMemory(segment.map().map_err(|error| {
+                        Failure::new(OutcomeKind::PayloadError, error.to_string())
+                    })?))
+                }
             };
             if let Some(input) = course.inputs.get_mut(position as usize) {
                 input.way = Way::Stored;
@@ -198,7 +200,7 @@ impl NativeRunner {
                     self.run.store.get(reference.id).ok_or_else(|| {
                         because(&format!("segment {} is gone", reference.id.0), true)
                     })?;
-                NativeArgument::Payload(Arc::new(Mapped(segment.map().map_err(|e| failed(&e))?)))
+                NativeArgument::Payload(Arc::new(InMemory(segment.map().map_err(|e| failed(&e))?)))
             }
             Location::File(file) => NativeArgument::Payload(Arc::new(InFile(
                 FilePayload::open(file)

@@ -1,17 +1,15 @@
 //! The first life of a run, or one after it was killed.
 
-use super::{FORMAT_VERSION, Failure, component_digests, prepare, records};
+use super::{Failure, prepare, records};
 use crate::exit::ExitCode;
 use parking_lot::Mutex;
 use std::{
     fs,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
-use taps_bundle::Bundle;
 use taps_config::{Resolved, RunSignal};
 use taps_coordinator::{History, RunLog};
-use taps_records::{Environment, EventLog, Level, LogEvent, Logger, RunDir, RunStarted};
+use taps_records::{EventLog, Level, Logger, RunDir};
 
 /// Which life of a run it is.
 pub(crate) enum Life {
@@ -89,56 +87,19 @@ impl Life {
         attached.map_err(|error| records(format!("write {}: {error}", path.display())))
     }
 
-    /// Begins the event log, or goes on with it.
-    pub(super) fn open_log(
-        &self,
-        resolved: &Resolved,
-        bundle: &Bundle,
-        (dir, logger): (&RunDir, &Arc<Logger>),
-        (slots, start): (u32, Instant),
-        environment: &Environment,
-    ) -> Result<RunLog, Failure> {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let (log, first) = match self {
-            Self::First => {
-                let config_toml = resolved.to_toml();
-                dir.write_config(&config_toml).map_err(records)?;
-                dir.write_environment(environment).map_err(records)?;
-                let started = RunStarted {
-                    format: FORMAT_VERSION,
-                    app: resolved.app.clone(),
-                    app_version: bundle.app().version.clone(),
-                    executor: resolved.executor.clone(),
-                    slots,
-                    seed: resolved.general.run.seed,
-                    start_unix_ns: since_1970.saturating_sub(start.elapsed()).as_nanos() as u64,
-                    host: environment.hostname().to_owned(),
-                    components: component_digests(bundle),
-                    config_toml,
-                };
-                let log = dir.create_event_log().map_err(records)?;
-                (log, LogEvent::RunStarted(Box::new(started)))
-            }
+    /// The event log: a new one, or, once, that of the earlier life.
+    pub(super) fn event_log(&self, dir: &RunDir) -> Result<EventLog, Failure> {
+        match self {
+            Self::First => dir.create_event_log().map_err(records),
             Self::Resumed(earlier) => {
                 let log = earlier.log.lock().take();
-                let log = log.ok_or_else(|| records("the log is open already"))?;
-                let resumed = LogEvent::Resumed {
-                    time_ns: start.elapsed().as_nanos() as u64,
-                    unix_ns: since_1970.as_nanos() as u64,
-                };
-                (log, resumed)
+                log.ok_or_else(|| records("the log is open already"))
             }
-        };
-        let log = RunLog::new(log, Arc::clone(logger), start);
-        let log = self.striking(resolved, log);
-        log.append(&first);
-        Ok(log)
+        }
     }
 
     /// A run that is to be struck is struck in its first life.
-    fn striking(&self, resolved: &Resolved, log: RunLog) -> RunLog {
+    pub(super) fn striking(&self, resolved: &Resolved, log: RunLog) -> RunLog {
         let faults = &resolved.general.faults;
         match faults.signal_at_event {
             Some(event) if self.is_first() => log.striking_at(

@@ -48,7 +48,7 @@ pub struct FaultSettings {
 }
 
 impl Default for FaultSettings {
-    /// Every first try of every task fails.
+    /// Every try of every task fails.
     fn default() -> Self {
         Self {
             actions: vec![FaultAction::Failure],
@@ -157,9 +157,7 @@ impl Faults {
             seed: doom.draw(number, settings.point, Purpose::Detail),
         })
     }
-}
 
-impl Faults {
     fn action(&self, doom: Doom, number: u32) -> Option<FaultAction> {
         let kinds = &self.settings.actions;
         let kind = doom.draw(number, self.settings.point, Purpose::Which);
@@ -171,7 +169,9 @@ impl Faults {
     /// The task to be put before this one, with its doom, where the first try is to fail for a parent.
     pub(super) fn parent_of(&self, spec: &TaskSpec, doom: Doom) -> Option<(TaskSpec, Doom)> {
         let (component, task) = self.parent?;
-        let hit = doom.tries & 1 != 0 && self.action(doom, 0)? == FaultAction::Dependency;
+        if doom.tries & 1 == 0 || self.action(doom, 0)? != FaultAction::Dependency {
+            return None;
+        }
         let parent = TaskSpec {
             name: INJECTED_PARENT.into(),
             component,
@@ -194,7 +194,7 @@ impl Faults {
             is_parent: true,
             ..doom
         };
-        hit.then_some((parent, doom))
+        Some((parent, doom))
     }
 }
 

@@ -47,10 +47,7 @@ impl Core {
         task.returned = past.returned;
         task.tries = past.tries;
         for outcome in past.retried {
-            match task.retry.own.of(outcome) {
-                Some((index, _)) => task.own_retries[index] += 1,
-                None => task.retries += 1,
-            }
+            task.count_retry(outcome);
         }
         task.crashes = past.crashes;
         task.generation = past.generation;

@@ -249,10 +249,7 @@ impl Core {
     fn retry(&mut self, key: Key, failed: u32, outcome: OutcomeKind, actions: &mut Vec<Action>) {
         let now_ns = self.now_ns;
         let task = &mut self.tasks[key];
-        match task.retry.own.of(outcome) {
-            Some((index, _)) => task.own_retries[index] += 1,
-            None => task.retries += 1,
-        }
+        task.count_retry(outcome);
         let own: u32 = task.own_retries.into_iter().map(u32::from).sum();
         let backoff_ms = task.retry.backoff(task.retries + own);
         let id = task.id;

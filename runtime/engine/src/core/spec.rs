@@ -69,6 +69,17 @@ pub struct TaskOptions {
     pub pure: Option<bool>,
 }
 
+impl TaskOptions {
+    /// The retry policy of the submission, in a run with that default.
+    pub(super) fn policy(&self, default: RetryPolicy) -> RetryPolicy {
+        let policy = self.retry.unwrap_or(default);
+        RetryPolicy {
+            retries: self.retries.unwrap_or(policy.retries),
+            ..policy
+        }
+    }
+}
+
 impl Default for TaskOptions {
     fn default() -> Self {
         Self {

@@ -6,7 +6,6 @@ use super::past::PastEnd;
 use super::ready::Demand;
 use super::references::Held;
 use super::seed::Named;
-use super::settings::RetryPolicy;
 use super::spec::{ArgumentSpec, PayloadKey, SubmitError, TaskSpec};
 use super::table::{Holding, Key, Task, TaskArgument};
 use super::{Core, MAX_UNDECLARED_OUTPUTS};
@@ -71,11 +70,9 @@ impl Core {
         let Some(faults) = self.faults.as_mut().filter(|_| spec.done.is_none()) else {
             return (Doom::default(), None);
         };
-        let policy = spec.options.retry.unwrap_or(self.settings.default_retry);
-        let retries = spec.options.retries.map_or(policy.most(), |retries| {
-            RetryPolicy { retries, ..policy }.most()
-        });
-        let doom = faults.doom(&spec.name, named.index, retries.saturating_add(1));
+        let policy = spec.options.policy(self.settings.default_retry);
+        let tries = policy.most().saturating_add(1);
+        let doom = faults.doom(&spec.name, named.index, tries);
         let Some((parent, doomed)) = faults.parent_of(spec, doom) else {
             return (doom, None);
         };
@@ -154,8 +151,7 @@ impl Core {
 
     /// Puts a task into the table and takes hold of its arguments.
     fn enter(&mut self, spec: TaskSpec, demand: Demand, named: Named, doom: Doom) -> Key {
-        let mut retry = spec.options.retry.unwrap_or(self.settings.default_retry);
-        retry.retries = spec.options.retries.unwrap_or(retry.retries);
+        let retry = spec.options.policy(self.settings.default_retry);
         let arguments = spec.arguments.into_iter();
         let arguments = arguments.map(|argument| self.take_argument(argument));
         let arguments: Vec<TaskArgument> = arguments.collect();

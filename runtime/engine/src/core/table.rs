@@ -192,6 +192,14 @@ impl Task {
         })
     }
 
+    /// A retry follows that outcome: counted with all others, or with its own.
+    pub(super) fn count_retry(&mut self, outcome: OutcomeKind) {
+        match self.retry.own.of(outcome) {
+            Some((index, _)) => self.own_retries[index] += 1,
+            None => self.retries += 1,
+        }
+    }
+
     /// The arguments that its attempts are given.
     pub(super) fn shown_arguments(&self) -> &[TaskArgument] {
         &self.arguments[..self.arguments.len() - usize::from(self.hidden_arguments)]

@@ -235,27 +235,22 @@ impl State {
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         self.end_open(out);
         self.ending = false;
-        for Cancelled {
-            id,
-            task,
-            started,
-            report,
-            failure,
-            received_ns,
-        } in std::mem::take(&mut self.cancelled)
-        {
-            let report = report.as_deref();
-            self.line(
-                id,
-                &task,
-                started,
-                report,
-                Some(&failure),
-                received_ns,
-                true,
-                out,
-            );
+        for cancelled in std::mem::take(&mut self.cancelled) {
+            self.cancelled_line(&cancelled, true, out);
         }
+    }
+
+    fn cancelled_line(&mut self, cancelled: &Cancelled, last: bool, out: &mut Vec<u8>) {
+        self.line(
+            cancelled.id,
+            &cancelled.task,
+            cancelled.started,
+            cancelled.report.as_deref(),
+            Some(&cancelled.failure),
+            cancelled.received_ns,
+            last,
+            out,
+        );
     }
 
     fn end_open(&mut self, out: &mut Vec<u8>) {
@@ -283,30 +278,12 @@ impl State {
         // Tasks that ended while their attempt was out will hear no more of it.
         self.end_open(out);
         self.ending = false;
-        for Cancelled {
-            id,
-            task,
-            started,
-            report,
-            failure,
-            received_ns,
-        } in std::mem::take(&mut self.cancelled)
-        {
+        for cancelled in std::mem::take(&mut self.cancelled) {
             // What ran has its line, and the task is open again.
-            if started.is_some() || report.is_some() {
-                let report = report.as_deref();
-                self.line(
-                    id,
-                    &task,
-                    started,
-                    report,
-                    Some(&failure),
-                    received_ns,
-                    false,
-                    out,
-                );
+            if cancelled.started.is_some() || cancelled.report.is_some() {
+                self.cancelled_line(&cancelled, false, out);
             }
-            self.open.insert(id, task);
+            self.open.insert(cancelled.id, cancelled.task);
         }
         let out_then = self.open.iter().filter(|(_, task)| task.running.is_some());
         let mut lost: Vec<TaskId> = out_then.map(|(id, _)| *id).collect();

@@ -4,7 +4,12 @@
 pub(crate) mod view;
 
 use proptest::{collection::vec, option, prelude::*};
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::Arc,
+};
 use taps_engine::{
     AttemptId, AttemptReport, Failure, FaultAction, FaultPlan, FaultPoint, Instantiation,
     OutcomeKind, Output, OutputId, TaskId, Timeline, TrapKind, WorkerId, WorkerInfo,
@@ -485,4 +490,18 @@ pub(crate) fn aimed((mut event, (task, number)): (LogEvent, (u64, u32))) -> LogE
         _ => {}
     }
     event
+}
+
+/// Starts this test program again, for its ignored test `child`, which is told of the directory by that
+/// variable and says a byte on standard error for each event that must survive it.
+pub(crate) fn child_in(variable: &str, directory: &Path) -> (Child, ChildStderr) {
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .env(variable, directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("spawn");
+    let stderr = child.stderr.take().expect("piped");
+    (child, stderr)
 }
