@@ -50,7 +50,11 @@ impl Candidates {
 
     /// Takes up to `count` molecules that have not been tried: the first of `ranked`, and when
     /// those do not suffice, random ones.
-    pub(crate) fn best(&mut self, ranked: impl IntoIterator<Item = usize>, count: usize) -> Vec<usize> {
+    pub(crate) fn best(
+        &mut self,
+        ranked: impl IntoIterator<Item = usize>,
+        count: usize,
+    ) -> Vec<usize> {
         let mut taken = Vec::with_capacity(count.min(self.remaining));
         for molecule in ranked {
             if taken.len() == count {

@@ -72,7 +72,10 @@ fn check_smiles(smiles: &str) -> Result<(), String> {
             "a SMILES of at most {LONGEST_SMILES} characters; it has {length}"
         ));
     }
-    if smiles.chars().any(|character| !character.is_ascii_graphic()) {
+    if smiles
+        .chars()
+        .any(|character| !character.is_ascii_graphic())
+    {
         return Err("a SMILES of letters, digits and signs of ASCII".to_owned());
     }
     Ok(())

@@ -22,8 +22,10 @@ impl Expected {
             .map(|(line, fields)| match fields[energy].parse::<f64>() {
                 Ok(value) if value.is_finite() => Ok((fields[smiles].to_owned(), value)),
                 _ => {
-                    let expected =
-                        format!("a number of eV in column {COLUMN}, not `{}`", fields[energy]);
+                    let expected = format!(
+                        "a number of eV in column {COLUMN}, not `{}`",
+                        fields[energy]
+                    );
                     Err(TableError::at(line, expected))
                 }
             })

@@ -38,7 +38,11 @@ pub(crate) enum GeometryError {
 /// file, so that it must not get any.
 pub(crate) fn atoms(text: &str) -> Result<usize, GeometryError> {
     let symbols = symbols(text).map_err(GeometryError::Malformed)?;
-    let known = |symbol: &str| ELEMENTS.iter().any(|known| known.eq_ignore_ascii_case(symbol));
+    let known = |symbol: &str| {
+        ELEMENTS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(symbol))
+    };
     match symbols.iter().find(|symbol| !known(symbol)) {
         None => Ok(symbols.len()),
         Some(symbol) => Err(GeometryError::Element((*symbol).to_owned())),
@@ -52,7 +56,9 @@ fn symbols(text: &str) -> Result<Vec<&str>, String> {
         .parse()
         .map_err(|_| format!("the first line is `{count}` and not the number of atoms"))?;
     if !(1..=MOST_ATOMS).contains(&count) {
-        return Err(format!("it has {count} atoms; 1 to {MOST_ATOMS} are possible"));
+        return Err(format!(
+            "it has {count} atoms; 1 to {MOST_ATOMS} are possible"
+        ));
     }
     let symbols = lines
         .skip(1)

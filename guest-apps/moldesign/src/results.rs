@@ -82,17 +82,25 @@ pub(crate) fn plot(rows: &[Row]) -> Result<Vec<u8>> {
     plot.png().map_err(|error| Error::app("PlotError", error))
 }
 
-/// Writes both files. Each gets its name when it is whole.
-pub(crate) fn write(directory: &OutputDir, rows: &[Row]) -> Result<()> {
-    for (name, bytes) in [(TABLE, table(rows)?.into_bytes()), (PLOT, plot(rows)?)] {
-        let path = Path::new(directory.path()).join(name);
-        let partial = Path::new(directory.path()).join(format!("{name}.partial"));
-        let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, &path));
-        written.map_err(|error| {
-            // Nothing more can be done than to try.
-            let _ = std::fs::remove_file(&partial);
-            Error::app("OutputError", format!("failed to write {name}: {error}"))
-        })?;
-    }
-    Ok(())
+/// Writes the table anew.
+pub(crate) fn write_table(directory: &OutputDir, rows: &[Row]) -> Result<()> {
+    write(directory, TABLE, table(rows)?.as_bytes())
+}
+
+/// Writes the plot.
+pub(crate) fn write_plot(directory: &OutputDir, rows: &[Row]) -> Result<()> {
+    write(directory, PLOT, &plot(rows)?)
+}
+
+/// Writes a file, which gets its name when it is whole.
+fn write(directory: &OutputDir, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = Path::new(directory.path()).join(name);
+    let partial = Path::new(directory.path()).join(format!("{name}.partial"));
+    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, &path));
+    written.map_err(|error| {
+        // Nothing more can be done than to try.
+        let _ = std::fs::remove_file(&partial);
+        let expected = format!("a directory in which {name} can be written ({error})");
+        Error::config("output_dir", directory, expected)
+    })
 }

@@ -1,7 +1,7 @@
 //! The tasks; names and what each does are TaPS's.
 
 use taps::{Archived, Error, Failure, List, Payload, Result};
-use taps_molecules::{Fingerprint, Morgan, Neighbours};
+use taps_molecules::{Morgan, Neighbours, NeighboursError};
 
 use crate::xtb::{self, EV_PER_HARTREE};
 
@@ -65,7 +65,8 @@ pub(crate) fn compute_vertical(smiles: &str, geometry: List<Payload>) -> Result<
 fn vertical(smiles: &str, geometry: Option<Payload>) -> Result<Vertical> {
     let charge = xtb::net_charge(smiles);
     if charge != 0 {
-        let reason = format!("its charge is {charge}; what is computed is that of neutral molecules");
+        let reason =
+            format!("its charge is {charge}; what is computed is that of neutral molecules");
         return Err(Error::app("Charged", reason));
     }
     let start = match geometry {
@@ -98,7 +99,7 @@ fn named(smiles: &str, error: Error) -> Error {
 
 /// Learns from the molecules that are known: nearest neighbours by their Morgan fingerprints.
 #[taps::task(pure)]
-pub(crate) fn train_model(known: &Archived<Vec<Known>>) -> Result<Model> {
+pub(crate) fn train_model(known: &Archived<Vec<Known>>) -> Result<Model, NeighboursError> {
     let morgan = Morgan::default();
     let mut fingerprints = Vec::with_capacity(known.len());
     let mut energies = Vec::with_capacity(known.len());
@@ -115,22 +116,28 @@ pub(crate) fn train_model(known: &Archived<Vec<Known>>) -> Result<Model> {
     if neighbours == 0 {
         return Ok(Model(None));
     }
-    Ok(Model(Some(Neighbours::fit(fingerprints, energies, neighbours)?)))
+    Ok(Model(Some(Neighbours::fit(
+        fingerprints,
+        energies,
+        neighbours,
+    )?)))
 }
 
 /// What the model expects of a part of the data set. Molecules without a fingerprint are left out.
 #[taps::task(pure)]
-pub(crate) fn run_model(model: Model, chunk: &Archived<Chunk>) -> Result<Predictions> {
+pub(crate) fn run_model(
+    model: Model,
+    chunk: &Archived<Chunk>,
+) -> Result<Predictions, NeighboursError> {
     let Some(model) = &model.0 else {
         return Ok(Predictions::default());
     };
     let morgan = Morgan::default();
-    let predict = |fingerprint: &Fingerprint| Ok(model.predict(fingerprint)?);
     let energies = (chunk.first.to_native()..)
         .zip(chunk.smiles.iter())
         .filter_map(|(molecule, smiles)| Some((molecule, morgan.fingerprint(smiles).ok()?)))
-        .map(|(molecule, fingerprint)| Ok((molecule, predict(&fingerprint)?)))
-        .collect::<Result<_>>()?;
+        .map(|(molecule, fingerprint)| Ok((molecule, model.predict(&fingerprint)?)))
+        .collect::<Result<_, NeighboursError>>()?;
     Ok(Predictions { energies })
 }
 

@@ -31,14 +31,24 @@ const LARGEST_GEOMETRY: u64 = geometry::LARGEST_FILE;
 /// empty file.
 pub(crate) fn start_geometry(smiles: &str) -> Result<Payload> {
     let done = Program::new("obabel")
-        .args([&format!("-:{smiles}"), "--gen3d", "-h", "-oxyz", "-O", "in.xyz"])
+        .args([
+            &format!("-:{smiles}"),
+            "--gen3d",
+            "-h",
+            "-oxyz",
+            "-O",
+            "in.xyz",
+        ])
         .output("in.xyz")
         .run_checked()?;
     match done.output("in.xyz") {
         Ok(geometry) if geometry.size() > 0 => Ok(geometry),
         _ => Err(Error::app(
             "BadSmiles",
-            format!("obabel makes no molecule of it: {}", complaint(&done.stderr_text())),
+            format!(
+                "obabel makes no molecule of it: {}",
+                complaint(&done.stderr_text())
+            ),
         )),
     }
 }
@@ -128,7 +138,10 @@ pub(crate) enum Outcome {
 
 /// Reads what xtb printed.
 pub(crate) fn read(output: &str) -> Outcome {
-    let bare = |line: &str| line.trim_matches(|sign: char| sign == '*' || sign.is_whitespace()).to_owned();
+    let bare = |line: &str| {
+        line.trim_matches(|sign: char| sign == '*' || sign.is_whitespace())
+            .to_owned()
+    };
     let mut energy = None;
     for line in output.lines() {
         if line.contains("convergence criteria cannot be satisfied")

@@ -1,0 +1,4 @@
+mod app;
+mod outputs;
+mod reading;
+mod selection;
