@@ -113,11 +113,15 @@ fn xtb(file: &str, geometry: &Payload, arguments: &[&str]) -> Program {
 
 fn energy_of(done: &Completion) -> Result<f64> {
     let output = done.stdout_text();
-    let outcome = read(&output);
-    match outcome {
+    match read(&output) {
         Outcome::NotConverged(what) => Err(Error::app("NotConverged", what)),
         Outcome::UnknownElement(what) => Err(Error::app("UnknownElement", what)),
         Outcome::Energy(energy) if done.succeeded() => Ok(energy),
+        // Its standard error has nothing but addresses then.
+        Outcome::Refused(what) => Err(Error::Program {
+            program: "xtb".to_owned(),
+            message: format!("it refuses: {what}"),
+        }),
         Outcome::Energy(_) | Outcome::None if !done.succeeded() => Err(done.error("it failed")),
         Outcome::Energy(_) | Outcome::None => Err(done.error("it printed no energy")),
     }
@@ -132,6 +136,8 @@ pub(crate) enum Outcome {
     NotConverged(String),
     /// An element without parameters; the line that says so.
     UnknownElement(String),
+    /// It stopped with an error; the innermost cause.
+    Refused(String),
     /// Nothing of that.
     None,
 }
@@ -142,7 +148,7 @@ pub(crate) fn read(output: &str) -> Outcome {
         line.trim_matches(|sign: char| sign == '*' || sign.is_whitespace())
             .to_owned()
     };
-    let mut energy = None;
+    let (mut energy, mut cause) = (None, None);
     for line in output.lines() {
         if line.contains("convergence criteria cannot be satisfied")
             || line.contains("FAILED TO CONVERGE")
@@ -153,6 +159,9 @@ pub(crate) fn read(output: &str) -> Outcome {
         if line.contains("no basis found for atom") || line.contains("unknown element") {
             return Outcome::UnknownElement(bare(line));
         }
+        if let Some(text) = line.strip_prefix("-1- ") {
+            cause = Some(text.trim().to_owned());
+        }
         if let Some((_, rest)) = line.split_once("TOTAL ENERGY") {
             let mut words = rest.split_whitespace();
             let value = words.next().and_then(|word| word.parse::<f64>().ok());
@@ -162,7 +171,11 @@ pub(crate) fn read(output: &str) -> Outcome {
             };
         }
     }
-    energy.map_or(Outcome::None, Outcome::Energy)
+    match (cause, energy) {
+        (Some(cause), _) => Outcome::Refused(cause),
+        (None, Some(energy)) => Outcome::Energy(energy),
+        (None, None) => Outcome::None,
+    }
 }
 
 /// Net charge of a SMILES: the sum over its atoms in brackets.

@@ -164,6 +164,11 @@ fn outputs_of_xtb_are_understood() {
     ] {
         assert!(matches!(read(line), Outcome::UnknownElement(_)), "{line}");
     }
+    let stopped = "[ERROR] Program stopped due to fatal error\n\
+        -3- Some atoms in the start geometry are *very* close\n\
+        -1- Found *very* short distance of  0.000E+00 for O1-O2\n";
+    let cause = "Found *very* short distance of  0.000E+00 for O1-O2";
+    assert_eq!(read(stopped), Outcome::Refused(cause.to_owned()));
     for nothing in [
         "",
         "normal termination",
