@@ -49,23 +49,32 @@ impl FromIterator<(String, f64)> for Expected {
 pub(crate) struct Comparison {
     /// Results for which something was expected.
     pub(crate) compared: u64,
+    /// Those that are within the tolerance.
+    pub(crate) within: u64,
     /// The largest difference in eV, with its molecule.
     pub(crate) largest: f64,
     pub(crate) worst: Option<String>,
 }
 
 impl Comparison {
-    /// Takes in a result; one that nothing was expected of does not count.
-    pub(crate) fn add(&mut self, expected: &Expected, smiles: &str, energy: f64) {
+    /// Takes in a result and what it may differ in eV; one that nothing was expected of does not
+    /// count.
+    pub(crate) fn add(&mut self, expected: &Expected, smiles: &str, energy: f64, tolerance: f64) {
         let Some(value) = expected.of(smiles) else {
             return;
         };
         let difference = (energy - value).abs();
         self.compared += 1;
+        self.within += u64::from(difference <= tolerance);
         // NaN is no agreement.
         if self.worst.is_none() || difference > self.largest || difference.is_nan() {
             self.largest = difference;
             self.worst = Some(smiles.to_owned());
         }
+    }
+
+    /// Part of the results that are within the tolerance, 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        self.within as f64 / self.compared as f64
     }
 }

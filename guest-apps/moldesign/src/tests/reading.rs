@@ -79,18 +79,20 @@ fn expected_energies_are_read_and_compared() {
     let text = b"id smiles atoms ip_raw_eV\n0 C 5 16.9\n1 CC 8 15.1\n";
     let expected = Expected::parse(text).unwrap();
     let mut comparison = Comparison::default();
-    comparison.add(&expected, "CCC", 100.0);
+    comparison.add(&expected, "CCC", 100.0, 0.05);
     assert_eq!(
         comparison,
         Comparison::default(),
         "nothing was expected of it"
     );
-    comparison.add(&expected, "CC", 15.1);
-    comparison.add(&expected, "C", 16.8);
+    comparison.add(&expected, "CC", 15.1, 0.05);
+    comparison.add(&expected, "C", 16.8, 0.05);
     assert_eq!(comparison.compared, 2);
     assert!((comparison.largest - 0.1).abs() < 1e-9);
     assert_eq!(comparison.worst.as_deref(), Some("C"));
-    comparison.add(&expected, "CC", f64::NAN);
+    assert!((comparison.share() - 0.5).abs() < 1e-9);
+    comparison.add(&expected, "CC", f64::NAN, 0.05);
+    assert_eq!(comparison.within, 1);
     assert!(comparison.largest.is_nan(), "NaN is no agreement");
 
     let error = Expected::parse(b"smiles ip_raw_eV\nC 1\nCC inf\n").unwrap_err();
