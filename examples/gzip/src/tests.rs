@@ -1,5 +1,7 @@
 //! The whole app with the real program, run locally.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 use serde_json::json;
@@ -9,9 +11,10 @@ use crate::APP;
 
 /// Text that can be compressed.
 fn text() -> String {
-    (0..40_000)
+    let lines: Vec<_> = (0..40_000)
         .map(|number| format!("line {number}\n"))
-        .collect()
+        .collect();
+    lines.concat()
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl<'a> Search<'a> {
     /// A round: learn, ask, and compute the molecules of which most is expected.
     fn round(&mut self, chunks: &[Chunk]) -> Result<()> {
         self.rounds += 1;
-        let model = self.engine.submit(train_model::call(&self.known()))?;
+        let model = self.engine.submit(train_model::call(self.known()))?;
         let parts = chunks
             .iter()
             .map(|chunk| self.engine.submit(run_model::call(&model, chunk)))

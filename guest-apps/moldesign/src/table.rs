@@ -47,7 +47,7 @@ impl<'a> Table<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, TableError> {
         let text = str::from_utf8(bytes).map_err(|error| {
             let before = &bytes[..error.valid_up_to()];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = before.split(|byte| *byte == b'\n').count();
             TableError::at(line, "text in UTF-8")
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -78,7 +78,7 @@ impl<'a> Table<'a> {
     /// Where a column is; upper and lower case do not matter.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         let same = |column: &&str| column.eq_ignore_ascii_case(name);
-        self.header.iter().position(|column| same(&column))
+        self.header.iter().position(|column| same(column))
     }
 
     /// Where a column is that there must be.

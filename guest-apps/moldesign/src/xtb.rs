@@ -195,9 +195,9 @@ fn atom_charge(atom: &str) -> i64 {
         return 0;
     };
     let (sign, rest) = atom[start..].split_at(1);
-    let size = match rest.parse::<i64>() {
-        Ok(size) => size,
-        Err(_) => 1 + rest.matches(sign).count() as i64,
+    let size = match rest.parse::<u32>() {
+        Ok(size) => i64::from(size),
+        Err(_) => rest.matches(sign).fold(1, |size, _| size + 1),
     };
     if sign == "-" { -size } else { size }
 }

@@ -71,6 +71,11 @@ fn raster_height(size: f64) -> RasterHeight {
     }
 }
 
+/// A distance as a coordinate; what is farther than any picture stays so.
+fn pixels(distance: usize) -> i32 {
+    i32::try_from(distance).unwrap_or(i32::MAX)
+}
+
 /// Width and height of a line of text in pixels.
 pub(crate) fn text_size(text: &str, size: f64) -> (u32, u32) {
     let height = raster_height(size);
@@ -127,10 +132,11 @@ impl DrawingBackend for Canvas<'_> {
             let Some(letter) = letter else { continue };
             for (row, line) in letter.rows().enumerate() {
                 for (column, coverage) in line.iter().enumerate().filter(|(_, part)| **part > 0) {
-                    let x = (position * advance + column) as i32 + anchor_x;
-                    let (x, y) = transform.transform(x, row as i32 + anchor_y);
+                    let x = pixels(position * advance + column).saturating_add(anchor_x);
+                    let y = pixels(row).saturating_add(anchor_y);
+                    let (x, y) = transform.transform(x, y);
                     let color = color.mix(f64::from(*coverage) / 255.0);
-                    self.blend((left + x, top + y), color);
+                    self.blend((left.saturating_add(x), top.saturating_add(y)), color);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Plots are decoded and looked at.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 
 use crate::{HEIGHT, Plot, PlotError, WIDTH};

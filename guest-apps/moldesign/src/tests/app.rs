@@ -290,8 +290,8 @@ fn a_search_in_which_nothing_succeeds_gives_up() {
     }
     let place = Place::new();
     let few = place.write("few.tsv", "smiles\n[U]\n[XX]\n");
-    let many: String = (0..40).map(|number| format!("C{number}C\n")).collect();
-    let many = place.write("many.tsv", &format!("smiles\n{many}"));
+    let many: Vec<_> = (0..40).map(|number| format!("C{number}C")).collect();
+    let many = place.write("many.tsv", &format!("smiles\n{}\n", many.join("\n")));
     for (dataset, tried) in [(few, 2), (many, 16)] {
         let (result, trace) =
             place.run(json!({ "dataset": dataset, "initial_count": 20, "search_count": 20 }));

@@ -1,3 +1,7 @@
+//! Tests without a sandbox.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod app;
 mod outputs;
 mod reading;

@@ -211,10 +211,9 @@ proptest! {
     /// What is written as a table is read back, in order and each once.
     #[test]
     fn any_table_is_read_back(all in prop::collection::vec("[!-~]{1,12}", 1..40)) {
-        let mut text = "id smiles\n".to_owned();
-        for (row, smiles) in all.iter().enumerate() {
-            text.push_str(&format!("m{row} {smiles}\n"));
-        }
+        let lines = all.iter().enumerate();
+        let lines: Vec<_> = lines.map(|(row, smiles)| format!("m{row} {smiles}")).collect();
+        let text = format!("id smiles\n{}", lines.join("\n"));
         let dataset = Dataset::parse(text.as_bytes()).unwrap();
         let mut distinct: Vec<(usize, &String)> = Vec::new();
         for (row, smiles) in all.iter().enumerate() {
