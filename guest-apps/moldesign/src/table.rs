@@ -78,7 +78,7 @@ impl<'a> Table<'a> {
     /// Where a column is; upper and lower case do not matter.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         let same = |column: &&str| column.eq_ignore_ascii_case(name);
-        self.header.iter().position(|column| same(column))
+        self.header.iter().position(same)
     }
 
     /// Where a column is that there must be.

@@ -18,6 +18,8 @@ const FINEST_DECIMALS: usize = 12;
 const TEXT: f64 = 16.0;
 /// Size of the title in pixels.
 const TITLE: f64 = 20.0;
+/// Part of the width and of the height of a plot that a legend may take.
+const LEGEND: (f64, f64) = (0.35, 0.25);
 /// Radius of a dot in pixels.
 const DOT: i32 = 4;
 /// Series of different colours; then they repeat. Told apart in all common kinds of colour vision
@@ -62,6 +64,7 @@ fn draw_on(plot: &Plot, canvas: Canvas<'_>) -> Result<(), PlotError> {
     let points = || plot.series.iter().flat_map(|series| &series.points);
     let x_range = range(points().map(|point| point.0));
     let y_range = range(points().map(|point| point.1));
+    let ranges = (x_range.clone(), y_range.clone());
     let x_decimals = decimals(&x_range);
     let y_decimals = decimals(&y_range);
     let y_label_width = widest_label(&y_range, y_decimals) + 3 * TEXT as u32;
@@ -104,7 +107,7 @@ fn draw_on(plot: &Plot, canvas: Canvas<'_>) -> Result<(), PlotError> {
     if !plot.series.is_empty() {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
+            .position(legend_corner(plot, &ranges))
             .label_font(("sans-serif", TEXT))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.3))
@@ -112,6 +115,37 @@ fn draw_on(plot: &Plot, canvas: Canvas<'_>) -> Result<(), PlotError> {
             .map_err(failed)?;
     }
     root.present().map_err(failed)
+}
+
+/// The corner in which the legend hides the fewest points; of equal ones the first of this list.
+fn legend_corner(
+    plot: &Plot,
+    (x_range, y_range): &(Range<f64>, Range<f64>),
+) -> SeriesLabelPosition {
+    let hidden = |right: bool, top: bool| {
+        let points = plot.series.iter().flat_map(|series| &series.points);
+        let near = |value: f64, range: &Range<f64>, part: f64, upper: bool| {
+            let from_start = (value - range.start) / (range.end - range.start);
+            if upper {
+                from_start > 1.0 - part
+            } else {
+                from_start < part
+            }
+        };
+        let (width, height) = LEGEND;
+        points
+            .filter(|(x, y)| near(*x, x_range, width, right) && near(*y, y_range, height, top))
+            .count()
+    };
+    [
+        (hidden(true, false), SeriesLabelPosition::LowerRight),
+        (hidden(false, true), SeriesLabelPosition::UpperLeft),
+        (hidden(true, true), SeriesLabelPosition::UpperRight),
+        (hidden(false, false), SeriesLabelPosition::LowerLeft),
+    ]
+    .into_iter()
+    .min_by_key(|(points, _)| *points)
+    .map_or(SeriesLabelPosition::LowerRight, |(_, corner)| corner)
 }
 
 fn failed(error: impl Display) -> PlotError {

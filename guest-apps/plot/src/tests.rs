@@ -124,6 +124,24 @@ fn every_series_has_a_colour_and_a_place_in_the_legend() {
     assert!(ink(&two) > ink(&one) + 50, "the second name is written");
 }
 
+/// The dot of the legend is in the corner where no points are.
+#[test]
+fn the_legend_hides_no_points_if_it_can() {
+    let (width, height) = (WIDTH as usize, HEIGHT as usize);
+    let corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)];
+    for free in corners {
+        let points: Vec<_> = corners
+            .into_iter()
+            .filter(|corner| *corner != free)
+            .collect();
+        let picture = picture(&Plot::new("").points("name", &points));
+        let here = picture.places(BLUE).into_iter().filter(|(column, row)| {
+            (*column > width / 2) == (free.0 > 0.5) && (*row < height / 2) == (free.1 > 0.5)
+        });
+        assert!(here.count() > 20, "{free:?}");
+    }
+}
+
 #[test]
 fn title_and_labels_are_written_at_their_sides() {
     let plain = picture(&Plot::new("").line("", &[(0.0, 0.0), (1.0, 1.0)]));
