@@ -3,6 +3,9 @@
 use crate::harness::{Place, run_dir, tasks};
 use std::{fs, process::Command};
 
+/// The app is not built in, so that the user has the say on what it may run.
+const ALLOWED: &str = "--allow-programs=gzip";
+
 fn app() -> &'static str {
     taps_fixtures::gzip().to_str().expect("UTF-8")
 }
@@ -10,14 +13,20 @@ fn app() -> &'static str {
 #[test]
 fn a_file_is_compressed_by_a_confined_program() {
     let place = Place::new();
-    let lines: Vec<_> = (0..40_000).map(|number| format!("line {number}\n")).collect();
+    let lines: Vec<_> = (0..40_000)
+        .map(|number| format!("line {number}\n"))
+        .collect();
     let text = lines.concat();
     place.write("text", &text);
-    let (ended, json) = place.json(&[app(), "--app.file=text", "--app.block-kib=100"]);
+    let (ended, json) = place.json(&[app(), ALLOWED, "--app.file=text", "--app.block-kib=100"]);
     ended.expect(0);
     assert_eq!(json["values"]["bytes"], text.len(), "{json}");
     let run = run_dir(&json);
-    assert_eq!(tasks(&run).len(), 10, "five blocks, each compressed and checked");
+    assert_eq!(
+        tasks(&run).len(),
+        10,
+        "five blocks, each compressed and checked"
+    );
     let compressed = run.join("data/compressed.gz");
     let restored = Command::new("gzip").arg("-dc").arg(&compressed).output();
     let restored = restored.expect("run gzip");
@@ -30,7 +39,7 @@ fn a_file_is_compressed_by_a_confined_program() {
 fn a_bad_file_is_refused() {
     let place = Place::new();
     place.write("empty", "");
-    let ended = place.run(&[app(), "--app.file=empty"]);
+    let ended = place.run(&[app(), ALLOWED, "--app.file=empty"]);
     assert_ne!(ended.code, Some(0));
     ended.says("a file with something in it");
 }

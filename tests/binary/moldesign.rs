@@ -88,7 +88,10 @@ fn eight_and_eight_molecules_of_a_data_set() {
         ],
     );
     let run = run_dir(&json);
-    let mut smiles: Vec<_> = table(&run).into_iter().map(|mut line| line.remove(0)).collect();
+    let mut smiles: Vec<_> = table(&run)
+        .into_iter()
+        .map(|mut line| line.remove(0))
+        .collect();
     assert_eq!(smiles.len(), 16);
     smiles.sort();
     smiles.dedup();
