@@ -215,7 +215,7 @@ fn call<'a>(program: &'a str, arguments: &'a [String]) -> Call<'a> {
         outputs: &[],
         environment: &[],
         stdin: None,
-        timeout: Some(Duration::from_secs(60)),
+        timeout: Some(Duration::from_mins(1)),
         crash: false,
     }
 }
