@@ -69,6 +69,7 @@ pub fn faults() -> Result<Bundle, BundleError> {
         outputs: Vec::new(),
         pure: false,
         grants: Vec::new(),
+        programs: Vec::new(),
     };
     let component = |file: &str, digest| ComponentEntry {
         file: file.to_owned(),
@@ -86,6 +87,7 @@ pub fn faults() -> Result<Bundle, BundleError> {
             driver: false,
             config: Vec::new(),
             tasks: entries.iter().map(|entry| task(entry)).collect(),
+            programs: Vec::new(),
         },
         components: vec![
             component("faults.wasm", Digest::from_bytes(FAULTS.digest)),

@@ -4,19 +4,24 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
-use syn::{Error, FnArg, Item, LitStr, Result, Type};
+use syn::{Error, Expr, FnArg, Item, LitStr, Result, Type};
 
 use crate::attributes::doc;
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let mut name: Option<LitStr> = None;
+    let mut programs: Option<Expr> = None;
     syn::meta::parser(|meta| {
         if meta.path.is_ident("name") {
             name = Some(meta.value()?.parse()?);
-            Ok(())
+        } else if meta.path.is_ident("programs") {
+            programs = Some(meta.value()?.parse()?);
         } else {
-            Err(meta.error("unknown option; an app takes `name = \"…\"`"))
+            return Err(
+                meta.error("unknown option; an app takes `name = \"…\"` and `programs = PROGRAMS`")
+            );
         }
+        Ok(())
     })
     .parse2(attribute)?;
     let function = match syn::parse2(item)? {
@@ -54,6 +59,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
     } else {
         quote!(::taps::__private::app_name(::core::env!("CARGO_PKG_NAME")))
     };
+    let programs = programs.map_or_else(|| quote!(&[]), |programs| quote!(#programs));
     let engine_check = quote_spanned! {engine.span()=>
         let engine: #engine = engine;
     };
@@ -78,6 +84,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
             name: #app_name,
             version: ::core::env!("CARGO_PKG_VERSION"),
             help: #help,
+            programs: #programs,
             config: ::taps::__private::ConfigDescription::of::<#config_type>,
             run: {
                 fn __taps_run(

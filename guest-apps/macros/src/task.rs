@@ -16,6 +16,7 @@ struct Options {
     name: Option<LitStr>,
     pure: bool,
     grants: Vec<LitStr>,
+    programs: Vec<LitStr>,
 }
 
 fn options(attribute: TokenStream) -> Result<Options> {
@@ -25,15 +26,19 @@ fn options(attribute: TokenStream) -> Result<Options> {
             options.pure = true;
         } else if meta.path.is_ident("name") {
             options.name = Some(meta.value()?.parse()?);
-        } else if meta.path.is_ident("grants") {
+        } else if meta.path.is_ident("grants") || meta.path.is_ident("programs") {
             let content;
             syn::parenthesized!(content in meta.input);
-            let fields =
+            let names =
                 content.parse_terminated(<LitStr as syn::parse::Parse>::parse, syn::Token![,])?;
-            options.grants.extend(fields);
+            if meta.path.is_ident("grants") {
+                options.grants.extend(names);
+            } else {
+                options.programs.extend(names);
+            }
         } else {
             return Err(meta.error(
-                "unknown option; a task takes `pure`, `name = \"…\"` and `grants(\"field\", …)`",
+                "unknown option; a task takes `pure`, `name = \"…\"`, `grants(\"field\", …)` and `programs(\"name\", …)`",
             ));
         }
         Ok(())
@@ -340,6 +345,7 @@ fn namespace(
     let pure = options.pure;
     let takes_rest = parameters.last().is_some_and(|parameter| parameter.list);
     let grants = &options.grants;
+    let programs = &options.programs;
     let outputs = &output.call;
     let inputs = parameters.iter().map(|parameter| {
         let (name, wire) = (&parameter.name, &parameter.wire);
@@ -384,6 +390,7 @@ fn namespace(
                     outputs: &[#(#output_texts),*],
                     pure: #pure,
                     grants: &[#(#grants),*],
+                    programs: &[#(#programs),*],
                     takes_rest: #takes_rest,
                     run: #ident::__run,
                 };
@@ -427,7 +434,7 @@ fn runner(function: &ItemFn, parameters: &[Parameter], output: &Output) -> Token
             #[allow(unused_variables, clippy::let_unit_value, reason = "generated")]
             fn __run(
                 #mutable __arguments: ::taps::__private::Arguments,
-            ) -> ::core::result::Result<::std::vec::Vec<::taps::Bytes>, ::taps::TaskError> {
+            ) -> ::core::result::Result<::std::vec::Vec<::taps::__private::TaskOutput>, ::taps::TaskError> {
                 let #mutable take = || -> ::taps::Result<_> {
                     #(#takes)*
                     ::core::result::Result::Ok((#(#taken,)*))

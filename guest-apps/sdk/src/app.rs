@@ -1,8 +1,8 @@
 //! Apps as they are registered, described and run.
 
-use taps_schema::{AppDescription, Report, TaskDescription, WIT_VERSION};
+use taps_schema::{AppDescription, ProgramDescription, Report, TaskDescription, WIT_VERSION};
 
-use crate::{Config, Engine, Result, TaskEntry};
+use crate::{Config, Engine, ProgramNeed, Result, TaskEntry};
 
 /// An app, made by [`#[taps::app]`](macro@crate::app).
 pub struct AppEntry {
@@ -14,6 +14,8 @@ pub struct AppEntry {
     pub version: &'static str,
     /// Doc comment of the driver, used when the configuration has none.
     pub help: &'static str,
+    /// Native programs that its tasks may ask for.
+    pub programs: &'static [ProgramNeed],
     #[doc(hidden)]
     pub config: fn() -> ConfigDescription,
     /// Reads the configuration and runs the driver on it. A configuration error comes before
@@ -79,7 +81,8 @@ impl AppEntry {
     /// What the app says of itself.
     ///
     /// # Panics
-    /// If a task's `grants` names a field that is not a path of the configuration.
+    /// If a task's `grants` names a field that is not a path of the configuration, or its
+    /// `programs` a program that the app does not list.
     pub fn describe(&self) -> AppDescription {
         let config = (self.config)();
         let tasks = crate::tasks(self.package);
@@ -92,6 +95,14 @@ impl AppEntry {
                 assert!(
                     known,
                     "task {} asks for {grant}, which is no path of the configuration",
+                    task.name
+                );
+            }
+            for program in task.programs {
+                let listed = self.programs.iter().any(|need| need.name == *program);
+                assert!(
+                    listed,
+                    "task {} asks for the program {program}, which the app does not list",
                     task.name
                 );
             }
@@ -108,7 +119,18 @@ impl AppEntry {
             driver: true,
             config: config.fields,
             tasks: tasks.into_iter().map(describe_task).collect(),
+            programs: self.programs.iter().map(describe_program).collect(),
         }
+    }
+}
+
+fn describe_program(need: &ProgramNeed) -> ProgramDescription {
+    ProgramDescription {
+        name: need.name.to_owned(),
+        help: need.help.to_owned(),
+        install: need.install.to_owned(),
+        version: need.version.iter().map(|&text| text.to_owned()).collect(),
+        optional: need.optional,
     }
 }
 
@@ -127,10 +149,7 @@ fn describe_task(task: &'static TaskEntry) -> TaskDescription {
             .map(|declared| (*declared).to_owned())
             .collect(),
         pure: task.pure,
-        grants: task
-            .grants
-            .iter()
-            .map(|grant| (*grant).to_owned())
-            .collect(),
+        grants: task.grants.iter().map(|&grant| grant.to_owned()).collect(),
+        programs: task.programs.iter().map(|&name| name.to_owned()).collect(),
     }
 }

@@ -74,6 +74,14 @@ pub enum Error {
         /// Arguments expected.
         expected: String,
     },
+    /// A native program could not be run, or did not do what it should.
+    #[error("program `{program}`: {message}")]
+    Program {
+        /// Name of the program.
+        program: String,
+        /// What happened, with the end of its output.
+        message: String,
+    },
     /// Input or output failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -113,6 +121,9 @@ pub enum PayloadError {
     #[error("cancelled")]
     Cancelled,
 }
+
+/// Kind of [`Error::Program`], by which a host knows the outcome `program-error`.
+pub const PROGRAM_ERROR: &str = "ProgramError";
 
 impl Error {
     /// A configuration error: names the field, the value given and what was expected.
@@ -155,6 +166,7 @@ impl Error {
             Self::Decode { .. } => "DecodeError",
             Self::Encode(_) => "EncodeError",
             Self::ArgumentCount { .. } => "ArgumentError",
+            Self::Program { .. } => PROGRAM_ERROR,
             Self::Io(_) => "IoError",
         }
     }

@@ -7,9 +7,10 @@ use crate::backend::bindings::exports::taps::core::tasks::{Argument, Output};
 use crate::backend::bindings::exports::taps::core::{description, driver};
 use crate::backend::bindings::taps::core::payloads::OutputBuffer;
 use crate::backend::{HostPayload, enter_task, free_handed_over};
+use crate::value::TaskOutput;
 #[cfg(not(taps_tasks))]
 use crate::{AppEntry, Engine};
-use crate::{Bytes, Error, Payload, TaskError};
+use crate::{Bytes, Error, Payload, Result, TaskError};
 
 /// Results up to this size return inline.
 const INLINE_BYTES: usize = 64 << 10;
@@ -60,11 +61,26 @@ impl tasks::Guest for Component {
             return Err(task_error(TaskError::new(&error)));
         };
         let outputs = entry.run_with(arguments).map_err(task_error)?;
-        Ok(outputs.into_iter().map(output).collect())
+        let outputs: Result<_> = outputs.into_iter().map(output).collect();
+        outputs.map_err(|error| task_error(TaskError::new(&error)))
     }
 }
 
-fn output(bytes: Bytes) -> Output {
+fn output(output: TaskOutput) -> Result<Output> {
+    let payload = match output {
+        TaskOutput::Bytes(bytes) => return Ok(bytes_output(bytes)),
+        TaskOutput::File(payload) => payload,
+    };
+    if let Ok(handle) = payload.as_handle()
+        && let Ok(buffer) = OutputBuffer::of_file(&handle.wit)
+    {
+        return Ok(Output::Buffer(buffer));
+    }
+    // Not a file that a program of this task made, or one that was taken already.
+    Ok(bytes_output(payload.into_bytes()?))
+}
+
+fn bytes_output(bytes: Bytes) -> Output {
     match bytes.into_output() {
         Ok(window) => Output::Buffer(window.hand_over()),
         // One write into a segment, instead of a copy here and another there.

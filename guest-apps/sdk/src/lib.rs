@@ -65,6 +65,7 @@ pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod payload;
+mod program;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
@@ -80,8 +81,9 @@ pub use completions::Completions;
 pub use config::{Config, ConfigEnum, ConfigValue, InputDir, InputFile, OutputDir};
 pub use context::{attempt, clock, kernel_mode, rng, seed, sleep};
 pub use engine::{Engine, Future, FutureValue, TaskOptions, Wait, Waited};
-pub use error::{Error, Failure, PayloadError, Result, TaskError};
+pub use error::{Error, Failure, PROGRAM_ERROR, PayloadError, Result, TaskError};
 pub use payload::Payload;
+pub use program::{Completion, Content, File, Program, ProgramNeed};
 pub use rand;
 pub use taps_macros::{Config, ConfigEnum, app, task, value};
 pub use taps_schema::{Bound, DriverError, DriverErrorKind, Report};
@@ -97,7 +99,7 @@ pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::exports::Component;
     pub use crate::task::{Arguments, TaskRegistration, lend, lend_str, outputs};
-    pub use crate::value::{decode_archive, encode_archive};
+    pub use crate::value::{TaskOutput, decode_archive, encode_archive};
     pub use inventory;
     pub use rkyv;
     pub use serde_json::Value as Json;

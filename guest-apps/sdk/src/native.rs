@@ -19,7 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::local;
-use crate::{Bytes, KernelMode, Level, Payload, TaskEntry, TaskError};
+pub use crate::backend::local::Payload as ProgramPayload;
+pub use crate::backend::{ProgramCall, ProgramContent, ProgramEnd, ProgramRefusal};
+use crate::value::TaskOutput;
+use crate::{KernelMode, Level, Payload, TaskEntry, TaskError};
 
 /// A payload of the host: in memory, or read on demand.
 pub trait HostPayload: Send + Sync + 'static {
@@ -34,6 +37,11 @@ pub trait HostPayload: Send + Sync + 'static {
     /// Fills `buffer` from `offset` and returns how many bytes there were; used when
     /// [`HostPayload::as_slice`] gives nothing.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize>;
+    /// The host's own type, where the payload is a file that a program made: as a result it is
+    /// handed over as it is.
+    fn as_file(&self) -> Option<&dyn Any> {
+        None
+    }
 }
 
 impl HostPayload for Vec<u8> {
@@ -90,6 +98,11 @@ pub trait TaskHost {
     /// Memory for an output of `size` bytes, at a 64-byte boundary. `None` when the host would
     /// rather take plain bytes (small outputs, a full store).
     fn create_output(&self, size: usize) -> Option<Box<dyn OutputBuffer>>;
+    /// Runs a native program to its end.
+    fn run_program(
+        &self,
+        call: ProgramCall<'_, ProgramPayload>,
+    ) -> Result<ProgramEnd<ProgramPayload>, ProgramRefusal>;
 }
 
 /// One argument of a native task.
@@ -107,6 +120,8 @@ pub enum NativeOutput {
     Bytes(Vec<u8>),
     /// A buffer that [`TaskHost::create_output`] gave, filled.
     Buffer(Box<dyn OutputBuffer>),
+    /// A file that [`TaskHost::run_program`] gave.
+    File(Arc<dyn HostPayload>),
 }
 
 /// The task of an app by the app's Cargo package and the task's index in its description.
@@ -129,13 +144,23 @@ impl TaskEntry {
             })
             .collect();
         let outputs = local::with_host(host, || self.run_with(arguments))?;
-        Ok(outputs.into_iter().map(native_output).collect())
+        let outputs: crate::Result<_> = outputs.into_iter().map(native_output).collect();
+        outputs.map_err(|error| TaskError::new(&error))
     }
 }
 
-fn native_output(bytes: Bytes) -> NativeOutput {
-    match bytes.into_output() {
+fn native_output(output: TaskOutput) -> crate::Result<NativeOutput> {
+    let bytes = match output {
+        TaskOutput::Bytes(bytes) => bytes,
+        TaskOutput::File(payload) => match payload.as_handle() {
+            Ok(local::Payload(file)) if file.as_file().is_some() => {
+                return Ok(NativeOutput::File(Arc::clone(file)));
+            }
+            _ => payload.into_bytes()?,
+        },
+    };
+    Ok(match bytes.into_output() {
         Ok(local::HostOutput(buffer)) => NativeOutput::Buffer(buffer),
         Err(bytes) => NativeOutput::Bytes(bytes),
-    }
+    })
 }

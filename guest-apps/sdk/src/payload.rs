@@ -139,6 +139,13 @@ impl Payload {
     }
 }
 
+/// Bytes of this task or driver, for what takes a payload.
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::inline(bytes)
+    }
+}
+
 impl std::fmt::Debug for Payload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Payload({} bytes)", self.size())

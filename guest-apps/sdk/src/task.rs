@@ -1,8 +1,8 @@
 //! Tasks as they are registered and run.
 
 use crate::backend;
-use crate::value::{Archivable, Archived};
-use crate::{Bytes, Error, Payload, Result, TaskError, Value, View};
+use crate::value::{Archivable, Archived, TaskOutput};
+use crate::{Error, Payload, Result, TaskError, Value, View};
 
 /// One task of an app, made by [`#[taps::task]`](macro@crate::task).
 #[derive(Debug)]
@@ -21,10 +21,12 @@ pub struct TaskEntry {
     pub pure: bool,
     /// Names of the path fields of the configuration that the task may reach.
     pub grants: &'static [&'static str],
+    /// Names of the programs that the task may run.
+    pub programs: &'static [&'static str],
     /// Whether the last parameter takes the rest of the arguments.
     pub takes_rest: bool,
     #[doc(hidden)]
-    pub run: fn(Arguments) -> Result<Vec<Bytes>, TaskError>,
+    pub run: fn(Arguments) -> Result<Vec<TaskOutput>, TaskError>,
 }
 
 /// A task put on the list of its binary.
@@ -57,7 +59,7 @@ pub(crate) fn nth(package: &str, index: usize) -> Option<&'static TaskEntry> {
 
 impl TaskEntry {
     /// Runs the task in the surroundings of this thread.
-    pub(crate) fn run_with(&self, arguments: Vec<Payload>) -> Result<Vec<Bytes>, TaskError> {
+    pub(crate) fn run_with(&self, arguments: Vec<Payload>) -> Result<Vec<TaskOutput>, TaskError> {
         let count = self.parameters.len();
         let lists = self.takes_rest;
         let enough = if lists {
@@ -233,9 +235,9 @@ pub fn archive<T: Archivable>(value: &T) -> Result<View<T>> {
 pub trait Outputs: Sized {
     /// The futures that a submission gives.
     type Futures;
-    /// The outputs as bytes, in order.
+    /// The outputs, in order.
     #[doc(hidden)]
-    fn into_outputs(self) -> Result<Vec<Bytes>>;
+    fn into_outputs(self) -> Result<Vec<TaskOutput>>;
     /// The futures of a submission.
     #[doc(hidden)]
     fn futures(future: std::rc::Rc<backend::Future>) -> Self::Futures;
@@ -243,8 +245,8 @@ pub trait Outputs: Sized {
 
 impl<T: Value> Outputs for T {
     type Futures = crate::Future<T>;
-    fn into_outputs(self) -> Result<Vec<Bytes>> {
-        Ok(vec![self.into_bytes()?])
+    fn into_outputs(self) -> Result<Vec<TaskOutput>> {
+        Ok(vec![self.into_output()?])
     }
     fn futures(future: std::rc::Rc<backend::Future>) -> Self::Futures {
         crate::Future::new(future, 0)
@@ -253,7 +255,7 @@ impl<T: Value> Outputs for T {
 
 impl Outputs for () {
     type Futures = crate::Future<()>;
-    fn into_outputs(self) -> Result<Vec<Bytes>> {
+    fn into_outputs(self) -> Result<Vec<TaskOutput>> {
         Ok(Vec::new())
     }
     fn futures(future: std::rc::Rc<backend::Future>) -> Self::Futures {
@@ -268,8 +270,8 @@ macro_rules! many {
     ($($name:ident = $index:tt),*) => {
         impl<$($name: Value),*> Outputs for Many<($($name,)*)> {
             type Futures = ($(crate::Future<$name>,)*);
-            fn into_outputs(self) -> Result<Vec<Bytes>> {
-                Ok(vec![$(self.0.$index.into_bytes()?),*])
+            fn into_outputs(self) -> Result<Vec<TaskOutput>> {
+                Ok(vec![$(self.0.$index.into_output()?),*])
             }
             fn futures(future: std::rc::Rc<backend::Future>) -> Self::Futures {
                 ($(crate::Future::<$name>::new(std::rc::Rc::clone(&future), $index),)*)
@@ -285,9 +287,9 @@ many!(A = 0, B = 1, C = 2, D = 3);
 many!(A = 0, B = 1, C = 2, D = 3, E = 4);
 many!(A = 0, B = 1, C = 2, D = 3, E = 4, F = 5);
 
-/// The outputs of a task as bytes.
+/// The outputs of a task.
 #[doc(hidden)]
-pub fn outputs<O: Outputs>(value: O) -> Result<Vec<Bytes>, TaskError> {
+pub fn outputs<O: Outputs>(value: O) -> Result<Vec<TaskOutput>, TaskError> {
     value.into_outputs().map_err(|error| TaskError::new(&error))
 }
 

@@ -6,7 +6,7 @@ use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::ser::allocator::ArenaHandle;
 
-use crate::{Bytes, Error, Result};
+use crate::{Bytes, Error, Payload, Result};
 
 /// A type that can be an argument or a result of a task.
 ///
@@ -27,8 +27,24 @@ pub trait Value: Sized + 'static {
         self.encode()
     }
 
+    /// The value as the result of a task.
+    #[doc(hidden)]
+    fn into_output(self) -> Result<TaskOutput> {
+        self.into_bytes().map(TaskOutput::Bytes)
+    }
+
     /// The value in `bytes`, checked.
     fn decode(bytes: Bytes) -> Result<Self>;
+}
+
+/// One result of a task, on its way to the host.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum TaskOutput {
+    /// Bytes.
+    Bytes(Bytes),
+    /// A file that a program made.
+    File(Payload),
 }
 
 /// A type with an rkyv archive in our byte format: little-endian, aligned, 32-bit pointers,

@@ -323,6 +323,13 @@ fn a_wrong_number_of_arguments_is_an_error() {
 struct Nowhere;
 
 impl taps::native::TaskHost for Nowhere {
+    fn run_program(
+        &self,
+        _: taps::native::ProgramCall<'_, taps::native::ProgramPayload>,
+    ) -> Result<taps::native::ProgramEnd<taps::native::ProgramPayload>, taps::native::ProgramRefusal>
+    {
+        Err(taps::native::ProgramRefusal::NotAllowed(String::new()))
+    }
     fn seed(&self) -> u64 {
         0
     }
@@ -430,5 +437,59 @@ impl taps::native::HostPayload for Misaligned {
     }
     fn read_at(&self, _: u64, _: &mut [u8]) -> std::io::Result<usize> {
         Ok(0)
+    }
+}
+
+mod programs {
+    use taps::{File, Payload, Program};
+
+    #[taps::task(programs("cat"))]
+    fn double(text: Payload) -> taps::Result<(File, u64)> {
+        let done = Program::new("cat")
+            .args(["-", "in/text"])
+            .input("in/text", &text)
+            .stdin(&text)
+            .run_checked()?;
+        let length = done.stdout.len() as u64;
+        let copy = Program::new("cat").input("b", done.stdout).arg("b").run()?;
+        let file = Payload::from(copy.stdout);
+        Ok((File::new(file), length))
+    }
+
+    #[taps::task(programs("cat"))]
+    fn fails() -> taps::Result<File> {
+        let done = Program::new("cat").arg("absent").output("x").run()?;
+        Ok(File::new(done.output("x")?))
+    }
+
+    #[taps::task]
+    fn lists_none() -> taps::Result<()> {
+        Program::new("cat").run().map(drop)
+    }
+
+    #[test]
+    fn files_and_streams_go_to_a_program_and_back() {
+        let (text, length) = taps::testing::run(|engine| {
+            let (file, length) = engine.submit(double::call(&b"ab"[..]))?;
+            Ok((file.payload()?.bytes()?.into_vec(), length.result()?))
+        })
+        .expect("cat works");
+        assert_eq!((text.as_slice(), length), (&b"abab"[..], 4));
+    }
+
+    #[test]
+    fn what_goes_wrong_is_named() {
+        let outcome = taps::testing::run(|engine| engine.submit(fails::call())?.finish());
+        let error = outcome.expect_err("there is no such file");
+        assert_eq!(error.kind(), taps::PROGRAM_ERROR);
+        let text = error.to_string();
+        assert!(
+            text.contains("it wrote no file `x` (exit code 1)"),
+            "{text}"
+        );
+        assert!(text.contains("absent"), "{text}");
+        let outcome = taps::testing::run(|engine| engine.submit(lists_none::call())?.finish());
+        let text = outcome.expect_err("not listed").to_string();
+        assert!(text.contains("program `cat`: is not allowed"), "{text}");
     }
 }

@@ -299,6 +299,7 @@ mod tests {
             driver: true,
             config: vec![],
             tasks: vec![],
+            programs: vec![],
         }
     }
 

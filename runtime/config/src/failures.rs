@@ -103,6 +103,7 @@ pub fn failures_app() -> AppDescription {
         driver: true,
         config,
         tasks: Vec::new(),
+        programs: Vec::new(),
     }
 }
 

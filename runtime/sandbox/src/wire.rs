@@ -168,16 +168,26 @@ pub(crate) struct Matrix {
     pub(crate) column_stride: u32,
 }
 
+/// `program.content`.
+#[derive(ComponentType, Lift)]
+#[component(variant)]
+pub(crate) enum Content {
+    #[component(name = "inline")]
+    Inline(Vec<u8>),
+    #[component(name = "payload")]
+    Payload(Resource<PayloadHandle>),
+}
+
 /// `program.invocation`.
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct Invocation {
     pub(crate) program: String,
     pub(crate) arguments: Vec<String>,
-    pub(crate) inputs: Vec<(String, Resource<PayloadHandle>)>,
+    pub(crate) inputs: Vec<(String, Content)>,
     pub(crate) outputs: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
-    pub(crate) stdin: Option<Resource<PayloadHandle>>,
+    pub(crate) stdin: Option<Content>,
     #[component(name = "timeout-ms")]
     pub(crate) timeout_ms: Option<u64>,
 }
@@ -202,6 +212,8 @@ pub(crate) enum ProgramError {
     NotAllowed(String),
     #[component(name = "not-found")]
     NotFound(String),
+    #[component(name = "limit")]
+    Limit(String),
     #[component(name = "failed")]
     Failed(String),
 }

@@ -26,6 +26,28 @@ pub struct AppDescription {
     /// Tasks that the component serves, sorted by name.
     #[serde(default)]
     pub tasks: Vec<TaskDescription>,
+    /// Native programs that its tasks may ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<ProgramDescription>,
+}
+
+/// A native program that an app needs on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramDescription {
+    /// Name by which tasks call it, and under which it is looked for on the `PATH`.
+    pub name: String,
+    /// What it is for, and when it is needed.
+    #[serde(default)]
+    pub help: String,
+    /// How to install it, for people: reads after "install it with".
+    #[serde(default)]
+    pub install: String,
+    /// Arguments with which it prints its version; empty when it cannot.
+    #[serde(default)]
+    pub version: Vec<String>,
+    /// Whether the app can run without it, with some options.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// One field of an app's (or an executor's) configuration.
@@ -119,6 +141,9 @@ pub struct TaskDescription {
     /// Names of the path fields of the configuration that the task may reach.
     #[serde(default)]
     pub grants: Vec<String>,
+    /// Names of the programs that the task may run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
 }
 
 /// Who computes dense linear algebra for a guest.

@@ -9,5 +9,8 @@
 mod app;
 mod report;
 
-pub use app::{AppDescription, ConfigField, FieldKind, Kernels, TaskDescription, WIT_VERSION};
+pub use app::{
+    AppDescription, ConfigField, FieldKind, Kernels, ProgramDescription, TaskDescription,
+    WIT_VERSION,
+};
 pub use report::{Bound, Check, DriverError, DriverErrorKind, Report};

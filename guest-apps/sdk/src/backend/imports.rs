@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::bindings::taps::core::{context, engine, payloads};
+use super::bindings::taps::core::{context, engine, payloads, program};
 use super::raw::{Attachment, OutputWindow};
-use super::{Backend, BackendPayload, KernelMode, Level, Status, TaskOption};
+use super::{
+    Backend, BackendPayload, KernelMode, Level, ProgramCall, ProgramContent, ProgramEnd,
+    ProgramRefusal, Status, TaskOption,
+};
 use crate::{Argument, Error, Failure, PayloadError, Result, TaskEntry};
 
 /// Inputs of this size and more are mapped, smaller ones read.
@@ -27,7 +30,7 @@ pub(crate) fn enter_task() {
 
 /// A payload of the host.
 pub struct HostPayload {
-    pub(super) wit: payloads::Payload,
+    pub(crate) wit: payloads::Payload,
     size: u64,
     /// The mapping, while somebody uses it: a payload can be attached only once.
     attachment: RefCell<Weak<Attachment>>,
@@ -149,6 +152,40 @@ impl Backend for Imports {
         OutputWindow::create(size).ok()
     }
 
+    fn run_program(
+        call: ProgramCall<'_, HostPayload>,
+    ) -> Result<ProgramEnd<HostPayload>, ProgramRefusal> {
+        let invocation = program::Invocation {
+            program: call.program.to_owned(),
+            arguments: call.arguments.to_vec(),
+            inputs: call
+                .inputs
+                .into_iter()
+                .map(|(path, bytes)| (path.to_owned(), content(bytes)))
+                .collect(),
+            outputs: call.outputs.to_vec(),
+            environment: call.environment.to_vec(),
+            stdin: call.stdin.map(content),
+            timeout_ms: call
+                .timeout
+                .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let ended = program::run(&invocation).map_err(|error| match error {
+            program::ProgramError::NotAllowed(text) => ProgramRefusal::NotAllowed(text),
+            program::ProgramError::NotFound(text) => ProgramRefusal::NotFound(text),
+            program::ProgramError::Limit(text) => ProgramRefusal::Limit(text),
+            program::ProgramError::Failed(text) => ProgramRefusal::Failed(text),
+        })?;
+        let file = |output: Option<payloads::Payload>| output.map(HostPayload::new);
+        Ok(ProgramEnd {
+            exit_code: ended.exit_code,
+            signal: ended.signal,
+            stdout: ended.stdout,
+            stderr: ended.stderr,
+            outputs: ended.outputs.into_iter().map(file).collect(),
+        })
+    }
+
     fn submit(
         task: &'static TaskEntry,
         mut arguments: Vec<Argument>,
@@ -252,6 +289,13 @@ fn source(argument: &mut Argument) -> engine::Source<'_> {
             Err(bytes) => engine::Source::Inline(bytes),
         },
         Argument::Output(output) => engine::Source::Output((&output.future, output.index)),
+    }
+}
+
+fn content(bytes: ProgramContent<'_, HostPayload>) -> program::Content<'_> {
+    match bytes {
+        ProgramContent::Inline(bytes) => program::Content::Inline(bytes.into_owned()),
+        ProgramContent::Payload(payload) => program::Content::Payload(&payload.wit),
     }
 }
 

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::{LocalFuture, LocalOptions, LocalQueue, Table};
-use super::{Backend, BackendPayload, KernelMode, Level, Status, TaskOption};
+use super::{
+    Backend, BackendPayload, KernelMode, Level, ProgramCall, ProgramEnd, ProgramRefusal, Status,
+    TaskOption,
+};
 use crate::native::{Cancelled, HostPayload, OutputBuffer, TaskHost};
 use crate::{Argument, Error, Failure, PayloadError, Result, TaskEntry};
 
@@ -52,7 +55,13 @@ fn driver() -> Option<Rc<Table>> {
 }
 
 /// A payload of the host.
-pub struct Payload(pub(crate) Arc<dyn HostPayload>);
+pub struct Payload(pub Arc<dyn HostPayload>);
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.size())
+    }
+}
 
 /// Bytes of the host, read in place.
 #[derive(Clone)]
@@ -167,6 +176,15 @@ impl Backend for Local {
 
     fn create_output(size: usize) -> Option<HostOutput> {
         host()?.create_output(size).map(HostOutput)
+    }
+
+    fn run_program(call: ProgramCall<'_, Payload>) -> Result<ProgramEnd<Payload>, ProgramRefusal> {
+        match host() {
+            Some(host) => host.run_program(call),
+            None => Err(ProgramRefusal::NotAllowed(
+                "programs run in tasks only".to_owned(),
+            )),
+        }
     }
 
     fn submit(

@@ -4,6 +4,7 @@
 //!
 //! Everything above this module is the same code in a sandbox and outside.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::{Argument, Failure, PayloadError, Result, TaskEntry};
@@ -24,6 +25,8 @@ pub(crate) use imports::{HostPayload, enter_task};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use raw::free_handed_over;
 
+#[cfg(not(target_arch = "wasm32"))]
+mod bare;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
 #[cfg(not(target_arch = "wasm32"))]
@@ -112,6 +115,11 @@ pub trait Backend {
     /// `None` when plain memory is as good (small, or not in a task).
     fn create_output(size: usize) -> Option<Self::Output>;
 
+    /// Runs a native program to its end.
+    fn run_program(
+        call: ProgramCall<'_, Self::Payload>,
+    ) -> Result<ProgramEnd<Self::Payload>, ProgramRefusal>;
+
     /// Submits a task.
     fn submit(
         task: &'static TaskEntry,
@@ -150,6 +158,62 @@ pub trait Backend {
         timeout: Option<Duration>,
         into: &mut std::collections::VecDeque<(u64, Status)>,
     );
+}
+
+/// One call of a native program. `P` is a payload of the host.
+#[derive(Debug)]
+pub struct ProgramCall<'a, P> {
+    /// Name from the task's list.
+    pub program: &'a str,
+    /// Its arguments.
+    pub arguments: &'a [String],
+    /// Files put into the scratch directory: relative path and content.
+    pub inputs: Vec<(&'a str, ProgramContent<'a, P>)>,
+    /// Relative paths of the files that become payloads.
+    pub outputs: &'a [String],
+    /// Environment variables.
+    pub environment: &'a [(String, String)],
+    /// Standard input.
+    pub stdin: Option<ProgramContent<'a, P>>,
+    /// Wall-clock limit.
+    pub timeout: Option<Duration>,
+}
+
+/// Bytes for a program.
+#[derive(Debug)]
+pub enum ProgramContent<'a, P> {
+    /// Bytes of the task.
+    Inline(Cow<'a, [u8]>),
+    /// A payload.
+    Payload(&'a P),
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct ProgramEnd<P> {
+    /// Exit code; `None` when a signal ended it.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it.
+    pub signal: Option<i32>,
+    /// Standard output, from its beginning.
+    pub stdout: Vec<u8>,
+    /// Standard error, from its beginning.
+    pub stderr: Vec<u8>,
+    /// The output files that exist, in the order asked.
+    pub outputs: Vec<Option<P>>,
+}
+
+/// Why a program did not run to its end. Texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgramRefusal {
+    /// The task does not list it, or nothing here runs programs.
+    NotAllowed(String),
+    /// It is not installed.
+    NotFound(String),
+    /// It was killed at a limit.
+    Limit(String),
+    /// Anything else.
+    Failed(String),
 }
 
 /// One setting of a submission.

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{KernelMode, Level, Status, TaskOption};
+use super::{
+    KernelMode, Level, ProgramCall, ProgramEnd, ProgramRefusal, Status, TaskOption,
+    local::Payload as ProgramPayload,
+};
 use crate::native::{Cancelled, HostPayload, NativeArgument, NativeOutput, OutputBuffer, TaskHost};
 use crate::{Argument, Failure, Result, TaskEntry};
 
@@ -190,6 +193,7 @@ impl Table {
         (self.seed, slot.task.name, slot.id).hash(&mut hasher);
         let host = Rc::new(LocalHost {
             table: Rc::clone(self),
+            programs: slot.task.programs,
             seed: hasher.finish(),
             attempt,
         });
@@ -260,6 +264,7 @@ fn publish(output: NativeOutput) -> Arc<dyn HostPayload> {
     match output {
         NativeOutput::Bytes(bytes) => Arc::new(bytes),
         NativeOutput::Buffer(buffer) => Arc::new(buffer.as_slice().to_vec()),
+        NativeOutput::File(file) => file,
     }
 }
 
@@ -286,6 +291,7 @@ impl Slot {
 /// The surroundings of a task in a local run.
 struct LocalHost {
     table: Rc<Table>,
+    programs: &'static [&'static str],
     seed: u64,
     attempt: u32,
 }
@@ -315,6 +321,18 @@ impl TaskHost for LocalHost {
     }
     fn create_output(&self, _size: usize) -> Option<Box<dyn OutputBuffer>> {
         None
+    }
+    fn run_program(
+        &self,
+        call: ProgramCall<'_, ProgramPayload>,
+    ) -> Result<ProgramEnd<ProgramPayload>, ProgramRefusal> {
+        if !self.programs.contains(&call.program) {
+            return Err(ProgramRefusal::NotAllowed(format!(
+                "the task's list has {:?}",
+                self.programs
+            )));
+        }
+        super::bare::run(call)
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{io, ops::Deref, sync::Arc, time::Duration};
 use taps::{
     KernelMode, Level,
-    native::{Cancelled, HostPayload, OutputBuffer, TaskHost},
+    native::{
+        Cancelled, HostPayload, OutputBuffer, ProgramCall, ProgramEnd, ProgramPayload,
+        ProgramRefusal, TaskHost,
+    },
 };
 use taps_payload::FilePayload;
 use taps_sandbox::{Control, LogLevel, RunContext, Speaker};
@@ -59,6 +62,16 @@ impl TaskHost for Surroundings {
 
     fn create_output(&self, _: usize) -> Option<Box<dyn OutputBuffer>> {
         None
+    }
+
+    fn run_program(
+        &self,
+        call: ProgramCall<'_, ProgramPayload>,
+    ) -> Result<ProgramEnd<ProgramPayload>, ProgramRefusal> {
+        Err(ProgramRefusal::NotAllowed(format!(
+            "`{}`: this version of the runtime serves no programs",
+            call.program
+        )))
     }
 }
 

@@ -294,6 +294,7 @@ impl NativeRunner {
         let mut bytes = match output {
             NativeOutput::Bytes(bytes) => bytes,
             NativeOutput::Buffer(buffer) => buffer.as_slice().to_vec(),
+            NativeOutput::File(_) => return Err(failed(&"no program makes files here")),
         };
         let len = bytes.len() as u64;
         let plane = stored::plane_for(&self.run, attempt, index, len);

@@ -52,6 +52,7 @@ fn app(name: &str, summary: &str, config: Vec<ConfigField>) -> AppDescription {
         driver: true,
         config,
         tasks: Vec::new(),
+        programs: Vec::new(),
     }
 }
 
@@ -79,9 +80,11 @@ fn cholesky() -> AppDescription {
         outputs: Vec::new(),
         pure: true,
         grants: Vec::new(),
+        programs: Vec::new(),
     });
     AppDescription {
         tasks: tasks.into(),
+        programs: Vec::new(),
         ..app(
             "cholesky",
             "Tiled Cholesky factorisation of a random symmetric positive definite matrix.",

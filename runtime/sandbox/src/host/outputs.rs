@@ -1,6 +1,6 @@
 //! Interface `payloads`: results under construction.
 
-use super::payloads::{Answer, Store};
+use super::payloads::{Answer, PayloadHandle, Store};
 use crate::{
     State,
     memory::{Range, lend_mut, lend_range},
@@ -149,6 +149,15 @@ fn copy_output(mut store: Store<'_>, (bytes,): (WasmList<u8>,)) -> Answer<Resour
     Ok((answer,))
 }
 
+fn output_of_file(
+    mut store: Store<'_>,
+    (file,): (Resource<PayloadHandle>,),
+) -> Answer<Resource<OutputHandle>> {
+    // No program makes files yet.
+    store.data_mut().table.get(&file)?;
+    Ok((Err(PayloadError::WrongState),))
+}
+
 fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
     let state = store.data_mut();
     let output = state
@@ -199,5 +208,6 @@ pub(super) fn add(payloads: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
         drop_output,
     )?;
     payloads.func_wrap("[static]output-buffer.create", create_output)?;
-    payloads.func_wrap("[static]output-buffer.copy", copy_output)
+    payloads.func_wrap("[static]output-buffer.copy", copy_output)?;
+    payloads.func_wrap("[static]output-buffer.of-file", output_of_file)
 }

@@ -126,8 +126,10 @@ pub(crate) fn description<'a>(
                 } else {
                     Vec::new()
                 },
+                programs: Vec::new(),
             })
             .collect(),
+        programs: Vec::new(),
     }
 }
 
