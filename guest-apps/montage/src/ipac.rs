@@ -213,15 +213,6 @@ impl Table {
         self.rows = rows;
         Ok(self)
     }
-
-    /// The rows for which `keep` says so; it gets the number of each.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
-        let mut row = 0;
-        self.rows.retain(|_| {
-            row += 1;
-            keep(row - 1)
-        });
-    }
 }
 
 impl std::fmt::Display for Table {

@@ -5,7 +5,7 @@
 //!  ┌──────┐           an exposure = the stars of the sky
 //!  │  ┌───┼──┐                    + a tilted plane, different for each exposure
 //!  └──┼───┘  │                    + noise
-//!     └──────┘        neighbours overlap by a quarter; each is a little shifted and turned
+//!     └──────┘        neighbours overlap by a third; each is a little shifted and turned
 //! ```
 //!
 //! What a good mosaic looks like is known: all planes are one plane, and every star has its
@@ -23,11 +23,11 @@ const CENTRE: Sky = Sky {
     declination: 2.0,
 };
 /// Distance of neighbours as a part of their side: they overlap by the rest.
-const SPACING: f64 = 0.75;
+const SPACING: f64 = 0.7;
 /// Largest shift from the regular place, in pixels.
 const LARGEST_SHIFT: f64 = 1.5;
 /// Largest rotation, in degrees.
-const LARGEST_TURN: f64 = 2.0;
+const LARGEST_TURN: f64 = 4.0;
 /// Largest level of a background, in counts, up and down.
 const LARGEST_LEVEL: f64 = 50.0;
 /// Largest rise of a background from one edge to the other, in counts.
@@ -215,6 +215,9 @@ impl Survey {
                 *pixel += NOISE * noise;
             }
         }
+        // `mProject` 6.0 takes slivers of the lowest row for an octant of the sky, after which
+        // `mDiff` takes all other pixels for empty. Rows without values are left alone.
+        pixels[..side].fill(f64::NAN);
         let writer = projection.write(Writer::new(side, side));
         writer.finish(pixels.into_iter().map(|pixel| pixel as f32))
     }

@@ -134,9 +134,13 @@ fn an_exposure_has_its_background_and_its_stars() {
     let projection = Tangent::of(&image.header).unwrap();
     assert_eq!(projection, survey.projection(0));
     let pixels = image.pixels().unwrap();
+    assert!(
+        pixels[..48].iter().all(|pixel| pixel.is_nan()),
+        "see `Survey::exposure`"
+    );
     let background = survey.background(0);
     let mut rest = 0.0;
-    for (number, pixel) in pixels.iter().enumerate() {
+    for (number, pixel) in pixels.iter().enumerate().skip(48) {
         let (x, y) = ((number % 48 + 1) as f64, (number / 48 + 1) as f64);
         rest += pixel - background.at(x - projection.pixel.x, y - projection.pixel.y);
     }

@@ -55,7 +55,7 @@ fn errors_name_line_and_column() {
 
 #[test]
 fn a_value_across_a_bar_is_an_error_not_two_values() {
-    let table = Table::parse("t", "|a |b |\n123 4\n").unwrap();
+    let table = Table::parse("t", "|a |b |\n 123 4\n").unwrap();
     let error = table.text(0, table.column("a").unwrap()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -109,15 +109,6 @@ fn sorting_gives_one_table_whatever_the_order_was() {
       2    83.9501593 b c.fits
 ";
     assert_eq!(sorted, expected);
-}
-
-#[test]
-fn rows_can_be_left_out() {
-    let mut table = Table::parse("images.tbl", IMAGES).unwrap();
-    table.retain(|row| row != 1);
-    assert_eq!(table.len(), 2);
-    let name = table.column("fname").unwrap();
-    assert_eq!(table.text(1, name).unwrap(), "a.fits");
 }
 
 #[test]
