@@ -1,8 +1,10 @@
 //! How well the corrections make overlapping images agree.
 
+use std::collections::HashMap;
+
 use taps::Result;
 
-use crate::ipac::Table;
+use crate::ipac::{ColumnIndex, Table};
 use crate::plane::Plane;
 
 /// The level of the differences between overlapping images, before and after the corrections:
@@ -15,19 +17,31 @@ pub(crate) struct Agreement {
     pub(crate) corrected: u64,
 }
 
-/// The planes of a table of corrections, by the number of their image.
-fn corrections(table: &Table) -> Result<Vec<(u32, Plane)>> {
-    let id = table.column("id")?;
-    let (a, b, c) = (table.column("a")?, table.column("b")?, table.column("c")?);
-    (0..table.len())
-        .map(|row| {
-            let plane = Plane {
-                a: table.number(row, a)?,
-                b: table.number(row, b)?,
-                c: table.number(row, c)?,
-            };
-            Ok((table.count(row, id)?, plane))
+/// Where a table has the three numbers of a plane.
+struct PlaneColumns([ColumnIndex; 3]);
+
+impl PlaneColumns {
+    fn of(table: &Table) -> Result<Self> {
+        let [a, b, c] = ["a", "b", "c"].map(|name| table.column(name));
+        Ok(Self([a?, b?, c?]))
+    }
+
+    fn plane(&self, table: &Table, row: usize) -> Result<Plane> {
+        let [a, b, c] = self.0.map(|column| table.number(row, column));
+        Ok(Plane {
+            a: a?,
+            b: b?,
+            c: c?,
         })
+    }
+}
+
+/// The planes of a table of corrections, by the number of their image.
+fn corrections(table: &Table) -> Result<HashMap<u32, Plane>> {
+    let id = table.column("id")?;
+    let columns = PlaneColumns::of(table)?;
+    (0..table.len())
+        .map(|row| Ok((table.count(row, id)?, columns.plane(table, row)?)))
         .collect()
 }
 
@@ -35,23 +49,18 @@ fn corrections(table: &Table) -> Result<Vec<(u32, Plane)>> {
 pub(crate) fn agreement(fits: &str, corrected: &str) -> Result<Agreement> {
     let corrections = corrections(&Table::parse("corrections.tbl", corrected)?)?;
     let fits = Table::parse("fits.tbl", fits)?;
-    let column = |name| fits.column(name);
-    let (plus, minus) = (column("plus")?, column("minus")?);
-    let (a, b, c) = (column("a")?, column("b")?, column("c")?);
-    let (x, y, pixels) = (column("xcenter")?, column("ycenter")?, column("npixel")?);
+    let planes = PlaneColumns::of(&fits)?;
+    let (plus, minus) = (fits.column("plus")?, fits.column("minus")?);
+    let middle = (fits.column("xcenter")?, fits.column("ycenter")?);
+    let pixels = fits.column("npixel")?;
     let (mut before, mut after, mut weights) = (0.0, 0.0, 0.0);
     for row in 0..fits.len() {
-        let (x, y) = (fits.number(row, x)?, fits.number(row, y)?);
+        let (x, y) = (fits.number(row, middle.0)?, fits.number(row, middle.1)?);
         let level = |number: u32| {
-            let found = corrections.iter().find(|(id, _)| *id == number);
-            found.map_or(0.0, |(_, plane)| plane.at(x, y))
+            let plane = corrections.get(&number);
+            plane.map_or(0.0, |plane| plane.at(x, y))
         };
-        let plane = Plane {
-            a: fits.number(row, a)?,
-            b: fits.number(row, b)?,
-            c: fits.number(row, c)?,
-        };
-        let difference = plane.at(x, y);
+        let difference = planes.plane(&fits, row)?.at(x, y);
         let correction = level(fits.count(row, plus)?) - level(fits.count(row, minus)?);
         let weight = fits.number(row, pixels)?;
         before += weight * difference * difference;

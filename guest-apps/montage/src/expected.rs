@@ -85,8 +85,8 @@ impl Difference {
             };
             let found = found.get(name).and_then(Value::as_f64);
             let apart = match (expected.as_f64(), found) {
-                (Some(expected), Some(found)) if expected == found => 0.0,
                 (Some(expected), Some(found)) => {
+                    // Two zeros are equal.
                     (found - expected).abs() / expected.abs().max(f64::MIN_POSITIVE)
                 }
                 (None, None) => 0.0,

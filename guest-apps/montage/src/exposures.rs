@@ -169,7 +169,7 @@ fn program_name(
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
     let good = file.bytes().all(plain)
         && file.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && file.ends_with(".fits")
+        && file.rsplit_once('.').is_some_and(|(_, end)| end == "fits")
         && !file.ends_with(AREA)
         && file.len() <= LONGEST_NAME;
     let mut name = if good {

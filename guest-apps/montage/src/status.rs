@@ -31,7 +31,7 @@ impl Status {
                 None => after.split_at(after.find(',').unwrap_or(after.len())),
             };
             if name == "stat" {
-                status.stat = value.to_owned();
+                value.clone_into(&mut status.stat);
             } else {
                 status.fields.push((name, value.trim().to_owned()));
             }

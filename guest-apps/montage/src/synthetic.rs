@@ -102,8 +102,8 @@ pub(crate) struct Survey {
 impl Survey {
     /// Columns and rows of exposures; the last row may be shorter.
     fn layout(self) -> (u32, u32) {
-        let columns = (1..).find(|columns| columns * columns >= self.images);
-        let columns = columns.unwrap_or(1).max(1);
+        let columns = self.images.isqrt();
+        let columns = columns + u32::from(columns * columns < self.images);
         (columns, self.images.div_ceil(columns))
     }
 

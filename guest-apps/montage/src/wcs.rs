@@ -82,7 +82,7 @@ impl Tangent {
 
     /// Where a pixel is in the sky.
     pub(crate) fn to_sky(self, place: Place) -> Sky {
-        let (x, y) = self.to_plane(place);
+        let (x, y) = self.on_plane(place);
         let (x, y) = (x.to_radians(), y.to_radians());
         let declination = self.reference.declination.to_radians();
         let (sine, cosine) = (libm::sin(declination), libm::cos(declination));
@@ -110,11 +110,11 @@ impl Tangent {
         }
         let x = cosine * sin_angle / depth;
         let y = (cos_reference * sine - sin_reference * cosine * cos_angle) / depth;
-        Some(self.from_plane(x.to_degrees(), y.to_degrees()))
+        Some(self.off_plane(x.to_degrees(), y.to_degrees()))
     }
 
     /// From pixels to degrees on the plane.
-    fn to_plane(self, place: Place) -> (f64, f64) {
+    fn on_plane(self, place: Place) -> (f64, f64) {
         let (sine, cosine) = self.turn();
         let x = self.step_x * (place.x - self.pixel.x);
         let y = self.step_y * (place.y - self.pixel.y);
@@ -122,7 +122,7 @@ impl Tangent {
     }
 
     /// From degrees on the plane to pixels.
-    fn from_plane(self, x: f64, y: f64) -> Place {
+    fn off_plane(self, x: f64, y: f64) -> Place {
         let (sine, cosine) = self.turn();
         Place {
             x: self.pixel.x + (x * cosine + y * sine) / self.step_x,

@@ -47,7 +47,9 @@ impl Source for [u8] {
     }
 
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let start = usize::try_from(offset).unwrap().min(self.len());
+        let start = usize::try_from(offset)
+            .map_or(self.len(), |offset| offset)
+            .min(self.len());
         let end = start.saturating_add(length).min(self.len());
         Ok(self[start..end].to_vec())
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::ipac::Table;
 use crate::status::Status;
+use crate::tasks::correction;
 
 const IMAGES: &str = "\
 \\datatype = fitshdr
@@ -112,6 +113,32 @@ fn sorting_gives_one_table_whatever_the_order_was() {
 }
 
 #[test]
+fn corrections_are_found_in_tables_of_any_length_and_order() {
+    let mut text = String::from("|   id   |      a       |      b       |      c       |\n");
+    for id in (0..400).rev().filter(|id| *id != 90) {
+        let row = format!(
+            "{id:9}  {:13.5e}  {:13.5e}  {:13.5e}\n",
+            -0.5,
+            f64::from(id),
+            1e-300
+        );
+        text += &row;
+    }
+    let table = Table::parse("corrections.tbl", &text).unwrap();
+    for id in [0, 89, 91, 92, 399] {
+        let [a, b, _] = correction(&table, id).unwrap().unwrap();
+        assert_eq!(a, "-5.00000e-1");
+        assert_eq!(
+            b.parse::<f64>().unwrap().to_bits(),
+            f64::from(id).to_bits(),
+            "{b}"
+        );
+    }
+    assert_eq!(correction(&table, 90).unwrap(), None);
+    assert_eq!(correction(&table, 400).unwrap(), None);
+}
+
+#[test]
 fn status_lines_are_found() {
     let text = "noise\n[struct stat=\"OK\", module=\"mImgtbl\", count=10, badfits=2]\n";
     let status = Status::parse(text).unwrap();
@@ -146,7 +173,7 @@ proptest! {
         let mut text = String::from("|a         |b         |c         |d         |\n");
         for row in &rows {
             for value in row {
-                text.push_str(&format!(" {value:>10}"));
+                text += &format!(" {value:>10}");
             }
             text.push('\n');
         }
