@@ -15,6 +15,7 @@ mod fault_targets;
 mod harness;
 mod mapreduce;
 mod memoize;
+mod montage;
 mod outcomes;
 mod pool;
 mod process_pool;

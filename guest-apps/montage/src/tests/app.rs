@@ -205,6 +205,24 @@ fn the_small_set_is_equal_to_the_expected_mosaic_in_any_order() {
     }
 }
 
+/// Ten images of 512 x 1024 pixels: a minute.
+#[test]
+#[ignore = "a minute; run with --ignored"]
+fn the_full_set_has_the_expected_statistics() {
+    let Some(data) = data() else { return };
+    let expected = data.join("expected/montage");
+    let output = tempfile::tempdir().unwrap();
+    let more = json!({
+        "img_folder": data.join("montage"),
+        "expected": expected.join("stats.jsonl"),
+    });
+    let report = passing(Local::new(), &config(output.path(), &more));
+    assert_eq!(*check(&report, "finite_pixels"), json!(4_484_108));
+    assert_eq!(*value(&report, "pairs_failed"), json!(0));
+    assert_eq!(pairs(output.path()), pairs(&expected));
+    assert_eq!(fits(output.path()), fits(&expected));
+}
+
 #[test]
 fn all_files_of_a_run_are_written() {
     if !installed() {
