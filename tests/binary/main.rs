@@ -20,6 +20,7 @@ mod outcomes;
 mod pool;
 mod process_pool;
 mod processes;
+mod programs;
 mod records;
 mod resume;
 mod sandbox;
