@@ -104,7 +104,8 @@ const VERSIONS: [ABI; 7] = [
 /// What the kernel offers, found out once, and what can be prepared once.
 pub(crate) struct Confiner {
     version: Option<ABI>,
-    filters: Vec<BpfProgram>,
+    /// What the launcher itself still needs between fork and exec.
+    last: Option<BpfProgram>,
     /// Rules for what every program may reach: opened once.
     common: Vec<(PathFd, BitFlags<AccessFs>)>,
     confinement: Confinement,
@@ -117,23 +118,29 @@ pub(crate) struct Prepared {
 }
 
 impl Confiner {
-    pub(crate) fn new() -> Result<Self, seccompiler::Error> {
+    /// Finds out what the kernel offers, and confines this process, which has one thread and starts
+    /// programs, as far as it can do without: they inherit that, and it costs none of them anything.
+    pub(crate) fn new() -> io::Result<Self> {
         let version = VERSIONS
             .into_iter()
             .find(|version| ruleset(*version).is_ok());
-        let filters = if has_seccomp() {
-            filters()?
+        drop_capabilities()?;
+        let last = if has_seccomp() {
+            for filter in filters().map_err(io::Error::other)? {
+                seccompiler::apply_filter(&filter).map_err(io::Error::other)?;
+            }
+            Some(last_filter().map_err(io::Error::other)?)
         } else {
-            Vec::new()
+            None
         };
         let confinement = Confinement {
             landlock: version.map_or(0, |version| version as u8),
-            seccomp: !filters.is_empty(),
+            seccomp: last.is_some(),
         };
         Ok(Self {
             common: version.map(common_rules).unwrap_or_default(),
             version,
-            filters,
+            last,
             confinement,
         })
     }
@@ -192,14 +199,13 @@ impl Confiner {
     pub(crate) fn apply(&self, prepared: &mut Prepared) -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         limit(prepared.limits)?;
-        drop_capabilities()?;
         if let Some(ruleset) = prepared.ruleset.take() {
             ruleset.restrict_self().map_err(io::Error::other)?;
         }
-        for filter in &self.filters {
-            seccompiler::apply_filter(filter).map_err(io::Error::other)?;
+        match &self.last {
+            Some(filter) => seccompiler::apply_filter(filter).map_err(io::Error::other),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -272,7 +278,8 @@ fn limit(limits: ProgramLimits) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes root's special rights away, also over files that are read-only. Others have none.
+/// Takes root's special rights, also those over files that are read-only, away from all programs that
+/// this process will execute. Others have none.
 fn drop_capabilities() -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -284,12 +291,12 @@ fn drop_capabilities() -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
+    let own = rustix::thread::capabilities(None)?;
+    let sets = CapabilitySets {
         inheritable: CapabilitySet::empty(),
+        ..own
     };
-    Ok(rustix::thread::set_capabilities(None, none)?)
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
 /// Whether this kernel filters system calls: asked in a way that changes nothing.
@@ -314,9 +321,6 @@ fn refused() -> Vec<i64> {
         libc::SYS_process_madvise,
         libc::SYS_pidfd_getfd,
         libc::SYS_kcmp,
-        // The process group, by which it is ended.
-        libc::SYS_setsid,
-        libc::SYS_setpgid,
         // Namespaces and mounts.
         libc::SYS_unshare,
         libc::SYS_setns,
@@ -371,6 +375,12 @@ fn refused() -> Vec<i64> {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_modify_ldt,
     ]
+}
+
+/// System calls that would leave the process group, by which a program is ended. The launcher needs
+/// them for each.
+fn refused_last() -> [i64; 2] {
+    [libc::SYS_setsid, libc::SYS_setpgid]
 }
 
 /// System calls that seem to work and do nothing. Tools that copy modes and times along go on; inputs,
@@ -460,13 +470,24 @@ fn filters() -> Result<Vec<BpfProgram>, seccompiler::Error> {
     ];
     lists
         .into_iter()
-        .map(|(calls, errno)| {
-            let architecture = std::env::consts::ARCH.try_into()?;
-            let action = SeccompAction::Errno(errno.cast_unsigned());
-            let filter = SeccompFilter::new(calls, SeccompAction::Allow, action, architecture)?;
-            Ok(BpfProgram::try_from(filter)?)
-        })
+        .map(|(calls, errno)| filter(calls, errno))
         .collect()
+}
+
+fn last_filter() -> Result<BpfProgram, seccompiler::Error> {
+    let calls = refused_last().map(|call| (call, Vec::new()));
+    filter(calls.into(), libc::EPERM)
+}
+
+/// Answers these calls with that error, 0 for success.
+fn filter(
+    calls: BTreeMap<i64, Vec<SeccompRule>>,
+    errno: i32,
+) -> Result<BpfProgram, seccompiler::Error> {
+    let architecture = std::env::consts::ARCH.try_into()?;
+    let action = SeccompAction::Errno(errno.cast_unsigned());
+    let filter = SeccompFilter::new(calls, SeccompAction::Allow, action, architecture)?;
+    Ok(BpfProgram::try_from(filter)?)
 }
 
 #[cfg(test)]
@@ -501,5 +522,6 @@ mod tests {
     #[test]
     fn the_filters_compile() {
         assert_eq!(filters().expect("known calls").len(), 3);
+        last_filter().expect("known calls");
     }
 }

@@ -130,9 +130,7 @@ pub fn serve_launcher() -> Result<(), LauncherError> {
     rustix::net::sockopt::socket_type(&service).map_err(|_| LauncherError::NoChannel)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(LauncherError::system("become the reaper of programs"))?;
-    let confiner = Confiner::new()
-        .map_err(io::Error::other)
-        .map_err(LauncherError::system("prepare filters of system calls"))?;
+    let confiner = Confiner::new().map_err(LauncherError::system("prepare to confine programs"))?;
     let confiner = Arc::new(confiner);
     say(service.as_fd(), &confiner.confinement());
     let mut running = Vec::new();

@@ -98,6 +98,7 @@ mod tests {
 
     #[test]
     fn a_process_is_waited_for_with_what_it_used() {
+        #[expect(clippy::zombie_processes, reason = "it is waited for in another way")]
         let child = Command::new("cat")
             .arg("/no/such/file")
             .stderr(std::process::Stdio::null())

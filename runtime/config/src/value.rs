@@ -118,7 +118,8 @@ pub(crate) fn describe(kind: &FieldKind, rule: Rule) -> String {
              JSON such as `{{\"worker-lost\": 5}}`",
             RETRIED.join(", ")
         ),
-        Rule::None | Rule::Rate | Rule::Names => describe_kind(kind),
+        Rule::Names => "names separated by commas".to_owned(),
+        Rule::None | Rule::Rate => describe_kind(kind),
     }
 }
 

@@ -196,16 +196,16 @@ fn allowed(resolved: &Resolved, bundle: &Bundle) -> Result<(), Failure> {
 
 /// Why a program is not there, and what to do.
 pub(crate) fn advice(need: &ProgramDescription, error: &NotFound) -> String {
-    let mut text = error.to_string();
-    if matches!(error, NotFound::AtPath { .. }) {
-        return text;
-    }
-    if !need.install.is_empty() {
-        text += &format!("; install it with `{}`", need.install);
-    }
-    text + &format!(
-        ", or say where it is with --programs.paths '{{\"{}\": \"/path\"}}'",
-        need.name
+    let NotFound::OnPath { .. } = error else {
+        return error.to_string();
+    };
+    let install = match need.install.as_str() {
+        "" => String::new(),
+        command => format!("; install it with `{command}`"),
+    };
+    let name = &need.name;
+    format!(
+        "{error}{install}, or say where it is with --programs.paths '{{\"{name}\": \"/path\"}}'"
     )
 }
 
