@@ -1,9 +1,7 @@
 //! A mosaic held against one made before.
 
-use std::path::Path;
-
 use serde_json::{Map, Value};
-use taps::{Error, InputFile, Result};
+use taps::{Engine, Error, InputFile, Result};
 
 use crate::statistics::Statistics;
 
@@ -29,11 +27,16 @@ pub(crate) struct Difference {
 
 impl Expected {
     /// Reads the file.
-    pub(crate) fn read(file: &InputFile) -> Result<Self> {
+    pub(crate) fn read(engine: &Engine, file: &InputFile) -> Result<Self> {
         let wrong = |what: String| Error::config("expected", file, what);
-        let text = std::fs::read_to_string(Path::new(file.path()))
+        let bytes = engine
+            .input_file(file)
+            .and_then(|file| file.bytes())
             .map_err(|error| wrong(format!("a file that can be read ({error})")))?;
-        Self::parse(&text).map_err(|what| wrong(format!("lines of statistics ({what})")))
+        str::from_utf8(bytes.as_slice())
+            .map_err(|error| error.to_string())
+            .and_then(Self::parse)
+            .map_err(|what| wrong(format!("lines of statistics ({what})")))
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {

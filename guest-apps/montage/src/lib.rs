@@ -71,7 +71,7 @@ struct Montage {
     #[taps(default = "Kimages.hdr")]
     img_hdr: String,
     /// Directory of the mosaic, its picture and the tables.
-    #[taps(default = "data")]
+    #[taps(default = "{run_dir}/data")]
     output_dir: OutputDir,
     /// Name of the mosaic, without `.fits`.
     #[taps(default = "mosaic")]
@@ -174,7 +174,10 @@ impl Montage {
 
 #[taps::app(name = "montage", programs = montage::PROGRAMS)]
 fn run(config: Montage, engine: &Engine) -> Result<Report> {
-    let expected = config.expected.as_ref().map(Expected::read).transpose()?;
+    let expected = match &config.expected {
+        Some(file) => Some(Expected::read(engine, file)?),
+        None => None,
+    };
     let results = Results::create(&config.output_dir)?;
     let Listing {
         exposures,

@@ -32,17 +32,24 @@ fn text(payload: &Payload) -> Result<String> {
 }
 
 /// Runs `mImgtbl` over files in a directory, and sorts what it found by name: the order of a
-/// directory's entries is nobody's.
-fn image_table_of(directory: &str, names: &[String], images: List<Payload>) -> Result<Table> {
+/// directory's entries is nobody's. `None` if it found nothing.
+fn image_table_of(
+    directory: &str,
+    names: &[String],
+    images: List<Payload>,
+) -> Result<Option<Table>> {
     let mut program = Program::new("mImgtbl")
         .args([directory, IMAGES])
         .output(IMAGES);
     for (name, image) in names.iter().zip(images.into_payloads()) {
         program = program.input(format!("{directory}/{name}"), image);
     }
-    let (done, _) = run(program)?;
+    let (done, status) = run(program)?;
+    if status.count("count") == Some(0) {
+        return Ok(None);
+    }
     let table = text(&done.output(IMAGES)?)?;
-    Table::parse(IMAGES, &table)?.sorted(NAME, NUMBER)
+    Table::parse(IMAGES, &table)?.sorted(NAME, NUMBER).map(Some)
 }
 
 /// The names that a table has.
@@ -62,12 +69,13 @@ pub(crate) fn mmakehdr(
     images: List<Payload>,
 ) -> Result<(String, String)> {
     let table = image_table_of("images", &names, images)?;
-    let known = table_names(&table)?;
+    let known = table.as_ref().map(table_names).transpose()?;
+    let known = known.unwrap_or_default();
     let unknown: Vec<_> = names.iter().filter(|name| !known.contains(name)).collect();
-    if known.is_empty() || !(some || unknown.is_empty()) {
+    let Some(table) = table.filter(|_| some || unknown.is_empty()) else {
         let message = format!("mImgtbl takes {unknown:?} for no images with a place in the sky");
         return Err(Error::app("BadFits", message));
-    }
+    };
     let table = table.to_string();
     let program = Program::new("mMakeHdr")
         .args([IMAGES, HEADER])
@@ -95,12 +103,15 @@ pub(crate) fn mproject(image: Payload, header: &str, program: String) -> Result<
 #[taps::task(pure, programs("mImgtbl"))]
 pub(crate) fn mimgtbl(names: Vec<String>, images: List<Payload>) -> Result<String> {
     let table = image_table_of("projections", &names, images)?;
-    let found = table_names(&table)?;
-    if found != names {
-        let message = format!("mImgtbl lists {found:?} instead of {names:?}");
-        return Err(Error::app("BadTable", message));
+    let found = table.as_ref().map(table_names).transpose()?;
+    let found = found.unwrap_or_default();
+    match table.filter(|_| found == names) {
+        Some(table) => Ok(table.to_string()),
+        None => {
+            let message = format!("mImgtbl lists {found:?} instead of {names:?}");
+            Err(Error::app("BadTable", message))
+        }
     }
-    Ok(table.to_string())
 }
 
 /// Lists the pairs of images that overlap.

@@ -267,3 +267,18 @@ fn a_difference_of_statistics_is_relative() {
         "no mean at all"
     );
 }
+
+#[test]
+fn a_folder_of_nothing_that_montage_takes_for_an_image() {
+    if !installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let lost = crate::fits::Writer::new(4, 4).finish([0.0; 16]);
+    fs::write(folder.path().join("b.fits"), lost).unwrap();
+    for bad_images in ["fail", "skip"] {
+        let (kind, text) = error(run(folder.path(), &json!({ "bad_images": bad_images })));
+        assert_eq!(kind, "BadFits");
+        assert!(text.contains("\"b.fits\""), "{text}");
+    }
+}
