@@ -196,7 +196,6 @@ fn run(config: Montage, engine: &Engine) -> Result<Report> {
         None => Some(submit_comparison(engine, &mosaic, config.survey())?),
         Some(_) => None,
     };
-    engine.phase("mosaic");
     mosaic.finish()?;
     let truth = truth.map(|truth| truth.result()).transpose()?;
 

@@ -264,7 +264,8 @@ impl Differences {
             taps::error!("{plus} and {minus}: {error}");
             return Err(error);
         }
-        taps::warn!("{plus} and {minus} give no difference: {error}");
+        let reason = error.failure().map_or("", |failure| &failure.message);
+        taps::warn!("{plus} and {minus} give no difference: {reason}");
         self.failed.push(FailedPair {
             plus,
             minus,
@@ -300,7 +301,7 @@ impl Mosaic {
         differences: &Differences,
         picture_size: u32,
     ) -> Result<Self> {
-        engine.phase("background");
+        engine.phase("mosaic");
         let (names, files): (Vec<_>, Vec<_>) = differences.good.iter().cloned().unzip();
         let (fits, corrections, unfitted) = engine.submit(bgexec_prep::call(
             &differences.images,
