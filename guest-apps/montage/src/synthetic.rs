@@ -35,13 +35,13 @@ const LARGEST_RISE: f64 = 10.0;
 /// A level below all, so that values are positive, as those of a camera.
 const BASE_LEVEL: f64 = 100.0;
 /// Standard deviation of the noise of a pixel, in counts.
-pub(crate) const NOISE: f64 = 0.2;
+const NOISE: f64 = 0.2;
 /// Standard deviation of the image of a star, in pixels.
 const STAR_WIDTH: f64 = 1.5;
 /// Pixels around a star beyond which it gives less than the noise.
 pub(crate) const STAR_REACH: f64 = 9.0;
 /// Range of the brightness of a star, in counts over all its pixels.
-const BRIGHTNESS: (f64, f64) = (2000.0, 10_000.0);
+const BRIGHTNESS: (f64, f64) = (5000.0, 20_000.0);
 /// Stars per exposure.
 const STARS: u64 = 3;
 

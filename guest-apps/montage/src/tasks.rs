@@ -105,13 +105,11 @@ pub(crate) fn mimgtbl(names: Vec<String>, images: List<Payload>) -> Result<Strin
     let table = image_table_of("projections", &names, images)?;
     let found = table.as_ref().map(table_names).transpose()?;
     let found = found.unwrap_or_default();
-    match table.filter(|_| found == names) {
-        Some(table) => Ok(table.to_string()),
-        None => {
-            let message = format!("mImgtbl lists {found:?} instead of {names:?}");
-            Err(Error::app("BadTable", message))
-        }
-    }
+    let Some(table) = table.filter(|_| found == names) else {
+        let message = format!("mImgtbl lists {found:?} instead of {names:?}");
+        return Err(Error::app("BadTable", message));
+    };
+    Ok(table.to_string())
 }
 
 /// Lists the pairs of images that overlap.

@@ -5,14 +5,18 @@ use taps::Result;
 use crate::fits::{Image, Source};
 use crate::plane::{Plane, PlaneFit};
 use crate::statistics::Moments;
-use crate::synthetic::{NOISE, STAR_REACH, Survey};
+use crate::synthetic::{STAR_REACH, Survey};
 use crate::wcs::{Place, Tangent};
 
 /// Largest spread of the background around one plane, in counts. Before the correction the
-/// exposures differ by tens of counts; the noise alone gives `NOISE`.
-pub(crate) const LARGEST_SPREAD: f64 = 2.0 * NOISE;
+/// exposures differ by tens of counts; the noise alone gives 0.2, and over a hundred exposures the
+/// corrections wander by another half.
+pub(crate) const LARGEST_SPREAD: f64 = 1.0;
 /// Largest relative error of the brightness of a star.
 pub(crate) const LARGEST_ERROR: f64 = 0.03;
+
+/// The background of a star is taken from the pixels beyond its reach, up to this many times it.
+const RING: f64 = 1.5;
 
 /// How well a mosaic shows the sky that the exposures saw.
 #[taps::value]
@@ -42,15 +46,15 @@ impl Field {
         }
     }
 
-    /// The pixels that a star reaches; `None` for each that is not in the mosaic.
-    fn disc(&self, star: Place) -> impl Iterator<Item = Option<usize>> {
-        let range = |middle: f64| {
-            let first = libm::ceil(middle - STAR_REACH) as i64;
-            first..=libm::floor(middle + STAR_REACH) as i64
+    /// The pixels within a distance of a star; `None` for each that is not in the mosaic.
+    fn disc(&self, star: Place, reach: f64) -> impl Iterator<Item = Option<usize>> {
+        let range = move |middle: f64| {
+            let first = libm::ceil(middle - reach) as i64;
+            first..=libm::floor(middle + reach) as i64
         };
         let near = move |x: i64, y: i64| {
             let (dx, dy) = (x as f64 - star.x, y as f64 - star.y);
-            dx * dx + dy * dy <= STAR_REACH * STAR_REACH
+            dx * dx + dy * dy <= reach * reach
         };
         let column = |x: i64| usize::try_from(x - 1).ok().filter(|x| *x < self.width);
         let row = |y: i64| usize::try_from(y - 1).ok().filter(|y| *y < self.height);
@@ -64,7 +68,7 @@ impl Field {
     fn background(&self, stars: &[(Place, f64)]) -> (Background, Option<f64>) {
         let mut pixels = self.pixels.clone();
         for (star, _) in stars {
-            for pixel in self.disc(*star).flatten() {
+            for pixel in self.disc(*star, STAR_REACH).flatten() {
                 pixels[pixel] = f64::NAN;
             }
         }
@@ -72,6 +76,7 @@ impl Field {
             plane: Plane::default(),
             x: self.width as f64 / 2.0,
             y: self.height as f64 / 2.0,
+            rest: Vec::new(),
         };
         let mut fit = PlaneFit::default();
         for (pixel, value) in pixels.iter().enumerate() {
@@ -86,15 +91,22 @@ impl Field {
         }
         let mut moments = Moments::default();
         moments.add_row(&pixels);
+        background.rest = pixels;
         (background, moments.deviation())
     }
 
-    /// Counts of a star above the background; `None` if not all of it is in the mosaic.
+    /// Counts of a star above the background around it; `None` if not all of it is in the mosaic.
     fn brightness(&self, star: Place, background: &Background) -> Option<f64> {
+        let around = self.disc(star, RING * STAR_REACH).flatten();
+        let ring: Vec<f64> = around
+            .map(|pixel| background.rest[pixel])
+            .filter(|rest| rest.is_finite())
+            .collect();
+        let level = ring.iter().sum::<f64>() / ring.len().max(1) as f64;
         let mut sum = 0.0;
-        for pixel in self.disc(star) {
+        for pixel in self.disc(star, STAR_REACH) {
             let pixel = pixel?;
-            sum += self.pixels[pixel] - background.at(self.place(pixel));
+            sum += self.pixels[pixel] - background.at(self.place(pixel)) - level;
         }
         sum.is_finite().then_some(sum)
     }
@@ -105,6 +117,8 @@ struct Background {
     plane: Plane,
     x: f64,
     y: f64,
+    /// What is above it; NaN where a star is.
+    rest: Vec<f64>,
 }
 
 impl Background {

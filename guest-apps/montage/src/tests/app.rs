@@ -276,6 +276,19 @@ fn generated_images_give_the_sky_that_they_show() {
     }
 }
 
+/// More images than TaPS can number.
+#[test]
+fn a_hundred_images_are_no_different() {
+    if !installed() {
+        return;
+    }
+    let output = tempfile::tempdir().unwrap();
+    let more = json!({ "generated_images": 100, "generated_size": 32 });
+    let report = passing(Local::new(), &config(output.path(), &more));
+    assert_eq!(*value(&report, "images"), json!(100));
+    assert_eq!(*value(&report, "images_uncorrected"), json!(0));
+}
+
 #[test]
 fn without_corrections_a_generated_mosaic_fails_its_checks() {
     if !installed() {

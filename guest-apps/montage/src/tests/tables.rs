@@ -1,5 +1,7 @@
 //! Tables and status lines.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use crate::ipac::Table;
@@ -173,7 +175,7 @@ proptest! {
         let mut text = String::from("|a         |b         |c         |d         |\n");
         for row in &rows {
             for value in row {
-                text += &format!(" {value:>10}");
+                write!(text, " {value:>10}").unwrap();
             }
             text.push('\n');
         }
