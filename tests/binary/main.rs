@@ -17,6 +17,7 @@ mod harness;
 mod mapreduce;
 mod memoize;
 mod moldesign;
+mod montage;
 mod outcomes;
 mod pool;
 mod process_pool;

@@ -14,6 +14,7 @@ use taps_schema::{AppDescription, TaskDescription, WIT_VERSION};
 use taps_cholesky as _;
 use taps_mapreduce as _;
 use taps_moldesign as _;
+use taps_montage as _;
 use taps_synthetic as _;
 
 struct Embedded {
