@@ -89,6 +89,8 @@ pub struct AttemptReport {
     pub peak_memory_bytes: u64,
     /// Fault that was acted out.
     pub injected: Option<FaultPlan>,
+    /// The native programs that it ran, in order.
+    pub programs: Vec<ProgramUse>,
     /// Notes on how the attempt ran, for example that `free` fell back to `epoch`.
     pub notes: Vec<String>,
 }
@@ -109,6 +111,7 @@ impl AttemptReport {
             cpu_ns: 0,
             peak_memory_bytes: 0,
             injected: None,
+            programs: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -127,6 +130,41 @@ impl AttemptReport {
             Err(failure) => failure.outcome,
         }
     }
+}
+
+/// One run of a native program within an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramUse {
+    /// Its name.
+    pub program: String,
+    /// Exit code, when it exited.
+    pub exit: Option<i32>,
+    /// Signal, when one ended it.
+    pub signal: Option<i32>,
+    /// Why the runtime killed it, if it did.
+    pub killed: Option<String>,
+    /// From the call to its end, in nanoseconds, with the scratch directory.
+    pub wall_ns: u64,
+    /// CPU time in user mode, of all its processes, in nanoseconds.
+    pub cpu_user_ns: u64,
+    /// CPU time in the kernel, of all its processes, in nanoseconds.
+    pub cpu_system_ns: u64,
+    /// Largest resident size of one of its processes, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Bytes of its input files.
+    pub input_bytes: u64,
+    /// Input files that were linked.
+    pub inputs_linked: u32,
+    /// Input files that were copied or written.
+    pub inputs_copied: u32,
+    /// Bytes of its output files.
+    pub output_bytes: u64,
+    /// Bytes of standard output and error.
+    pub said_bytes: u64,
+    /// Processes that it left running, which were killed.
+    pub left_behind: u32,
+    /// What was enforced, in words.
+    pub confinement: String,
 }
 
 /// What a panic says.

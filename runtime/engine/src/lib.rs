@@ -16,7 +16,8 @@ mod ids;
 mod outcome;
 
 pub use attempt::{
-    Argument, Attempt, AttemptReport, Instantiation, Limits, Output, Timeline, panic_message,
+    Argument, Attempt, AttemptReport, Instantiation, Limits, Output, ProgramUse, Timeline,
+    panic_message,
 };
 pub use executor::{
     Capabilities, EventSink, Executor, ExecutorEvent, Running, StartError, WorkerInfo,

@@ -140,6 +140,11 @@ impl FilePayload {
         &self.reference
     }
 
+    /// The open file.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
     pub(crate) fn file(&self) -> &File {
         &self.file
     }

@@ -50,13 +50,16 @@ pub enum Linked {
     Copy,
 }
 
-/// The files of one run, in a directory that nobody else uses. Dropping it removes them.
+/// The files of one run, in a directory that nobody else uses. Dropping it removes them, where it is
+/// the owner's.
 #[derive(Debug)]
 pub struct FileStore {
     root: PathBuf,
+    /// Names begin with it: no two processes use the same.
+    prefix: String,
     next: AtomicU64,
-    /// Held for as long as the store lives.
-    _lock: File,
+    /// Held by the owner for as long as the store lives.
+    lock: Option<File>,
 }
 
 impl FileStore {
@@ -76,10 +79,22 @@ impl FileStore {
             if let Some(lock) = lock_new(&root)? {
                 return Ok(Self {
                     root,
+                    prefix: String::new(),
                     next: AtomicU64::new(0),
-                    _lock: lock,
+                    lock: Some(lock),
                 });
             }
+        }
+    }
+
+    /// The store of another process, which owns it: files are added and removed as there. No two
+    /// processes may give the same prefix.
+    pub fn join(root: PathBuf, prefix: &str) -> Self {
+        Self {
+            root,
+            prefix: format!("{prefix}-"),
+            next: AtomicU64::new(0),
+            lock: None,
         }
     }
 
@@ -100,7 +115,7 @@ impl FileStore {
             });
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let place = self.root.join(number.to_string());
+        let place = self.root.join(format!("{}{number}", self.prefix));
         let renamed = metadata.nlink() == 1 && rename(path, &place)?;
         if !renamed {
             let source = open_same(path, &metadata)?;
@@ -180,8 +195,10 @@ impl FileStore {
 
 impl Drop for FileStore {
     fn drop(&mut self) {
-        // What is left is swept by a later run.
-        let _ = remove_all(&self.root);
+        if self.lock.is_some() {
+            // What is left is swept by a later run.
+            let _ = remove_all(&self.root);
+        }
     }
 }
 
