@@ -38,6 +38,7 @@ use check::{Expected, Plan};
 use dock::Score;
 use ligands::Ligand;
 use output::Folder;
+use taps_molecules::Neighbours;
 use vina::Search;
 
 /// Largest file of the configuration that the driver reads, in bytes.
@@ -71,8 +72,8 @@ struct Docking {
     smi_file_name_ligand: Option<InputFile>,
     /// Receptor, as PDBQT.
     receptor: Option<InputFile>,
-    /// Molecules docked before the model is first asked.
-    #[taps(default = 8, min = 4, max = 1_000_000)]
+    /// Molecules docked before the model is first asked; at least 4 if it is.
+    #[taps(default = 8, min = 1, max = 1_000_000)]
     initial_simulations: u32,
     /// Rounds of learning, choosing and docking.
     #[taps(default = 3, max = 1_000_000)]
@@ -151,7 +152,16 @@ impl Docking {
                 "none, or a receptor as receptor",
             )),
             _ => Ok(()),
+        }?;
+        let needed = Neighbours::DEFAULT as u32;
+        if self.num_iterations > 0 && self.initial_simulations < needed {
+            return Err(Error::config(
+                "initial_simulations",
+                self.initial_simulations,
+                format!("at least {needed}, which the model needs, or num_iterations = 0"),
+            ));
         }
+        Ok(())
     }
 
     fn search(&self) -> Search {
@@ -234,6 +244,17 @@ fn explore(
     let mut sample: Vec<usize> = (0..campaign.ligands.len()).collect();
     sample.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
     campaign.simulate(0, sample, config.initial_simulations)?;
+    if config.num_iterations > 0 && campaign.done.len() < Neighbours::DEFAULT {
+        return Err(Error::app(
+            "TooFewDocked",
+            format!(
+                "{} of {} molecules could be docked, and the model needs {}",
+                campaign.done.len(),
+                campaign.ligands.len(),
+                Neighbours::DEFAULT
+            ),
+        ));
+    }
     let mut rounds = 0;
     for round in 1..=config.num_iterations {
         if campaign.tried.iter().all(|tried| *tried) {

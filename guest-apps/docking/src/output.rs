@@ -56,7 +56,7 @@ impl Folder {
         done: &[Simulation],
         lost: &[Lost],
     ) -> Result<()> {
-        let training = training_results(ligands, done)?;
+        let training = training_results(ligands, done);
         self.write(TRAINING_RESULTS, training.as_bytes())?;
         self.write(RESULTS, &results(ligands, done, lost)?)
     }
@@ -71,7 +71,7 @@ fn failed(name: &str, error: impl std::fmt::Display) -> Error {
 }
 
 /// `{"smiles":{"0":…},"score":{…},"time":{…}}`, in the order in which molecules were chosen.
-fn training_results(ligands: &[Ligand], done: &[Simulation]) -> Result<String> {
+fn training_results(ligands: &[Ligand], done: &[Simulation]) -> String {
     let column = |cell: &dyn Fn(&Simulation) -> serde_json::Value| {
         let mut text = String::from("{");
         for (row, simulation) in done.iter().enumerate() {
@@ -83,9 +83,7 @@ fn training_results(ligands: &[Ligand], done: &[Simulation]) -> Result<String> {
     let smiles = column(&|done| ligands[done.molecule].smiles.as_str().into());
     let score = column(&|done| done.docked.score.into());
     let time = column(&|done| done.seconds.into());
-    Ok(format!(
-        "{{\"smiles\":{smiles},\"score\":{score},\"time\":{time}}}\n"
-    ))
+    format!("{{\"smiles\":{smiles},\"score\":{score},\"time\":{time}}}\n")
 }
 
 fn results(ligands: &[Ligand], done: &[Simulation], lost: &[Lost]) -> Result<Vec<u8>> {
@@ -117,6 +115,7 @@ fn results(ligands: &[Ligand], done: &[Simulation], lost: &[Lost]) -> Result<Vec
         let ligand = &ligands[lost.molecule];
         let round = lost.round.to_string();
         let error = lost.failure.to_string();
+        let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
         writer
             .write_record([
                 &ligand.title,

@@ -56,8 +56,10 @@ fn with_element(line: &str) -> Option<String> {
     }
     let name = line.get(NAME)?;
     let letters = name.trim_matches(|character: char| !character.is_ascii_alphabetic());
+    // Four characters that begin with H are a hydrogen with a long name, and no mercury.
+    let hydrogen = name.starts_with('H') && !name.contains(' ');
     let element = match name.get(..2).and_then(element) {
-        Some(element) if !name.starts_with(' ') => element,
+        Some(element) if !name.starts_with(' ') && !hydrogen => element,
         _ => element(letters.get(..1)?)?,
     };
     let before = format!("{line:76}");
@@ -86,6 +88,9 @@ pub(crate) fn has_structure(text: &str) -> bool {
     places.is_some_and(|places| match &places[..] {
         [] => false,
         [_] => true,
-        [first, others @ ..] => others.iter().any(|other| other != first),
+        [first, others @ ..] => others
+            .iter()
+            .flat_map(|other| other.iter().zip(first))
+            .any(|(one, other)| (one - other).abs() > 0.0),
     })
 }

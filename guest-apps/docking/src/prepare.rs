@@ -93,8 +93,7 @@ fn structure(smiles: &str, file: &str, format: &str) -> Result<File> {
     let shown: String = smiles.chars().take(SHOWN_CHARACTERS).collect();
     let made = done.output(file)?;
     if made.size() == 0 {
-        let said = done.stderr_text();
-        let said: String = said.trim().chars().take(SHOWN_CHARACTERS).collect();
+        let said = complaint(&done.stderr_text());
         let message = format!("{shown:?} is no SMILES that Open Babel can read: {said}");
         return Err(Error::app("InvalidSmiles", message));
     }
@@ -107,6 +106,19 @@ fn structure(smiles: &str, file: &str, format: &str) -> Result<File> {
         }
     }
     Ok(File::new(made))
+}
+
+/// What Open Babel complains of, in one line, without its frames and counts.
+fn complaint(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| {
+        !line.is_empty()
+            && !line.starts_with("====")
+            && !line.starts_with("***")
+            && !line.ends_with("converted")
+    });
+    let joined = lines.collect::<Vec<_>>().join(" ");
+    joined.chars().take(SHOWN_CHARACTERS).collect()
 }
 
 /// A file that a program wrote, and not an empty one.

@@ -89,8 +89,9 @@ pub(crate) fn taps_row(output: &str) -> Result<f64, &'static str> {
     let score: f64 = cell.parse().map_err(
         |_| "the third line from the end of its output has no number in its second column",
     )?;
-    match score.is_finite() {
-        true => Ok(score),
-        false => Err("the affinity that TaPS takes is not finite"),
+    if score.is_finite() {
+        Ok(score)
+    } else {
+        Err("the affinity that TaPS takes is not finite")
     }
 }
