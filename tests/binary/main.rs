@@ -19,6 +19,7 @@ mod outcomes;
 mod pool;
 mod process_pool;
 mod processes;
+mod programs;
 mod records;
 mod resume;
 mod sandbox;

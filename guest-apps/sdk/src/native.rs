@@ -37,8 +37,8 @@ pub trait HostPayload: Send + Sync + 'static {
     /// Fills `buffer` from `offset` and returns how many bytes there were; used when
     /// [`HostPayload::as_slice`] gives nothing.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize>;
-    /// The host's own type, where the payload is a file that a program made: as a result it is
-    /// handed over as it is.
+    /// The host's own type, where the payload is a file: it goes to programs, and back to the host as a
+    /// result, as it is.
     fn as_file(&self) -> Option<&dyn Any> {
         None
     }

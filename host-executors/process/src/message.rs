@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use taps_engine::{Attempt, AttemptId, AttemptReport, WorkerId};
 use taps_payload::{MemoryId, MemoryInfo, Place, SegmentId, SegmentRef};
+use taps_programs::ProgramSettings;
 use taps_sandbox::{Grant, InstancePolicy, Interrupt, LogLevel, Speaker, Stream};
 use taps_transform::{Operation, PlaneConfig};
 
@@ -212,6 +213,9 @@ pub(crate) struct Setup {
     pub(crate) verify_payloads: bool,
     /// The transformer of the run, where there is one.
     pub(crate) data: Option<PlaneConfig>,
+    /// What programs may do, and the directory of the run's files; where there are any, the socket to
+    /// their launcher comes last of the descriptors.
+    pub(crate) programs: Option<(ProgramSettings, PathBuf)>,
     pub(crate) store: StoreSetup,
 }
 
@@ -227,6 +231,6 @@ pub(crate) struct StoreSetup {
     /// Identifiers of this store begin here.
     pub(crate) id_space: u32,
     pub(crate) spill_directory: Option<PathBuf>,
-    /// Whether a descriptor of the huge-page tmpfs comes last.
+    /// Whether a descriptor of the huge-page tmpfs comes after those of the components.
     pub(crate) tmpfs: bool,
 }

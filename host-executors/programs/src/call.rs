@@ -144,8 +144,8 @@ impl Programs {
             require_sandbox: self.settings.require_sandbox,
             crash: call.crash,
         };
-        let stdin = Scratch::stdin(call.stdin.as_ref())?.into();
-        let (holder, mut streams) = self.start(&request, stdin)?;
+        let stdin = OwnedFd::from(Scratch::stdin(call.stdin.as_ref())?);
+        let (holder, mut streams) = self.start(&request, &stdin)?;
         let ending = Ending {
             given_up,
             limit: call
@@ -248,7 +248,7 @@ impl Programs {
     fn start(
         &self,
         request: &Request,
-        stdin: OwnedFd,
+        stdin: &OwnedFd,
     ) -> Result<(OwnedFd, [Stream; 2]), ProgramError> {
         let failed =
             |error: rustix::io::Errno| ProgramError::io("reach the launcher", &error.into());

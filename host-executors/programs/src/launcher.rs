@@ -9,7 +9,7 @@ use crate::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, Shutdown,
         SocketFlags, SocketType, recvmsg,
     },
     process::{Pid, PidfdFlags, Signal},
@@ -30,12 +30,11 @@ use std::{
 /// How long a launcher may take to end when nobody needs it any more.
 const LEAVE: Duration = Duration::from_secs(10);
 
-/// The launcher, as seen by the process that started it. Dropping it ends it, unless another process
-/// still holds the socket to it.
+/// The launcher, as seen by the process that started it. Dropping it ends it, and with it all programs
+/// that still run.
 #[derive(Debug)]
 pub struct Launcher {
-    /// Taken when it is dropped.
-    service: Option<OwnedFd>,
+    service: OwnedFd,
     child: Child,
     confinement: Confinement,
 }
@@ -60,7 +59,7 @@ impl Launcher {
         // Its end is in this process no longer.
         drop(command);
         let mut launcher = Self {
-            service: Some(service),
+            service,
             child,
             confinement: Confinement::default(),
         };
@@ -88,18 +87,15 @@ impl Launcher {
     }
 
     /// The socket to it.
-    ///
-    /// # Panics
-    /// Never: it is there until the value is dropped.
     pub fn service(&self) -> BorrowedFd<'_> {
-        let service = self.service.as_ref();
-        service.expect("only dropping takes it").as_fd()
+        self.service.as_fd()
     }
 }
 
 impl Drop for Launcher {
     fn drop(&mut self) {
-        drop(self.service.take());
+        // Whoever else has the socket: nobody calls any more.
+        let _ = rustix::net::shutdown(self.service(), Shutdown::Both);
         let pid = Pid::from_child(&self.child);
         let ended = rustix::process::pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|pidfd| {
             let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];

@@ -18,7 +18,7 @@ use std::{
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Bytes read at a time.
-const PIECE_BYTES: usize = 64 << 10;
+const PIECE_BYTES: usize = 16 << 10;
 
 /// A standard stream of a program, as it comes.
 pub(crate) struct Stream {

@@ -27,6 +27,7 @@ mod executors;
 pub(crate) mod faults;
 pub(crate) mod life;
 pub(crate) mod prepare;
+pub(crate) mod programs;
 pub(crate) mod store;
 mod verdict;
 
@@ -77,7 +78,8 @@ fn run(
     let mut prepared = prepare::Prepared::new(resolved, bundle)?;
     let dir = life.directory(resolved)?;
     let opened = prepared
-        .open_store(resolved, &dir)
+        .enter(resolved, bundle, &dir)
+        .and_then(|()| prepared.open_store(resolved, &dir))
         .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, life, start))
         .and_then(|log| {
             prepared.data().record_in(dir.path(), start)?;
@@ -140,6 +142,10 @@ fn run(
         .is_err_and(|failure| resumable.contains(&failure.exit))
     {
         remove_results(&dir, &logger);
+        if let Err(error) = prepared.clean_programs() {
+            let message = format_args!("the directory of programs was not removed: {error}");
+            logger.log(Level::WARNING, "run", message);
+        }
     }
     logger.log(
         Level::RUN,

@@ -7,8 +7,9 @@ use taps_process_pool::{Role, serve_launcher, serve_manager, serve_worker};
 /// First argument of such a process.
 pub(crate) const NAME: &str = "internal";
 
-/// The role besides those of a process pool.
+/// The roles besides those of a process pool.
 const HUGE_TMPFS: &str = "huge-tmpfs";
+const PROGRAMS: &str = "programs";
 
 /// Serves in the role that the arguments name: the role, and the parent's process number.
 pub(crate) fn serve(args: &[OsString]) -> ExitCode {
@@ -17,6 +18,9 @@ pub(crate) fn serve(args: &[OsString]) -> ExitCode {
     let parent = args.next().and_then(|number| number.parse().ok());
     if role == HUGE_TMPFS {
         return exit_code(taps_payload::tmpfs::serve_child());
+    }
+    if role == PROGRAMS {
+        return exit_code(taps_programs::serve_launcher());
     }
     let roles = [Role::Launcher, Role::Manager, Role::Worker];
     let found = roles.into_iter().find(|known| known.name() == role);
@@ -35,6 +39,13 @@ pub(crate) fn serve(args: &[OsString]) -> ExitCode {
 fn exit_code<E: std::error::Error + Send + Sync + 'static>(served: Result<(), E>) -> ExitCode {
     let served = served.map(|()| ExitCode::Ok);
     crate::render::outcome(served.map_err(|error| Failure::new(ExitCode::Runtime, error)))
+}
+
+/// Starts this program as the launcher of programs.
+pub(crate) fn program_launcher() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([NAME, PROGRAMS]);
+    command
 }
 
 /// Starts this program as the child that makes a tmpfs with huge pages.

@@ -1,6 +1,7 @@
 //! The general fields: the one table from which flags, validation, `config.toml` and help come.
 
 mod faults;
+mod programs;
 
 use serde_json::{Value, json};
 use std::sync::LazyLock;
@@ -43,6 +44,8 @@ pub enum Rule {
     DirFormat,
     /// A table of text.
     TextTable,
+    /// Names, on the command line separated by commas.
+    Names,
     /// A share from 0 to 1.
     Rate,
     /// A table of outcomes that may be tried again, each with how often.
@@ -76,8 +79,16 @@ pub fn general_sections() -> &'static [Section] {
     &SECTIONS
 }
 
-static SECTIONS: LazyLock<Vec<Section>> =
-    LazyLock::new(|| vec![engine(), payload(), faults::section(), logging(), run()]);
+static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
+    vec![
+        engine(),
+        payload(),
+        programs::section(),
+        faults::section(),
+        logging(),
+        run(),
+    ]
+});
 
 fn field(name: &str, kind: FieldKind, default: Value, help: &str) -> GeneralField {
     let optional = default.is_null();

@@ -12,6 +12,8 @@ use taps_schema::Kernels;
 pub struct General {
     /// Section `[engine]`.
     pub engine: EngineSettings,
+    /// Section `[programs]`.
+    pub programs: ProgramsSettings,
     /// Section `[faults]`.
     pub faults: FaultsSettings,
     /// Section `[logging]`.
@@ -78,6 +80,31 @@ pub struct PayloadSettings {
     pub verify: bool,
     /// Whether large payloads get huge pages.
     pub huge_pages: bool,
+}
+
+/// Section `[programs]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgramsSettings {
+    /// Where programs are that are not on the `PATH`, by name.
+    pub paths: BTreeMap<String, PathBuf>,
+    /// What they may read besides the system's files, their installation and their inputs.
+    pub read: Vec<PathBuf>,
+    /// Names of those that an app which is not built in may call.
+    pub allow: Vec<String>,
+    /// Directory of their scratch directories and files; the run directory unless set.
+    pub directory: Option<PathBuf>,
+    /// Whether a program that cannot be confined in every way is refused.
+    pub require_sandbox: bool,
+    /// CPU time of one process.
+    pub cpu_limit: Option<Duration>,
+    /// Address space of one process, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Length of any file that one writes, in bytes.
+    pub file_bytes: u64,
+    /// Descriptors that one process may have open.
+    pub open_files: u64,
+    /// Bytes of standard output, and of standard error, at which one is killed.
+    pub output_bytes: u64,
 }
 
 /// Section `[logging]`.
@@ -266,6 +293,7 @@ impl General {
         let level = logging.level("level").unwrap_or(LogLevel(20));
         Self {
             engine: EngineSettings::from_values(&section("engine"), &section("engine.payload")),
+            programs: ProgramsSettings::from_values(&section("programs")),
             faults: FaultsSettings::from_values(section("faults").0),
             logging: LoggingSettings {
                 level,
@@ -320,6 +348,29 @@ impl EngineSettings {
                 verify: payload.boolean("verify"),
                 huge_pages: payload.boolean("huge_pages"),
             },
+        }
+    }
+}
+
+impl ProgramsSettings {
+    fn from_values(programs: &Values<'_>) -> Self {
+        let paths = programs.0.get("paths").and_then(Value::as_object);
+        let path = |(name, path): (&String, &Value)| Some((name.clone(), path.as_str()?.into()));
+        Self {
+            paths: paths.into_iter().flatten().filter_map(path).collect(),
+            read: programs
+                .texts("read")
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
+            allow: programs.texts("allow"),
+            directory: programs.text("directory").map(PathBuf::from),
+            require_sandbox: programs.boolean("require_sandbox"),
+            cpu_limit: programs.seconds("cpu_limit"),
+            memory_bytes: programs.size("memory_limit"),
+            file_bytes: programs.size("file_limit").unwrap_or(u64::MAX),
+            open_files: programs.number("open_files"),
+            output_bytes: programs.size("output_limit").unwrap_or(u64::MAX),
         }
     }
 }

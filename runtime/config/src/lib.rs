@@ -37,9 +37,10 @@ pub use faults::{FAULT_TYPES, FaultNeed, FaultPoint, FaultsSettings, RunSignal};
 pub use fields::{FIRST_LEVEL_FLAGS, GeneralField, Rule, Section, general_sections};
 pub use general::{
     DirFormat, Durable, EngineSettings, General, Instances, Interrupt, LogLevel, LoggingSettings,
-    PayloadSettings, RunSettings,
+    PayloadSettings, ProgramsSettings, RunSettings,
 };
 pub use help::{describe_kind, run_help};
+pub use paths::RUN_DIR;
 pub use resolve::resolve;
 pub use resolved::{Grant, GrantKind, Resolved};
 pub use schema::{PluginSchema, Schema};

@@ -6,6 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use taps_schema::FieldKind;
 
+/// Begins a path in the run directory, which is known when the run begins.
+pub const RUN_DIR: &str = "{run_dir}";
+
 /// `text` made absolute against `start_dir`, without `.` parts. Symbolic links and `..` are left
 /// to the system, which alone knows what they mean.
 pub(crate) fn absolute(text: &str, start_dir: &Path) -> PathBuf {

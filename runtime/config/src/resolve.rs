@@ -173,6 +173,7 @@ fn document(
         section("engine.executor", Some(executor)),
         section("engine.filter", Some(filter.unwrap_or("none"))),
         section("engine.transformer", Some(transformer.unwrap_or("none"))),
+        section("programs", None),
         section("faults", None),
         section("logging", None),
         section("run", None),

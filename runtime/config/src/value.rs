@@ -7,7 +7,7 @@ use crate::help::describe_kind;
 use crate::layers::{quoted, same_word, shown};
 use crate::{paths, suggest, units};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Component, Path};
 use taps_schema::{ConfigField, FieldKind};
 
 /// A value as written, one way or another.
@@ -68,11 +68,35 @@ pub(crate) fn convert(
         Rule::Size => size(input),
         Rule::LogLevel => log_level(input),
         Rule::Rate => rate(input),
+        Rule::Names => {
+            let names = names(input);
+            let input = names.as_ref().map_or(input, Input::Json);
+            Target { start_dir }.convert(&field.kind, input)
+        }
         Rule::None | Rule::FileName | Rule::DirFormat | Rule::TextTable | Rule::RetriesFor => {
             let value = Target { start_dir }.convert(&field.kind, input)?;
             check_rule(rule, value)
         }
     }
+}
+
+/// Names separated by commas, as a list; none where it is no text of names.
+fn names(input: Input<'_>) -> Option<Value> {
+    let texts: Vec<&str> = match input {
+        Input::Text(text) => vec![text],
+        Input::Texts(texts) => texts.iter().map(AsRef::as_ref).collect(),
+        Input::Json(_) => return None,
+    };
+    if texts.iter().any(|text| text.trim_start().starts_with('[')) {
+        return None;
+    }
+    let names = texts.iter().flat_map(|text| text.split(',').map(str::trim));
+    Some(
+        names
+            .filter(|name| !name.is_empty())
+            .map(Value::from)
+            .collect(),
+    )
 }
 
 /// What a field allows, in words.
@@ -94,6 +118,7 @@ pub(crate) fn describe(kind: &FieldKind, rule: Rule) -> String {
              JSON such as `{{\"worker-lost\": 5}}`",
             RETRIED.join(", ")
         ),
+        Rule::Names => "names separated by commas".to_owned(),
         Rule::None | Rule::Rate => describe_kind(kind),
     }
 }
@@ -244,6 +269,15 @@ impl Target<'_> {
         let text = text(input).ok_or_else(refused)?;
         if text.is_empty() || text.contains('\0') {
             return Err(refused());
+        }
+        if *kind == FieldKind::OutputDir && Path::new(text).starts_with(paths::RUN_DIR) {
+            // Made when the run begins; an app's default leads nowhere else.
+            let leaves = |part| matches!(part, Component::ParentDir);
+            return if Path::new(text).components().any(leaves) {
+                Err(refused())
+            } else {
+                Ok(text.into())
+            };
         }
         let path = paths::absolute(text, self.start_dir);
         paths::check(kind, &path)?;

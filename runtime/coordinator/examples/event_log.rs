@@ -122,6 +122,7 @@ fn plan(
         map_min_bytes: 1_000_000,
         verify_payloads: false,
         data: None,
+        programs: None,
     });
     let components = (0..bundle.manifest().components.len()).map(load);
     let runtime = Arc::new(TaskRuntime::new(

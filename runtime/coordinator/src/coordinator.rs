@@ -118,7 +118,7 @@ impl Coordinator {
         if !orders.freed.is_empty() {
             self.executor.freed(&orders.freed);
         }
-        self.give_up(&orders.remove);
+        self.give_up(&orders.remove, &orders.files);
         if !orders.dispatch.is_empty() {
             self.executor.submit(orders.dispatch);
             let others = self.submitting.fetch_sub(1, Ordering::SeqCst) > 1;

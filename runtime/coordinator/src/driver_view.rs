@@ -165,7 +165,7 @@ impl DriverHost for Coordinator {
             submitted
         });
         if submitted.is_err() {
-            self.give_up(&stored);
+            self.give_up(&stored, &[]);
             self.forget(memoized);
         }
         submitted

@@ -308,8 +308,15 @@ fn still_there(
     match location {
         Location::Inline(_) => Some(location.clone()),
         Location::File(file) => {
-            let now = FileRef::open(&file.path).ok()?;
-            (now.fingerprint == file.fingerprint).then(|| location.clone())
+            let now = FileRef::open(&file.path).ok();
+            let same = now.is_some_and(|now| now.fingerprint == file.fingerprint);
+            // A program's, which went with the run that was interrupted.
+            let kept = || {
+                results
+                    .find(task, index, file.fingerprint.len)
+                    .map(Location::File)
+            };
+            if same { Some(location.clone()) } else { kept() }
         }
         Location::Segment(segment) => results.find(task, index, segment.len).map(Location::File),
         Location::Stored(_) | Location::Engine { .. } => None,

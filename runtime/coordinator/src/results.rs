@@ -54,18 +54,23 @@ impl ResultFiles {
             return Ok(());
         };
         for (index, output) in outputs.iter().enumerate() {
-            let Location::Segment(segment) = &output.location else {
-                continue;
-            };
-            let Some(segment) = store.get(segment.id) else {
-                continue;
-            };
-            if self.durable == Durable::Spill && segment.is_mappable() {
-                continue;
-            }
             let path = self.path(report.id.task, index as u32);
-            let written = taps_sandbox::stored::bytes_of(&segment)
-                .and_then(|bytes| write(&self.directory, &path, &bytes));
+            let written = match &output.location {
+                Location::Segment(segment) => match store.get(segment.id) {
+                    Some(segment) if self.durable == Durable::All || !segment.is_mappable() => {
+                        taps_sandbox::stored::bytes_of(&segment).and_then(|bytes| {
+                            in_directory(&self.directory, || fs::write(&path, &bytes))
+                        })
+                    }
+                    _ => continue,
+                },
+                // Another name of it; a copy where that cannot be.
+                Location::File(file) => in_directory(&self.directory, || {
+                    fs::hard_link(&*file.path, &path)
+                        .or_else(|_| fs::copy(&*file.path, &path).map(drop))
+                }),
+                _ => continue,
+            };
             if let Err(error) = written {
                 // Half of a file is none.
                 let _ = fs::remove_file(&path);
@@ -113,12 +118,13 @@ pub(crate) fn load(file: &FileRef, store: &SegmentStore, map_min: u64) -> Option
     Some(Location::Segment(store.publish(segment).ok()?.reference()))
 }
 
-fn write(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::write(path, bytes) {
+/// Makes a file in a directory, which is made first if it is not there.
+fn in_directory(directory: &Path, make: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    match make() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(directory)?;
-            fs::write(path, bytes)
+            make()
         }
-        written => written,
+        made => made,
     }
 }

@@ -13,7 +13,7 @@ use taps_engine::{
     WorkerId,
     core::{Action, Core, Event, FailedTask, INJECTED_PARENT, TaskStatus},
 };
-use taps_payload::{Location, SegmentId, SegmentStore, StoredRef};
+use taps_payload::{FileRef, Location, SegmentId, SegmentStore, StoredRef};
 use taps_records::LogEvent;
 use taps_sandbox::{DriverStatus, QueueId};
 use taps_schema::Kernels;
@@ -82,6 +82,8 @@ pub(crate) struct Orders {
     pub(crate) freed: Vec<SegmentId>,
     /// Payloads of a transformer that nobody can read any more.
     pub(crate) remove: Vec<Arc<StoredRef>>,
+    /// Files that nobody can read any more; those of the user are not the run's to remove.
+    pub(crate) files: Vec<FileRef>,
 }
 
 impl State {
@@ -203,6 +205,7 @@ impl State {
                 orders.freed.push(segment.id);
             }
             Some(Location::Stored(stored)) => orders.remove.push(Arc::clone(stored)),
+            Some(Location::File(file)) => orders.files.push(file.clone()),
             _ => {}
         }
     }
@@ -295,6 +298,9 @@ impl State {
                 Action::Free {
                     location: Location::Stored(stored),
                 } => orders.remove.push(stored),
+                Action::Free {
+                    location: Location::File(file),
+                } => orders.files.push(file),
                 Action::OutputsLost { outputs } => {
                     self.log.append(&LogEvent::OutputsLost {
                         outputs,

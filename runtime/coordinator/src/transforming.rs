@@ -4,7 +4,7 @@ use crate::coordinator::Coordinator;
 use bytes::Bytes;
 use std::sync::{Arc, atomic::Ordering};
 use taps_engine::{OutputId, core::ArgumentSpec};
-use taps_payload::{Location, StoredRef};
+use taps_payload::{FileRef, Location, StoredRef};
 use taps_sandbox::stored;
 use taps_transform::{Caller, DataPlane};
 
@@ -71,10 +71,16 @@ impl Coordinator {
     }
 
     /// Gives payloads up that nobody can read any more.
-    pub(crate) fn give_up(&self, payloads: &[Arc<StoredRef>]) {
+    pub(crate) fn give_up(&self, payloads: &[Arc<StoredRef>], files: &[FileRef]) {
         if let Some(plane) = self.context.data.as_ref() {
             for stored in payloads {
                 plane.remove(stored);
+            }
+        }
+        if let Some(programs) = self.context.programs.as_ref() {
+            for file in files {
+                // It goes with the run otherwise.
+                let _ = programs.files().remove(file);
             }
         }
     }

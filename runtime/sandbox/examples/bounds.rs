@@ -162,6 +162,7 @@ fn worker(
         map_min_bytes: 1_000_000,
         verify_payloads: false,
         data: None,
+        programs: None,
     });
     let runtime = Arc::new(TaskRuntime::new(
         components,

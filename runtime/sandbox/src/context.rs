@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Instant};
 use taps_engine::AttemptId;
 use taps_payload::SegmentStore;
+use taps_programs::Programs;
 use taps_transform::DataPlane;
 
 /// Shared by all sandboxes of a run.
@@ -27,6 +28,8 @@ pub struct RunContext {
     pub verify_payloads: bool,
     /// The transformer, where there is one.
     pub data: Option<Arc<DataPlane>>,
+    /// Native programs, where the app has any.
+    pub programs: Option<Programs>,
 }
 
 impl RunContext {
@@ -47,6 +50,7 @@ impl RunContext {
             map_min_bytes: 0,
             verify_payloads: false,
             data: None,
+            programs: None,
         })
     }
 

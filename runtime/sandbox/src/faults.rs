@@ -14,6 +14,7 @@
 
 use crate::{
     Control, Grant, Interrupted, classify,
+    programs::AttemptPrograms,
     publish::Ran,
     task::{Course, TaskWorker},
 };
@@ -68,6 +69,8 @@ enum Kind {
     },
     /// A bit of the first output that has any is flipped, chosen by a seed.
     Spoil(u64),
+    /// The first program that the task runs gets a signal that ends it.
+    CrashProgram,
 }
 
 impl Disturbance {
@@ -99,6 +102,21 @@ impl Disturbance {
     /// Flips a bit of the first output that has any.
     pub fn spoiling(plan: FaultPlan) -> Self {
         Self::new(Kind::Spoil(plan.seed))
+    }
+
+    /// Makes the first program that the task runs crash.
+    pub fn crashing_a_program() -> Self {
+        Self::new(Kind::CrashProgram)
+    }
+
+    /// Whether the first program is to crash.
+    pub fn crashes_a_program(&self) -> bool {
+        matches!(self.kind, Kind::CrashProgram)
+    }
+
+    /// Notes whether it did.
+    pub fn crashed(&mut self, programs: &AttemptPrograms) {
+        self.done |= self.crashes_a_program() && programs.has_crashed();
     }
 
     fn new(kind: Kind) -> Self {
@@ -231,9 +249,10 @@ impl TaskWorker {
                 let why = kill(plan.action);
                 Err(cannot(plan, &why))
             }
+            // Where the task runs no program, nothing happens, and the report says so.
             FaultActor::Program => {
-                let why = "this version of the runtime runs no programs that could crash";
-                Err(cannot(plan, why))
+                let crashing = Disturbance::crashing_a_program();
+                self.disturbed(attempt, plan, control, crashing, course)
             }
         }
     }

@@ -27,6 +27,7 @@ mod live;
 #[expect(unsafe_code, reason = "lends guest memory to host functions, in place")]
 mod memory;
 mod profile;
+pub mod programs;
 mod publish;
 mod sandbox;
 mod state;

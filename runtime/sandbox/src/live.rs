@@ -70,14 +70,7 @@ impl Live {
                 }
                 published
             }
-            Ok(Err(TaskError { kind, message })) => {
-                Err(self.payload_failure(&kind).unwrap_or(Failure {
-                    outcome: OutcomeKind::TaskError,
-                    kind,
-                    message,
-                    detail: None,
-                }))
-            }
+            Ok(Err(TaskError { kind, message })) => Err(self.own_failure(kind, message)),
             Err(error) => Err(classify::failure(
                 &error,
                 self.store.data(),
@@ -86,12 +79,22 @@ impl Live {
         }
     }
 
-    /// A task that gave up because a payload failed reports it under this kind.
-    fn payload_failure(&self, kind: &str) -> Option<Failure> {
-        let reason = self.store.data().payload_failure.as_ref()?;
-        [PAYLOAD_ERROR, PAYLOAD_ERROR_OF_SDK]
-            .contains(&kind)
-            .then(|| Failure::new(OutcomeKind::PayloadError, reason.clone()))
+    /// The error that a task returned: its own, or, by its kind, that of a payload or a program
+    /// because of which it gave up.
+    fn own_failure(&self, kind: String, message: String) -> Failure {
+        let state = self.store.data();
+        let of_program = kind == PROGRAM_ERROR_OF_SDK;
+        let of_payload = of_program || [PAYLOAD_ERROR, PAYLOAD_ERROR_OF_SDK].contains(&&*kind);
+        match &state.payload_failure {
+            Some(reason) if of_payload => Failure::new(OutcomeKind::PayloadError, reason.clone()),
+            _ if of_program => state.programs.failure(kind, message),
+            _ => Failure {
+                outcome: OutcomeKind::TaskError,
+                kind,
+                message,
+                detail: None,
+            },
+        }
     }
 
     fn call_guest(
@@ -201,3 +204,5 @@ impl Live {
 const PAYLOAD_ERROR: &str = "payload-error";
 /// The same, as Rust guests name it when it comes from reading an argument.
 const PAYLOAD_ERROR_OF_SDK: &str = "PayloadError";
+/// Kind of the error of a task that gave up because of a program, as Rust guests name it.
+pub(crate) const PROGRAM_ERROR_OF_SDK: &str = "ProgramError";

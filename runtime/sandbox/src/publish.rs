@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use std::sync::Arc;
 use taps_engine::{Attempt, Failure, OutcomeKind, Output};
-use taps_payload::{Location, Segment, Transfer, Way, WritableSegment};
+use taps_payload::{FileRef, Location, Segment, Transfer, Way, WritableSegment};
 use taps_transform::DataPlane;
 use wasmtime::component::Resource;
 
@@ -83,6 +83,11 @@ impl Live {
             .table
             .delete(handle)
             .map_err(|error| payload_error(&error))?;
+        if let OutputHandle::File(mut made) = buffer {
+            let file = made.take();
+            let file = file.ok_or_else(|| payload_error(&"the file was taken before"))?;
+            return self.publish_file(file, (attempt, index), disturbance, run);
+        }
         let (segment, way, copies) = match buffer {
             OutputHandle::Window(key) => {
                 let segment = state
@@ -96,6 +101,7 @@ impl Live {
                 let segment = self.fill(buffered)?;
                 (segment, Way::Copied, 1)
             }
+            OutputHandle::File(_) => unreachable!("returned above"),
         };
         let bytes = segment.len();
         let segment = run
@@ -126,6 +132,34 @@ impl Live {
             copies,
         };
         Ok((Location::Segment(segment.reference()), transfer))
+    }
+
+    /// A file that a program made stays where it is, unless the transformer takes it.
+    fn publish_file(
+        &mut self,
+        file: FileRef,
+        (attempt, index): (&Attempt, usize),
+        disturbance: &mut Disturbance,
+        run: &RunContext,
+    ) -> Result<(Location, Transfer), Failure> {
+        let location = Location::File(file.clone());
+        let bytes = location.len();
+        if let Some(plane) = stored::plane_for(run, attempt, index, bytes) {
+            let whole = std::fs::read(&*file.path);
+            stored::free(run, &location);
+            let whole = whole.map_err(|error| payload_error(&error))?;
+            return self.put(plane, &whole.into(), 0, disturbance);
+        }
+        let location = stored::spoil_file(run, file, disturbance)
+            .map(Location::File)
+            .map_err(|error| payload_error(&error))?;
+        let transfer = Transfer {
+            bytes,
+            bytes_moved: bytes,
+            way: Way::Linked,
+            copies: 0,
+        };
+        Ok((location, transfer))
     }
 
     /// Copies an output from guest memory.

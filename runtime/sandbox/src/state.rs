@@ -2,6 +2,7 @@
 
 use crate::{
     Control, DriverHost, Grant, Interrupted, RunContext,
+    programs::AttemptPrograms,
     wasi::{self, Capture},
 };
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) digests: Vec<Option<u64>>,
     /// Positions of arguments whose bytes are gone or damaged.
     pub(crate) lost_inputs: Vec<u32>,
+    /// The native programs of the attempt.
+    pub(crate) programs: AttemptPrograms,
     /// Why the guest was interrupted, when it was.
     pub(crate) interrupted: Option<Interrupted>,
     /// Detail of the last payload error, for the outcome.
@@ -90,6 +93,7 @@ impl State {
             inputs: Vec::new(),
             digests: Vec::new(),
             lost_inputs: Vec::new(),
+            programs: AttemptPrograms::default(),
             interrupted: None,
             payload_failure: None,
         })

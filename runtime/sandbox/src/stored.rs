@@ -1,10 +1,10 @@
 //! Payloads of a transformer, as an attempt meets them: arguments fetched, results put.
 
-use crate::{Control, Interrupted, RunContext};
+use crate::{Control, Interrupted, RunContext, faults::Disturbance};
 use bytes::Bytes;
 use std::sync::Arc;
 use taps_engine::{Attempt, Failure, OutcomeKind, WorkerId};
-use taps_payload::{FileError, Location, PayloadDigest, Segment, StoredRef};
+use taps_payload::{FileError, FileRef, Location, PayloadDigest, Segment, StoredRef};
 use taps_transform::{Caller, DataPlane, Resolution, Resolved, Ticket, TransformError};
 
 /// On whose behalf an attempt uses the data plane.
@@ -127,6 +127,31 @@ impl AsRef<[u8]> for Whole {
     }
 }
 
+/// The file of a result, with a bit flipped where a fault wants it: another one then.
+pub fn spoil_file(
+    run: &RunContext,
+    file: FileRef,
+    disturbance: &mut Disturbance,
+) -> Result<FileRef, FileError> {
+    let Some(programs) = run.programs.as_ref() else {
+        return Ok(file);
+    };
+    if !disturbance.wants_to_spoil(file.fingerprint.len) {
+        return Ok(file);
+    }
+    let failed = |source| FileError::Io {
+        operation: "spoil",
+        path: file.path.to_path_buf(),
+        source,
+    };
+    let mut bytes = std::fs::read(&*file.path).map_err(failed)?;
+    disturbance.spoil(&mut bytes);
+    let spoilt = file.path.with_extension("spoilt");
+    std::fs::write(&spoilt, bytes).map_err(failed)?;
+    programs.files().remove(&file)?;
+    programs.files().adopt_file(&spoilt)
+}
+
 /// Frees what was published for nobody.
 pub fn free(run: &RunContext, location: &Location) {
     match location {
@@ -136,6 +161,12 @@ pub fn free(run: &RunContext, location: &Location) {
                 plane.remove(stored);
             }
         }
-        Location::Inline(_) | Location::File(_) | Location::Engine { .. } => {}
+        Location::File(file) => {
+            if let Some(programs) = &run.programs {
+                // It goes with the store otherwise.
+                let _ = programs.files().remove(file);
+            }
+        }
+        Location::Inline(_) | Location::Engine { .. } => {}
     }
 }

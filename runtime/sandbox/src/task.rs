@@ -5,6 +5,7 @@ use crate::{
     error::SandboxError,
     faults::{Disturbance, FaultRoutes, Killer},
     live::Live,
+    programs::AttemptPrograms,
     publish::Ran,
     sandbox::new_store,
     state::Role,
@@ -20,7 +21,8 @@ use std::{
 };
 use taps_bundle::Manifest;
 use taps_engine::{
-    Attempt, AttemptReport, Failure, FaultPlan, Instantiation, OutcomeKind, Timeline, WorkerId,
+    Attempt, AttemptReport, Failure, FaultPlan, Instantiation, OutcomeKind, ProgramUse, Timeline,
+    WorkerId,
 };
 use taps_payload::Transfer;
 
@@ -42,8 +44,8 @@ pub struct TaskRuntime {
     components: Vec<LoadedComponent>,
     run: Arc<RunContext>,
     policy: InstancePolicy,
-    /// Grants of each task, by component and index.
-    grants: Vec<Vec<Vec<crate::Grant>>>,
+    /// What each task may reach, by component and index.
+    reach: Vec<Vec<Reach>>,
     statistics: Statistics,
     notes: Vec<String>,
     /// Where the tasks are that faults put in the place of others.
@@ -52,6 +54,13 @@ pub struct TaskRuntime {
     pub(crate) killer: Option<Killer>,
     /// Where the first task lives, for sandboxes made before any task came: not the driver's component.
     first_component: usize,
+}
+
+/// What a task may reach beyond its arguments.
+#[derive(Clone, Default)]
+struct Reach {
+    grants: Vec<crate::Grant>,
+    programs: Arc<[String]>,
 }
 
 /// Sandboxes made and used.
@@ -101,20 +110,23 @@ impl TaskRuntime {
                 .cloned()
                 .collect()
         };
-        let mut grants = vec![Vec::new(); components.len()];
+        let mut reach = vec![Vec::new(); components.len()];
         for (task, route) in manifest.app.tasks.iter().zip(&manifest.routes) {
-            let of_component: &mut Vec<Vec<crate::Grant>> = &mut grants[route.component as usize];
+            let of_component: &mut Vec<Reach> = &mut reach[route.component as usize];
             let index = route.task as usize;
             if of_component.len() <= index {
-                of_component.resize_with(index + 1, Vec::new);
+                of_component.resize_with(index + 1, Reach::default);
             }
-            of_component[index] = granted(&task.grants);
+            of_component[index] = Reach {
+                grants: granted(&task.grants),
+                programs: task.programs.as_slice().into(),
+            };
         }
         Ok(Self {
             components,
             run,
             policy,
-            grants,
+            reach,
             statistics: Statistics::default(),
             notes: Vec::new(),
             faults: FaultRoutes::of(manifest),
@@ -127,9 +139,9 @@ impl TaskRuntime {
     }
 
     /// What a task may reach; none when the bundle has no such task.
-    fn grants_of(&self, attempt: &Attempt) -> Option<&[crate::Grant]> {
-        let tasks = self.grants.get(attempt.component as usize)?;
-        tasks.get(attempt.task as usize).map(Vec::as_slice)
+    fn reach_of(&self, attempt: &Attempt) -> Option<&Reach> {
+        let tasks = self.reach.get(attempt.component as usize)?;
+        tasks.get(attempt.task as usize)
     }
 
     /// Adds a note to the record of every attempt, on how this run differs from what was asked for.
@@ -192,6 +204,7 @@ pub(crate) struct Course {
     instantiation: Instantiation,
     peak_memory_bytes: u64,
     pub(crate) injected: Option<FaultPlan>,
+    programs: Vec<ProgramUse>,
 }
 
 impl Course {
@@ -207,6 +220,7 @@ impl Course {
             instantiation: Instantiation::None,
             peak_memory_bytes: 0,
             injected: None,
+            programs: Vec::new(),
         }
     }
 
@@ -257,6 +271,7 @@ impl TaskWorker {
             cpu_ns: thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes: course.peak_memory_bytes,
             injected: course.injected,
+            programs: course.programs,
             notes: self.runtime.notes.clone(),
         }
     }
@@ -273,14 +288,32 @@ impl TaskWorker {
         let tickets = stored::prefetch(&self.runtime.run, attempt, caller);
         let (mut live, instantiation) = self.sandbox_for(attempt, control.clone())?;
         live.store.data_mut().caller = caller;
+        live.store.data_mut().programs = self.programs_of(attempt, disturbance);
         let ran = live.call(attempt, tickets, disturbance, &mut course.timeline);
         let state = live.store.data_mut();
         course.inputs = std::mem::take(&mut state.inputs);
         course.digests = std::mem::take(&mut state.digests);
         course.lost_inputs = std::mem::take(&mut state.lost_inputs);
+        course.programs.extend(state.programs.take_uses());
+        disturbance.crashed(&state.programs);
         course.used(instantiation, state.memory.peak);
         self.retire(attempt, live, ran.is_ok() && !disturbance.discards());
         ran
+    }
+
+    /// The programs that an attempt may run.
+    fn programs_of(&self, attempt: &Attempt, disturbance: &Disturbance) -> AttemptPrograms {
+        let listed = self.runtime.reach_of(attempt);
+        let programs = AttemptPrograms::new(
+            listed
+                .map(|reach| Arc::clone(&reach.programs))
+                .unwrap_or_default(),
+        );
+        if disturbance.crashes_a_program() {
+            programs.crashing()
+        } else {
+            programs
+        }
     }
 
     /// Makes the sandbox of the next task ahead of time, where the policy says so. Called by an idle
@@ -312,7 +345,7 @@ impl TaskWorker {
         let component = attempt.component as usize;
         let runtime = Arc::clone(&self.runtime);
         let statistics = &runtime.statistics;
-        let Some(grants) = runtime.grants_of(attempt) else {
+        let Some(Reach { grants, .. }) = runtime.reach_of(attempt) else {
             return Err(Failure::new(
                 OutcomeKind::EngineError,
                 "the bundle has no such task",
@@ -394,7 +427,7 @@ impl TaskWorker {
         if succeeded {
             live.store.data_mut().windows.clear();
             // Directories stay open in a sandbox: one with grants must not reach a task without.
-            if self.runtime.grants_of(attempt).is_some_and(<[_]>::is_empty) {
+            if (self.runtime.reach_of(attempt)).is_some_and(|reach| reach.grants.is_empty()) {
                 self.spare[attempt.component as usize] = Some(live);
             }
         } else {

@@ -134,6 +134,8 @@ pub enum Way {
     Copied,
     /// By reference in one address space, without a sandbox.
     Reference,
+    /// As a file, under another name, or copied where that is not safe: to a program and from it.
+    Linked,
     /// Never looked at.
     Untouched,
     /// Through the store of a transformer: fetched from it, or put into it.

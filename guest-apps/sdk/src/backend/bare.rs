@@ -54,16 +54,15 @@ impl Drop for Scratch {
 }
 
 /// Runs a program to its end.
-pub(super) fn run(call: ProgramCall<'_, Payload>) -> Result<ProgramEnd<Payload>, ProgramRefusal> {
-    let name = call.program.to_owned();
+pub(super) fn run(call: &ProgramCall<'_, Payload>) -> Result<ProgramEnd<Payload>, ProgramRefusal> {
     run_in_scratch(call).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ProgramRefusal::NotFound(format!("`{name}`: {error}")),
+        io::ErrorKind::NotFound => ProgramRefusal::NotFound(format!("`{}`: {error}", call.program)),
         io::ErrorKind::TimedOut => ProgramRefusal::Limit(error.to_string()),
         _ => ProgramRefusal::Failed(error.to_string()),
     })
 }
 
-fn run_in_scratch(call: ProgramCall<'_, Payload>) -> io::Result<ProgramEnd<Payload>> {
+fn run_in_scratch(call: &ProgramCall<'_, Payload>) -> io::Result<ProgramEnd<Payload>> {
     let scratch = Scratch::new()?;
     for (path, content) in &call.inputs {
         fs::write(scratch.place(path)?, bytes(content)?)?;

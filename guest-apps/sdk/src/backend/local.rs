@@ -180,7 +180,13 @@ impl Backend for Local {
 
     fn run_program(call: ProgramCall<'_, Payload>) -> Result<ProgramEnd<Payload>, ProgramRefusal> {
         match host() {
-            Some(host) => host.run_program(call),
+            Some(host) => {
+                let ended = host.run_program(call);
+                if ended.is_err() && host.is_cancelled() {
+                    Self::end_cancelled();
+                }
+                ended
+            }
             None => Err(ProgramRefusal::NotAllowed(
                 "programs run in tasks only".to_owned(),
             )),

@@ -332,7 +332,7 @@ impl TaskHost for LocalHost {
                 self.programs
             )));
         }
-        super::bare::run(call)
+        super::bare::run(&call)
     }
 }
 

@@ -58,8 +58,8 @@ impl NativeRunner {
                 Err(cannot(plan, why))
             }
             FaultAction::ProgramCrash => {
-                let why = "this version of the runtime runs no programs that could crash";
-                Err(cannot(plan, why))
+                let crashing = Disturbance::crashing_a_program();
+                self.disturbed(attempt, plan, control, crashing, course)
             }
         }
     }

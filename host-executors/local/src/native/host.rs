@@ -1,15 +1,22 @@
 //! What a native task finds around it: its host, and payloads in this process.
 
-use std::{io, ops::Deref, sync::Arc, time::Duration};
+use parking_lot::Mutex;
+use std::{
+    any::Any, borrow::Cow, cell::RefCell, io, ops::Deref, rc::Rc, sync::Arc, time::Duration,
+};
 use taps::{
     KernelMode, Level,
     native::{
-        Cancelled, HostPayload, OutputBuffer, ProgramCall, ProgramEnd, ProgramPayload,
-        ProgramRefusal, TaskHost,
+        Cancelled, HostPayload, OutputBuffer, ProgramCall, ProgramContent, ProgramEnd,
+        ProgramPayload, ProgramRefusal, TaskHost,
     },
 };
-use taps_payload::FilePayload;
-use taps_sandbox::{Control, LogLevel, RunContext, Speaker};
+use taps_payload::{FileError, FilePayload, FileRef};
+use taps_programs::{Call, Content, ProgramError};
+use taps_sandbox::{
+    Control, LogLevel, RunContext, Speaker,
+    programs::{AttemptPrograms, CallError, MadeFile},
+};
 use taps_schema::Kernels;
 
 /// What a native task finds around it.
@@ -19,6 +26,7 @@ pub(super) struct Surroundings {
     pub(super) kernels: Kernels,
     pub(super) control: Control,
     pub(super) run: Arc<RunContext>,
+    pub(super) programs: Rc<RefCell<AttemptPrograms>>,
 }
 
 impl TaskHost for Surroundings {
@@ -68,10 +76,132 @@ impl TaskHost for Surroundings {
         &self,
         call: ProgramCall<'_, ProgramPayload>,
     ) -> Result<ProgramEnd<ProgramPayload>, ProgramRefusal> {
-        Err(ProgramRefusal::NotAllowed(format!(
-            "`{}`: this version of the runtime serves no programs",
-            call.program
-        )))
+        let unreadable = |error: io::Error| ProgramRefusal::Failed(error.to_string());
+        let inputs = call.inputs.iter().map(|(_, content)| owned(content));
+        let inputs = inputs.collect::<io::Result<Vec<_>>>().map_err(unreadable)?;
+        let stdin = call.stdin.as_ref().map(owned).transpose();
+        let stdin = stdin.map_err(unreadable)?;
+        let paths = call.inputs.iter().map(|(path, _)| *path);
+        let borrowed = Call {
+            program: call.program,
+            arguments: call.arguments,
+            inputs: paths.zip(inputs.iter().map(Owned::borrow)).collect(),
+            outputs: call.outputs,
+            environment: call.environment,
+            stdin: stdin.as_ref().map(Owned::borrow),
+            timeout: call.timeout,
+            crash: false,
+        };
+        let mut programs = self.programs.borrow_mut();
+        let done = programs.run(&self.run, &self.control, borrowed);
+        let done = done.map_err(|error| match error {
+            // The SDK ends the task: it asks whether the attempt was cancelled.
+            CallError::Interrupted(why) => ProgramRefusal::Failed(why.to_string()),
+            CallError::Program(ProgramError::NotAllowed(text)) => ProgramRefusal::NotAllowed(text),
+            CallError::Program(ProgramError::NotFound(text)) => ProgramRefusal::NotFound(text),
+            CallError::Program(ProgramError::Limit(text)) => ProgramRefusal::Limit(text),
+            CallError::Program(error) => ProgramRefusal::Failed(error.to_string()),
+        })?;
+        let outputs = done.outputs.into_iter().map(|file| match file {
+            None => Ok(None),
+            Some(file) => {
+                let made = Made::new(&self.run, file)
+                    .map_err(|error| ProgramRefusal::Failed(format!("failed to {error}")))?;
+                Ok(Some(ProgramPayload(Arc::new(made))))
+            }
+        });
+        Ok(ProgramEnd {
+            exit_code: done.exit_code,
+            signal: done.signal,
+            outputs: outputs.collect::<Result<_, _>>()?,
+            stdout: done.stdout,
+            stderr: done.stderr,
+        })
+    }
+}
+
+/// Bytes for a program, apart from where they came from.
+enum Owned<'a> {
+    Bytes(Cow<'a, [u8]>),
+    File(FileRef),
+}
+
+impl Owned<'_> {
+    fn borrow(&self) -> Content<'_> {
+        match self {
+            Self::Bytes(bytes) => Content::Bytes(bytes),
+            Self::File(file) => Content::File(file),
+        }
+    }
+}
+
+fn owned<'a>(content: &'a ProgramContent<'_, ProgramPayload>) -> io::Result<Owned<'a>> {
+    let payload = match content {
+        ProgramContent::Inline(bytes) => return Ok(Owned::Bytes(Cow::Borrowed(bytes))),
+        ProgramContent::Payload(payload) => payload.0.as_ref(),
+    };
+    let file = payload.as_file().and_then(|file| {
+        let made = file.downcast_ref::<Made>().map(|made| &made.payload);
+        made.or_else(|| file.downcast_ref::<InFile>().map(|file| &file.0))
+    });
+    Ok(match (file, payload.as_slice()) {
+        (Some(file), _) => Owned::File(file.reference().clone()),
+        (None, Some(bytes)) => Owned::Bytes(Cow::Borrowed(bytes)),
+        (None, None) => Owned::Bytes(Cow::Owned(read_whole(payload)?)),
+    })
+}
+
+/// All bytes of a payload.
+pub(super) fn read_whole(payload: &dyn HostPayload) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(payload.size()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; size];
+    let read = payload.read_at(0, &mut bytes)?;
+    if read < size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// A file that a program of this attempt made.
+struct Made {
+    payload: FilePayload,
+    owned: Mutex<MadeFile>,
+}
+
+impl Made {
+    fn new(run: &Arc<RunContext>, file: FileRef) -> Result<Self, FileError> {
+        let payload = FilePayload::open(&file);
+        let owned = MadeFile::new(Arc::clone(run), file);
+        Ok(Self {
+            payload: payload?,
+            owned: Mutex::new(owned),
+        })
+    }
+}
+
+/// The file, where a program of this attempt made it and it was not taken before.
+pub(super) fn take_made(payload: &dyn HostPayload) -> Option<FileRef> {
+    let made: &Made = payload.as_file()?.downcast_ref()?;
+    made.owned.lock().take()
+}
+
+impl HostPayload for Made {
+    fn size(&self) -> u64 {
+        self.payload.len()
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.payload
+            .read_at(offset, buffer)
+            .map_err(io::Error::other)
+    }
+
+    fn as_file(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 }
 
@@ -117,5 +247,9 @@ impl HostPayload for InFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read_at(offset, buffer).map_err(io::Error::other)
+    }
+
+    fn as_file(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 }

@@ -8,24 +8,28 @@ mod host;
 
 use crate::{AttemptRunner, RunnerFactory};
 use bytes::Bytes;
-use host::{InFile, InMemory, Surroundings};
+use host::{InFile, InMemory, Surroundings, read_whole, take_made};
 use std::{
+    cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 use taps::{
-    TaskEntry, TaskError,
+    PROGRAM_ERROR, TaskEntry, TaskError,
     native::{Cancelled, HostPayload, NativeArgument, NativeOutput, TaskHost},
 };
 use taps_bundle::FAULT_PREFIX;
 use taps_engine::{
-    Attempt, AttemptReport, Failure, FaultPlan, Instantiation, OutcomeKind, Output, Timeline,
-    TrapKind, WorkerId, panic_message,
+    Attempt, AttemptReport, Failure, FaultPlan, Instantiation, OutcomeKind, Output, ProgramUse,
+    Timeline, TrapKind, WorkerId, panic_message,
 };
-use taps_payload::{FilePayload, Location, Transfer, Way};
-use taps_sandbox::{CancelToken, Control, Interrupted, RunContext, faults::Disturbance, stored};
+use taps_payload::{FilePayload, FileRef, Location, Transfer, Way};
+use taps_sandbox::{
+    CancelToken, Control, Interrupted, RunContext, faults::Disturbance, programs::AttemptPrograms,
+    stored,
+};
 use taps_transform::{Resolved, Ticket};
 
 /// Calls the task functions of one app.
@@ -46,6 +50,7 @@ struct Course {
     inputs: Vec<Transfer>,
     lost_inputs: Vec<u32>,
     injected: Option<FaultPlan>,
+    programs: Vec<ProgramUse>,
 }
 
 impl NativeRunner {
@@ -99,43 +104,25 @@ impl NativeRunner {
         let within = disturbance
             .within(control)
             .unwrap_or_else(|| control.clone());
-        let outcome = self.call_function(task, attempt, &within, arguments);
-        disturbance.note(&within);
-        outcome
-    }
-
-    /// Calls the function of a task; a panic is an outcome.
-    fn call_function(
-        &self,
-        task: &'static TaskEntry,
-        attempt: &Attempt,
-        control: &Control,
-        arguments: Vec<NativeArgument>,
-    ) -> Result<Vec<NativeOutput>, Failure> {
-        let host: Rc<dyn TaskHost> = Rc::new(Surroundings {
+        let programs = task.programs.iter().map(|&name| name.to_owned());
+        let mut programs = AttemptPrograms::new(programs.collect());
+        if disturbance.crashes_a_program() {
+            programs = programs.crashing();
+        }
+        let programs = Rc::new(RefCell::new(programs));
+        let host = Surroundings {
             id: attempt.id,
             seed: attempt.seed,
             kernels: attempt.kernels,
-            control: control.clone(),
+            control: within.clone(),
             run: Arc::clone(&self.run),
-        });
-        match catch_unwind(AssertUnwindSafe(|| task.run_native(host, arguments))) {
-            Ok(Ok(outputs)) => Ok(outputs),
-            Ok(Err(TaskError { kind, message })) => Err(Failure {
-                outcome: OutcomeKind::TaskError,
-                kind,
-                message,
-                detail: None,
-            }),
-            Err(panic) if panic.is::<Cancelled>() => Err(interrupted(
-                control.check().err().unwrap_or(Interrupted::Cancelled),
-            )),
-            // What a sandbox would report for the same panic.
-            Err(panic) => Err(Failure::new(
-                OutcomeKind::Trap(TrapKind::Unreachable),
-                panic_message(panic.as_ref()),
-            )),
-        }
+            programs: Rc::clone(&programs),
+        };
+        let outcome = call_function(task, host, arguments);
+        course.programs.extend(programs.borrow_mut().take_uses());
+        disturbance.crashed(&programs.borrow());
+        disturbance.note(&within);
+        outcome
     }
 
     /// Opens the arguments. Those in a transformer's store are fetched, all at the same time: a native
@@ -281,6 +268,24 @@ impl NativeRunner {
         Ok(published)
     }
 
+    /// A file that a program made stays where it is.
+    fn publish_file(
+        &self,
+        file: FileRef,
+        disturbance: &mut Disturbance,
+    ) -> Result<(Output, Transfer), Failure> {
+        let file = stored::spoil_file(&self.run, file, disturbance)
+            .map_err(|error| Failure::new(OutcomeKind::PayloadError, error.to_string()))?;
+        let location = Location::File(file);
+        let transfer = Transfer {
+            bytes: location.len(),
+            bytes_moved: location.len(),
+            way: Way::Linked,
+            copies: 0,
+        };
+        Ok((Output { location }, transfer))
+    }
+
     fn publish(
         &self,
         output: NativeOutput,
@@ -294,7 +299,18 @@ impl NativeRunner {
         let mut bytes = match output {
             NativeOutput::Bytes(bytes) => bytes,
             NativeOutput::Buffer(buffer) => buffer.as_slice().to_vec(),
-            NativeOutput::File(_) => return Err(failed(&"no program makes files here")),
+            NativeOutput::File(payload) => match take_made(payload.as_ref()) {
+                None => read_whole(payload.as_ref()).map_err(|error| failed(&error))?,
+                Some(file) => {
+                    let location = Location::File(file.clone());
+                    if stored::plane_for(&self.run, attempt, index, location.len()).is_none() {
+                        return self.publish_file(file, disturbance);
+                    }
+                    let bytes = std::fs::read(&*file.path);
+                    stored::free(&self.run, &location);
+                    bytes.map_err(|error| failed(&error))?
+                }
+            },
         };
         let len = bytes.len() as u64;
         let plane = stored::plane_for(&self.run, attempt, index, len);
@@ -352,6 +368,37 @@ impl NativeRunner {
     }
 }
 
+/// Calls the function of a task; a panic is an outcome.
+fn call_function(
+    task: &'static TaskEntry,
+    host: Surroundings,
+    arguments: Vec<NativeArgument>,
+) -> Result<Vec<NativeOutput>, Failure> {
+    let control = host.control.clone();
+    let programs = Rc::clone(&host.programs);
+    let host: Rc<dyn TaskHost> = Rc::new(host);
+    match catch_unwind(AssertUnwindSafe(|| task.run_native(host, arguments))) {
+        Ok(Ok(outputs)) => Ok(outputs),
+        Ok(Err(TaskError { kind, message })) if kind == PROGRAM_ERROR => {
+            Err(programs.borrow().failure(kind, message))
+        }
+        Ok(Err(TaskError { kind, message })) => Err(Failure {
+            outcome: OutcomeKind::TaskError,
+            kind,
+            message,
+            detail: None,
+        }),
+        Err(panic) if panic.is::<Cancelled>() => Err(interrupted(
+            control.check().err().unwrap_or(Interrupted::Cancelled),
+        )),
+        // What a sandbox would report for the same panic.
+        Err(panic) => Err(Failure::new(
+            OutcomeKind::Trap(TrapKind::Unreachable),
+            panic_message(panic.as_ref()),
+        )),
+    }
+}
+
 impl AttemptRunner for NativeRunner {
     fn run(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
         let received = self.run.now_ns();
@@ -370,6 +417,7 @@ impl AttemptRunner for NativeRunner {
             inputs: attempt.arguments.iter().map(travelled).collect(),
             lost_inputs: Vec::new(),
             injected: None,
+            programs: Vec::new(),
         };
         let published = match attempt.fault {
             None => self.run_task(attempt, &control, &mut Disturbance::none(), &mut course),
@@ -380,6 +428,7 @@ impl AttemptRunner for NativeRunner {
             inputs,
             lost_inputs,
             injected,
+            programs,
         } = course;
         timeline.finished = self.run.now_ns();
         if timeline.task_start == 0 {
@@ -417,6 +466,7 @@ impl AttemptRunner for NativeRunner {
             cpu_ns: taps_sandbox::thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes: 0,
             injected,
+            programs,
             notes: Vec::new(),
         }
     }

@@ -86,6 +86,7 @@ impl Bench {
             map_min_bytes: 0,
             verify_payloads: false,
             data: None,
+            programs: None,
         });
         let factory = NativeRunner::factory(env!("CARGO_PKG_NAME"), Arc::clone(&run));
         let runner = factory.expect("tasks are linked in")(WorkerId(0));
@@ -354,7 +355,6 @@ fn faults_that_need_a_sandbox_or_processes_say_so() {
         (FaultAction::WorkerKilled, "no worker processes"),
         (FaultAction::ManagerKilled, "no worker processes"),
         (FaultAction::NodeKilled, "no worker processes"),
-        (FaultAction::ProgramCrash, "no programs"),
     ] {
         let plan = plan(action, FaultPoint::Before);
         let report = run_with(&mut bench, "panics", inline(&[0; 4]), plan);

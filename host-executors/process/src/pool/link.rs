@@ -432,6 +432,7 @@ mod tests {
             map_min_bytes: 0,
             verify_payloads: false,
             data: None,
+            programs: None,
             store: StoreSetup {
                 kind: StoreKind::RecycledMemfd,
                 huge_pages: false,

@@ -336,6 +336,9 @@ impl Shared {
         if let Some(tmpfs) = &store.tmpfs {
             descriptors.push(tmpfs.as_fd().try_clone_to_owned()?);
         }
+        if let Some(programs) = &context.programs {
+            descriptors.push(programs.service().try_clone_to_owned()?);
+        }
         let (now, monotonic_ns) = crate::moment();
         let elapsed = now.saturating_duration_since(context.start).as_nanos() as u64;
         let workers = self.links.len() as u32;
@@ -355,6 +358,10 @@ impl Shared {
             map_min_bytes: context.map_min_bytes,
             verify_payloads: context.verify_payloads,
             data: context.data.as_ref().map(|plane| plane.config().clone()),
+            programs: context.programs.as_ref().map(|programs| {
+                let files = programs.files().path().to_owned();
+                (programs.settings().clone(), files)
+            }),
             store: StoreSetup {
                 kind: store.kind,
                 huge_pages: store.huge_pages,

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 use taps_bundle::{Bundle, Manifest, Source};
-use taps_payload::{SegmentStore, SharedAccount, SharedWords, StoreOptions, tmpfs::HugeTmpfs};
+use taps_payload::{
+    FileStore, SegmentStore, SharedAccount, SharedWords, StoreOptions, tmpfs::HugeTmpfs,
+};
+use taps_programs::Programs;
 use taps_sandbox::{AotCache, Killer, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker};
 use taps_transform::{DataPlane, Ownership};
 
@@ -49,6 +52,13 @@ impl Prepared {
             Some(inbox.descriptor()?)
         } else {
             None
+        };
+        let programs = match setup.programs {
+            None => None,
+            Some((settings, files)) => {
+                let files = FileStore::join(files, &setup.store.id_space.to_string());
+                Some(Programs::new(settings, inbox.descriptor()?, files))
+            }
         };
         let store = SegmentStore::new(StoreOptions {
             kind: setup.store.kind,
@@ -96,6 +106,7 @@ impl Prepared {
             map_min_bytes: setup.map_min_bytes,
             verify_payloads: setup.verify_payloads,
             data,
+            programs,
         });
         let mut runtime = TaskRuntime::new(
             loaded,

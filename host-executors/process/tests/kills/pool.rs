@@ -82,6 +82,7 @@ impl Bench {
             map_min_bytes: 0,
             verify_payloads: false,
             data: None,
+            programs: None,
         };
         let cache = tempfile::tempdir().expect("temporary directory");
         let options = ProcessPoolOptions {

@@ -4,11 +4,14 @@ use crate::exit::{ExitCode, Failure};
 use crate::render::{self, Style};
 use rustix::fs::{MemfdFlags, memfd_create, statvfs};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use taps_payload::{SegmentStore, StoreOptions};
+use taps_programs::Launcher;
 use taps_sandbox::AotCache;
+use taps_schema::ProgramDescription;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,7 +28,7 @@ enum State {
 /// One line of the report.
 #[derive(Debug, Serialize)]
 struct Finding {
-    name: &'static str,
+    name: Cow<'static, str>,
     state: State,
     found: String,
     /// What to do; empty when nothing.
@@ -33,9 +36,9 @@ struct Finding {
 }
 
 impl Finding {
-    fn new(name: &'static str, found: impl Into<String>) -> Self {
+    fn new(name: impl Into<Cow<'static, str>>, found: impl Into<String>) -> Self {
         Self {
-            name,
+            name: name.into(),
             state: State::Ok,
             found: found.into(),
             advice: String::new(),
@@ -73,8 +76,9 @@ fn findings() -> Vec<Finding> {
         payload_store(),
         cache_dir(),
         disk(Path::new(".")),
+        confinement(),
     ];
-    findings.extend(PROGRAMS.map(program));
+    findings.extend(programs());
     findings
 }
 
@@ -261,32 +265,55 @@ fn disk(directory: &Path) -> Finding {
     }
 }
 
-/// Programs that some apps call, with the app.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("vina", "docking"),
-    ("obabel", "docking"),
-    ("xtb", "moldesign"),
-    ("mProject", "montage"),
-];
-
-fn program((name, app): (&'static str, &str)) -> Finding {
-    match on_path(name) {
-        Some(path) => Finding::new(name, path.display().to_string()),
-        None => Finding::new(name, "not on PATH").or(
+/// How far programs are confined here.
+fn confinement() -> Finding {
+    let name = "confinement of programs";
+    match Launcher::start(crate::internal::program_launcher()) {
+        Ok(launcher) => {
+            let confinement = launcher.confinement();
+            Finding::new(name, confinement.to_string()).or(
+                confinement.is_full(),
+                State::Warn,
+                "use Linux 6.12 or later with Landlock (CONFIG_LSM has `landlock`); --require-sandbox \
+                 refuses programs where it is not complete",
+            )
+        }
+        Err(error) => Finding::new(name, error.to_string()).or(
             false,
-            State::Note,
-            format!("only the app {app} calls it"),
+            State::Warn,
+            "apps that call programs cannot run here",
         ),
     }
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|file| {
-            file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-        })
+/// The programs that the built-in apps call, each once.
+fn programs() -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    // Bundles that are not consistent are told of by whatever runs them.
+    for bundle in taps_apps::bundles().unwrap_or_default() {
+        let app = bundle.app();
+        for need in &app.programs {
+            if findings.iter().all(|finding| finding.name != need.name) {
+                findings.push(program(&app.name, need));
+            }
+        }
+    }
+    findings
+}
+
+fn program(app: &str, need: &ProgramDescription) -> Finding {
+    match taps_programs::find(&need.name, None) {
+        Ok(path) => Finding::new(need.name.clone(), path.display().to_string()),
+        Err(_) => Finding::new(need.name.clone(), "not on PATH").or(
+            false,
+            State::Note,
+            format!(
+                "the app {app} {} it: {}",
+                if need.optional { "may call" } else { "calls" },
+                need.install
+            ),
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::{
     data::Data,
     executors::{Chosen, Made},
+    programs::RunPrograms,
     store,
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     exit::{ExitCode, Failure},
     summary::DataSummary,
 };
-use std::{fs, sync::Arc, time::Instant};
+use std::{fs, path::Path, sync::Arc, time::Instant};
 use taps_bundle::Bundle;
 use taps_config::{GrantKind, Resolved};
 use taps_coordinator::{Durable, Memo, Plan, ResultFiles, RunLog, TaskRoutes};
@@ -19,6 +20,7 @@ use taps_engine::{
     core::{OutcomeSet, OwnRetries, RetryPolicy, Settings},
 };
 use taps_payload::{SegmentStore, StoreOptions};
+use taps_programs::Programs;
 use taps_records::{EnvironmentExtra, Level, RunDir, RunDirOptions};
 use taps_sandbox::{Grant, Interrupt, LoadedComponent, RunContext, Sandbox};
 
@@ -36,6 +38,9 @@ pub(super) struct Prepared {
     executor: Chosen,
     made: Option<Made>,
     data: Data,
+    /// Before what they run with: dropped last.
+    programs: Option<RunPrograms>,
+    opened_programs: Option<Programs>,
 }
 
 fn bundle_failure(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
@@ -73,9 +78,35 @@ impl Prepared {
             components,
             store: None,
             grants: grants(resolved)?,
+            programs: RunPrograms::find(resolved, bundle)?,
+            opened_programs: None,
             executor,
             made: None,
         })
+    }
+
+    /// Makes what lies in the run directory: what the app writes there, and the place of its programs.
+    pub(super) fn enter(
+        &mut self,
+        resolved: &Resolved,
+        bundle: &Bundle,
+        dir: &RunDir,
+    ) -> Result<(), Failure> {
+        for grant in &mut self.grants {
+            if let Ok(inside) = grant.host_path.strip_prefix(taps_config::RUN_DIR) {
+                grant.host_path = dir.path().join(inside);
+                make_directory(&grant.field, &grant.host_path)?;
+            }
+        }
+        if let Some(programs) = &mut self.programs {
+            self.opened_programs = Some(programs.open(resolved, bundle, dir.path())?);
+        }
+        Ok(())
+    }
+
+    /// Removes what programs left, where the run is not resumed.
+    pub(super) fn clean_programs(&self) -> std::io::Result<()> {
+        self.programs.as_ref().map_or(Ok(()), RunPrograms::clean)
     }
 
     /// Opens the payload store. Payloads beyond the limit go to the run directory, unless told otherwise.
@@ -141,6 +172,11 @@ impl Prepared {
                 format!("{} ({})", info.kind, info.reason),
             );
         }
+        if let Some(programs) = &self.programs {
+            extra.natives.clone_from(programs.versions());
+            let confinement = programs.confinement();
+            extra.runtime.insert("programs".into(), confinement);
+        }
         if let Some(component) = self.components.first() {
             extra
                 .runtime
@@ -174,6 +210,7 @@ impl Prepared {
             map_min_bytes: engine.payload.map_min_bytes,
             verify_payloads: engine.payload.verify,
             data: self.data.plane(),
+            programs: self.opened_programs.take(),
         });
         let components = std::mem::take(&mut self.components);
         let made = (self.executor).make(resolved, bundle, components, &context, store_options)?;
@@ -292,13 +329,9 @@ fn grants(resolved: &Resolved) -> Result<Vec<Grant>, Failure> {
             }
             GrantKind::InputDir => taps_sandbox::GrantKind::Directory,
             GrantKind::OutputDir => {
-                fs::create_dir_all(&asked.host_path).map_err(|error| {
-                    let path = asked.host_path.display();
-                    Failure::new(
-                        ExitCode::Usage,
-                        format!("app.{}: make {path}: {error}", asked.field),
-                    )
-                })?;
+                if !asked.host_path.starts_with(taps_config::RUN_DIR) {
+                    make_directory(&asked.field, &asked.host_path)?;
+                }
                 taps_sandbox::GrantKind::WritableDirectory
             }
         };
@@ -310,6 +343,16 @@ fn grants(resolved: &Resolved) -> Result<Vec<Grant>, Failure> {
         });
     }
     Ok(grants)
+}
+
+fn make_directory(field: &str, path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| {
+        let path = path.display();
+        Failure::new(
+            ExitCode::Usage,
+            format!("app.{field}: make {path}: {error}"),
+        )
+    })
 }
 
 /// The app's configuration as the driver sees it: host paths replaced by virtual ones.

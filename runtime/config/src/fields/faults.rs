@@ -71,7 +71,8 @@ fn target() -> Vec<GeneralField> {
             list(FieldKind::String),
             json!([]),
             "Names of the tasks that are aimed at; `[]` aims at all. `describe APP` lists them.",
-        ),
+        )
+        .rule(Rule::Names),
         field(
             "indices",
             list(integer(0, i64::MAX)),

@@ -85,7 +85,9 @@ impl Resolver<'_> {
         }
         let limit_is_wrong = get("engine", "task_timeout").is_none();
         if let Some(executor) = executor {
-            self.needs(&types, random, &executor.name, limited || limit_is_wrong);
+            let runs_programs = app.is_none_or(|app| !app.description.programs.is_empty());
+            let limited = limited || limit_is_wrong;
+            self.needs(&types, random, &executor.name, (limited, runs_programs));
         }
         if let Some(app) = app {
             self.targets(&tasks, app);
@@ -97,7 +99,13 @@ impl Resolver<'_> {
     }
 
     /// Refuses faults that the run cannot act out.
-    fn needs(&mut self, types: &[String], random: bool, executor: &str, limited: bool) {
+    fn needs(
+        &mut self,
+        types: &[String],
+        random: bool,
+        executor: &str,
+        (limited, runs_programs): (bool, bool),
+    ) {
         let of = |needs: &[FaultNeed]| {
             let mut names: Vec<String> = types
                 .iter()
@@ -128,7 +136,10 @@ impl Resolver<'_> {
             let endless = of(&[FaultNeed::TimeLimit]);
             problems.extend(endless.map(|faults| Problem::NoTimeLimit { faults }));
         }
-        problems.extend(of(&[FaultNeed::Program]).map(|faults| Problem::NoPrograms { faults }));
+        if !runs_programs {
+            let crashing = of(&[FaultNeed::Program]);
+            problems.extend(crashing.map(|faults| Problem::NoPrograms { faults }));
+        }
         for problem in problems {
             self.error(self.place_of("faults.type"), problem);
         }

@@ -149,6 +149,7 @@ impl Run {
             map_min_bytes: 0,
             verify_payloads: false,
             data: None,
+            programs: None,
         });
         let plan = Plan {
             driver: load(),

@@ -204,9 +204,10 @@ pub(super) fn free_outputs(outputs: Vec<Output>, actions: &mut Vec<Action>) {
 /// Frees bytes that somebody has to be told of.
 pub(super) fn free(location: Location, actions: &mut Vec<Action>) {
     match location {
-        Location::Segment(_) | Location::Engine { .. } | Location::Stored(_) => {
-            actions.push(Action::Free { location });
-        }
-        Location::Inline(_) | Location::File(_) => {}
+        Location::Segment(_)
+        | Location::File(_)
+        | Location::Engine { .. }
+        | Location::Stored(_) => actions.push(Action::Free { location }),
+        Location::Inline(_) => {}
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     TaskId, Timeline, TrapKind, WorkerId, WorkerInfo,
 };
 use std::sync::Arc;
-use taps_payload::{FileRef, Fingerprint, Location};
+use taps_payload::Location;
 
 const FAILURES: [OutcomeKind; 10] = [
     OutcomeKind::TaskError,
@@ -215,13 +215,7 @@ impl Driver<'_> {
     fn output(&mut self) -> Output {
         let location = match self.random.below(4) {
             0 => Location::Inline(Arc::from([1_u8, 2])),
-            1 => Location::File(FileRef {
-                path: Arc::default(),
-                fingerprint: Fingerprint {
-                    len: 1,
-                    modified_ns: 0,
-                },
-            }),
+            1 => self.world.publish_file(),
             _ => self.world.publish(self.plan.capabilities.keeps_results),
         };
         Output { location }

@@ -3,7 +3,8 @@
 use crate::core::{Action, Core, splitmix64};
 use crate::{Attempt, AttemptId, OutputId, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
-use taps_payload::{Location, SegmentId, SegmentRef};
+use std::sync::Arc;
+use taps_payload::{FileRef, Fingerprint, Location, SegmentId, SegmentRef};
 
 /// An attempt on its way.
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ pub(super) fn name_of(location: &Location) -> Option<String> {
     match location {
         Location::Segment(segment) => Some(format!("segment {}", segment.id.0)),
         Location::Stored(stored) => Some(format!("stored {}", stored.key)),
+        Location::File(file) => Some(format!("file {}", file.path.display())),
         // Length 0: an output that the engine does not have yet.
         Location::Engine { key, len } if *len > 0 => Some(format!("key {key}")),
         _ => None,
@@ -77,6 +79,20 @@ impl World {
                 len: 1,
             })
         };
+        self.live.extend(name_of(&location));
+        location
+    }
+
+    /// A fresh file.
+    pub(super) fn publish_file(&mut self) -> Location {
+        self.next_bytes += 1;
+        let location = Location::File(FileRef {
+            path: Arc::new(self.next_bytes.to_string().into()),
+            fingerprint: Fingerprint {
+                len: 1,
+                modified_ns: 0,
+            },
+        });
         self.live.extend(name_of(&location));
         location
     }

@@ -214,6 +214,52 @@ impl Line<'_> {
         fault.filter(|fault| fault.action.kills() && outcome == OutcomeKind::WorkerLost)
     }
 
+    /// The native programs of the attempt; nothing where it ran none.
+    fn write_programs(&self, json: &mut Json<'_>) {
+        let programs = self.report.map_or(&[][..], |report| &report.programs);
+        for (index, used) in programs.iter().enumerate() {
+            json.raw(if index == 0 {
+                r#", "programs": ["#
+            } else {
+                ", "
+            });
+            json.raw(r#"{"program": "#);
+            json.value(&used.program);
+            json.raw(r#", "exit_code": "#);
+            json.value(&used.exit);
+            json.raw(r#", "signal": "#);
+            json.value(&used.signal);
+            json.raw(r#", "killed": "#);
+            json.value(&used.killed);
+            for (name, time_ns) in [
+                (r#", "wall_time": "#, used.wall_ns),
+                (r#", "cpu_user_time": "#, used.cpu_user_ns),
+                (r#", "cpu_system_time": "#, used.cpu_system_ns),
+            ] {
+                json.raw(name);
+                json.seconds(time_ns);
+            }
+            for (name, number) in [
+                (r#", "peak_memory_bytes": "#, used.peak_memory_bytes),
+                (r#", "input_bytes": "#, used.input_bytes),
+                (r#", "inputs_linked": "#, used.inputs_linked.into()),
+                (r#", "inputs_copied": "#, used.inputs_copied.into()),
+                (r#", "output_bytes": "#, used.output_bytes),
+                (r#", "said_bytes": "#, used.said_bytes),
+                (r#", "left_behind": "#, used.left_behind.into()),
+            ] {
+                json.raw(name);
+                json.integer(number);
+            }
+            json.raw(r#", "confinement": "#);
+            json.value(&used.confinement);
+            json.raw("}");
+        }
+        if !programs.is_empty() {
+            json.raw("]");
+        }
+    }
+
     fn write_context(&self, json: &mut Json<'_>) {
         json.raw(r#", "generation": "#);
         json.integer(
@@ -235,6 +281,7 @@ impl Line<'_> {
             }
             None => json.raw("null"),
         }
+        self.write_programs(json);
         json.raw(r#", "notes": ["#);
         let notes = self.report.map_or(&[][..], |report| &report.notes);
         for (index, note) in notes.iter().enumerate() {
@@ -320,5 +367,6 @@ pub(crate) fn way_name(way: Way) -> &'static str {
         Way::Reference => "reference",
         Way::Untouched => "untouched",
         Way::Stored => "stored",
+        Way::Linked => "linked",
     }
 }

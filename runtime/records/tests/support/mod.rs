@@ -131,6 +131,7 @@ pub(crate) fn report(task: u64, number: u32, received: u64) -> AttemptReport {
         cpu_ns: 2_900,
         peak_memory_bytes: 1 << 20,
         injected: None,
+        programs: Vec::new(),
         notes: Vec::new(),
     }
 }
@@ -420,6 +421,7 @@ pub(crate) fn any_report() -> impl Strategy<Value = AttemptReport> {
                 cpu_ns,
                 peak_memory_bytes,
                 injected,
+                programs: Vec::new(),
                 notes,
             }
         })

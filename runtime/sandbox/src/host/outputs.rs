@@ -1,9 +1,13 @@
 //! Interface `payloads`: results under construction.
 
-use super::payloads::{Answer, PayloadHandle, Store};
+use super::{
+    payloads::{Answer, PayloadHandle, Store},
+    program,
+};
 use crate::{
     State,
     memory::{Range, lend_mut, lend_range},
+    programs::MadeFile,
     windows,
     wire::PayloadError,
 };
@@ -19,6 +23,8 @@ pub(crate) enum OutputHandle {
     /// In the guest's own memory, because it is too small to be mapped, or there was no memory for a window: copied
     /// to its segment when it is published.
     Buffered(Buffered),
+    /// A file that a program made.
+    File(MadeFile),
 }
 
 /// Guest memory that becomes a segment.
@@ -153,9 +159,12 @@ fn output_of_file(
     mut store: Store<'_>,
     (file,): (Resource<PayloadHandle>,),
 ) -> Answer<Resource<OutputHandle>> {
-    // No program makes files yet.
-    store.data_mut().table.get(&file)?;
-    Ok((Err(PayloadError::WrongState),))
+    let state = store.data_mut();
+    let answer = match program::take_made(state, &file)? {
+        Some(made) => state.keep(OutputHandle::File(made))?,
+        None => Err(PayloadError::WrongState),
+    };
+    Ok((answer,))
 }
 
 fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
@@ -168,7 +177,7 @@ fn drop_output(mut store: Store<'_>, index: u32) -> wasmtime::Result<()> {
             // Gone already where a reused sandbox kept the handle from an earlier attempt.
             let _ = state.windows.detach(key);
         }
-        OutputHandle::Written(_) => {}
+        OutputHandle::Written(_) | OutputHandle::File(_) => {}
     }
     Ok(())
 }
@@ -181,7 +190,7 @@ impl State {
     ) -> wasmtime::Result<Result<Resource<OutputHandle>, PayloadError>> {
         let key = match &output {
             OutputHandle::Window(key) | OutputHandle::Buffered(Buffered { key, .. }) => Some(*key),
-            OutputHandle::Written(_) => None,
+            OutputHandle::Written(_) | OutputHandle::File(_) => None,
         };
         match self.table.push(output) {
             Ok(handle) => Ok(Ok(handle)),

@@ -3,14 +3,17 @@
 use super::interface;
 use crate::{
     DriverHost, LogLevel, PayloadOrigin, State,
+    host::program::Given,
     memory::{Range, lend_mut},
+    programs::MadeFile,
     stored, windows,
     wire::PayloadError,
 };
 use std::sync::Arc;
 use taps_engine::AttemptId;
 use taps_payload::{
-    FileError, FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
+    FileError, FilePayload, FileRef, Location, Segment, StoreError, Transfer, Way, WindowError,
+    WindowKey,
 };
 use taps_transform::{Resolved, Ticket, TransformError};
 use wasmtime::{
@@ -34,7 +37,9 @@ pub(crate) struct PayloadHandle {
     /// Which argument of the attempt this is, for the record.
     argument: Option<(AttemptId, usize)>,
     /// Told when the handle is dropped, where a driver holds it.
-    owner: Option<(PayloadOrigin, Arc<dyn DriverHost>)>,
+    owner: Option<Owner>,
+    /// The file, where a program of this attempt made it.
+    made: Option<MadeFile>,
 }
 
 /// The bytes of a payload, opened.
@@ -59,14 +64,35 @@ impl PayloadHandle {
         index: usize,
     ) -> Self {
         Self {
+            argument: Some((attempt, index)),
+            ..Self::of(location, media_type)
+        }
+    }
+
+    /// A file that a program made.
+    pub(super) fn made(location: Location, made: MadeFile) -> Self {
+        Self {
+            made: Some(made),
+            ..Self::of(location, Arc::from(""))
+        }
+    }
+
+    /// The file that a program made, if it is one and was not taken before.
+    pub(super) fn take_made(&mut self) -> Option<FileRef> {
+        self.made.as_mut()?.take()
+    }
+
+    fn of(location: Location, media_type: Arc<str>) -> Self {
+        Self {
             location,
             media_type,
             bytes: None,
             ticket: None,
             fetch_copies: 0,
             attached: Attached::No,
-            argument: Some((attempt, index)),
+            argument: None,
             owner: None,
+            made: None,
         }
     }
 
@@ -82,28 +108,29 @@ impl PayloadHandle {
         owner: Arc<dyn DriverHost>,
     ) -> Self {
         Self {
-            location,
-            media_type,
-            bytes: None,
-            ticket: None,
-            fetch_copies: 0,
-            attached: Attached::No,
-            argument: None,
-            owner: Some((origin, owner)),
+            owner: Some(Owner {
+                origin,
+                host: owner,
+            }),
+            ..Self::of(location, media_type)
         }
     }
 
     /// Where a driver has the payload from.
     pub(crate) fn origin(&self) -> Option<PayloadOrigin> {
-        self.owner.as_ref().map(|(origin, _)| *origin)
+        self.owner.as_ref().map(|owner| owner.origin)
     }
 }
 
-impl Drop for PayloadHandle {
+/// Where a driver has a payload from, which is told when the driver drops it.
+struct Owner {
+    origin: PayloadOrigin,
+    host: Arc<dyn DriverHost>,
+}
+
+impl Drop for Owner {
     fn drop(&mut self) {
-        if let Some((origin, owner)) = &self.owner {
-            owner.release_payload(*origin);
-        }
+        self.host.release_payload(self.origin);
     }
 }
 
@@ -234,6 +261,27 @@ impl State {
         }
         self.note_transfer(handle, Way::Read, done as u64, copies)?;
         Ok(Ok(done))
+    }
+
+    /// The bytes of a payload for a program; none where they cannot be read, and why is noted. Files
+    /// and segments go as they are.
+    pub(super) fn give_to_program(
+        &mut self,
+        handle: &Resource<PayloadHandle>,
+    ) -> wasmtime::Result<Option<Given>> {
+        let given = match self.open(handle)? {
+            Ok(Bytes::Inline(bytes)) => Given::Bytes(Arc::clone(bytes)),
+            Ok(Bytes::Segment(segment)) => Given::Segment(Arc::clone(segment)),
+            Ok(Bytes::File(file)) => Given::File(file.reference().clone()),
+            Err(_) => return Ok(None),
+        };
+        let size = self.table.get(handle)?.location.len();
+        let (way, copies) = match given {
+            Given::File(_) => (Way::Linked, 0),
+            Given::Bytes(_) | Given::Segment(_) => (Way::Copied, 1),
+        };
+        self.note_transfer(handle, way, size, copies)?;
+        Ok(Some(given))
     }
 
     /// Notes why an argument has no bytes.

@@ -187,6 +187,7 @@ impl Bench {
             map_min_bytes: 0,
             verify_payloads: false,
             data: setup.data,
+            programs: None,
         });
         let mut runtime = TaskRuntime::new(
             components,

@@ -276,6 +276,7 @@ fn runtime(
         map_min_bytes: 0,
         verify_payloads: false,
         data: None,
+        programs: None,
     };
     TaskRuntime::new(
         vec![loaded],

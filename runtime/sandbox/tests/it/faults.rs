@@ -390,6 +390,13 @@ fn what_others_act_out_is_passed_on() {
         let report = run(&mut bench, "fine", plan);
         assert_eq!((number(&report), report.injected), (5, Some(plan)));
     }
+    // The task runs no program that could crash.
+    let report = run(
+        &mut bench,
+        "fine",
+        plan(FaultAction::ProgramCrash, FaultPoint::Before),
+    );
+    assert_eq!((number(&report), report.injected), (5, None));
 }
 
 #[test]
@@ -399,7 +406,6 @@ fn what_cannot_be_acted_out_here_says_why() {
         (FaultAction::WorkerKilled, "process-pool"),
         (FaultAction::ManagerKilled, "process-pool"),
         (FaultAction::NodeKilled, "process-pool"),
-        (FaultAction::ProgramCrash, "no programs"),
     ] {
         let report = run(&mut bench, "fine", plan(action, FaultPoint::After));
         let failure = failure(&report);
