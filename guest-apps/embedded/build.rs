@@ -11,8 +11,9 @@ use std::{
 use taps_guest_build::{Part, components};
 
 /// The built-in apps: folder and package.
-const APPS: [(&str, &str); 3] = [
+const APPS: [(&str, &str); 4] = [
     ("guest-apps/cholesky", "taps-cholesky"),
+    ("guest-apps/docking", "taps-docking"),
     ("guest-apps/mapreduce", "taps-mapreduce"),
     ("guest-apps/synthetic", "taps-synthetic"),
 ];
