@@ -13,6 +13,7 @@ use taps_guest_build::{Part, components};
 /// The built-in apps: folder and package.
 const APPS: &[(&str, &str)] = &[
     ("guest-apps/cholesky", "taps-cholesky"),
+    ("guest-apps/docking", "taps-docking"),
     ("guest-apps/mapreduce", "taps-mapreduce"),
     ("guest-apps/moldesign", "taps-moldesign"),
     ("guest-apps/montage", "taps-montage"),
