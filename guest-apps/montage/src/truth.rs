@@ -13,7 +13,7 @@ use crate::wcs::{Place, Tangent};
 /// corrections wander by another half.
 pub(crate) const LARGEST_SPREAD: f64 = 1.0;
 /// Largest relative error of the brightness of a star.
-pub(crate) const LARGEST_ERROR: f64 = 0.03;
+pub(crate) const LARGEST_ERROR: f64 = 0.05;
 
 /// The background of a star is taken from the pixels beyond its reach, up to this many times it.
 const RING: f64 = 1.5;
