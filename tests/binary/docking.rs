@@ -26,9 +26,9 @@ const RECEPTOR: &str =
 /// Whether the programs are installed; says so past the capture of the test runner if not.
 fn installed() -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    let missing = ["vina", "obabel"].into_iter().find(|program| {
-        !env::split_paths(&path).any(|directory| directory.join(program).exists())
-    });
+    let missing = ["vina", "obabel"]
+        .into_iter()
+        .find(|program| !env::split_paths(&path).any(|directory| directory.join(program).exists()));
     if let Some(program) = missing {
         skip(&format!("{program} is not installed"));
     }
@@ -117,7 +117,9 @@ fn smiles_that_do_not_parse_are_counted_and_the_campaign_goes_on() {
     }
     let (ended, json) = run(&place, &files, &["--app.max-failures=0", "--app.seed=0"]);
     if json["values"]["failed"] != json!(0) {
-        ended.expect(1).says("could not be docked (max_failures = 0)");
+        ended
+            .expect(1)
+            .says("could not be docked (max_failures = 0)");
     }
 }
 
@@ -131,7 +133,7 @@ fn a_program_that_is_missing_is_named() {
     assert_ne!(ended.code, Some(0), "{}", ended.text());
     ended.says("prepare_ligand4.py");
     // Vina itself is needed whatever the options: nothing begins without it.
-    let mut command = place.command([&["run"], &SMALL[..]].concat());
+    let mut command = place.command([&["run"][..], &SMALL].concat());
     let empty = place.write("bin/none", "");
     command.env("PATH", empty.parent().expect("a directory"));
     let ended = crate::harness::Running::new(command, place.path()).end();
@@ -165,6 +167,8 @@ fn prepared_ligands_give_the_expected_scores() {
     ]);
     ended.expect(0);
     let checks = json["checks"].as_array().expect("checks");
-    let difference = checks.iter().find(|check| check["name"] == "expected_difference");
+    let difference = checks
+        .iter()
+        .find(|check| check["name"] == "expected_difference");
     assert_eq!(difference.expect("compared")["value"], 0.0, "{json}");
 }

@@ -70,7 +70,7 @@ pub(super) fn data() -> Option<PathBuf> {
 /// A small run of the built-in sample.
 fn small() -> Value {
     json!({
-        "initial_simulations": 4, "num_iterations": 2, "batch_size": 3, "exhaustiveness": 1,
+        "initial_simulations": 4, "num_iterations": 1, "batch_size": 2, "exhaustiveness": 1,
         "num_modes": 3,
     })
 }
@@ -95,17 +95,17 @@ fn the_sample_runs_without_data() {
         return;
     }
     let run = Run::new(small());
-    assert_eq!(run.report().checks[0].value, json!(10));
+    assert_eq!(run.report().checks[0].value, json!(6));
     assert_eq!(*run.value("failed"), json!(0));
     assert!(run.value("best_score").as_f64().unwrap() < 0.0);
     let training: Value = serde_json::from_str(&run.file("training-results.json")).unwrap();
     for column in ["smiles", "score", "time"] {
-        assert_eq!(training[column].as_object().unwrap().len(), 10, "{column}");
+        assert_eq!(training[column].as_object().unwrap().len(), 6, "{column}");
     }
     let results = run.file("results.csv");
-    assert_eq!(results.lines().count(), 11);
+    assert_eq!(results.lines().count(), 7);
     assert!(results.starts_with("title,smiles,round,score,best,worst,modes,error\n"));
-    assert_eq!(std::fs::read_dir(run.prepared()).unwrap().count(), 10);
+    assert_eq!(std::fs::read_dir(run.prepared()).unwrap().count(), 6);
 }
 
 #[test]
