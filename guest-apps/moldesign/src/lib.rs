@@ -124,8 +124,14 @@ impl MolDesign {
     }
 }
 
-/// Reads a file of the configuration.
-fn parse<T>(field: &str, file: &InputFile, parse: fn(&[u8]) -> Result<T, TableError>) -> Result<T> {
+/// Reads a file of the configuration. A granted file is no part of a directory that the app could
+/// look into: it is read as a payload.
+fn parse<T>(
+    engine: &Engine,
+    field: &str,
+    file: &InputFile,
+    parse: fn(&[u8]) -> Result<T, TableError>,
+) -> Result<T> {
     let bytes = engine
         .input_file(file)
         .and_then(|payload| payload.bytes())
