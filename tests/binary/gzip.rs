@@ -18,7 +18,13 @@ fn a_file_is_compressed_by_a_confined_program() {
         .collect();
     let text = lines.concat();
     place.write("text", &text);
-    let (ended, json) = place.json(&[app(), ALLOWED, "--app.file=text", "--app.block-kib=100"]);
+    let (ended, json) = place.json(&[
+        app(),
+        ALLOWED,
+        "--app.output-dir=out",
+        "--app.file=text",
+        "--app.block-kib=100",
+    ]);
     ended.expect(0);
     assert_eq!(json["values"]["bytes"], text.len(), "{json}");
     let run = run_dir(&json);
@@ -27,7 +33,7 @@ fn a_file_is_compressed_by_a_confined_program() {
         10,
         "five blocks, each compressed and checked"
     );
-    let compressed = run.join("data/compressed.gz");
+    let compressed = place.path().join("out/compressed.gz");
     let restored = Command::new("gzip").arg("-dc").arg(&compressed).output();
     let restored = restored.expect("run gzip");
     assert!(restored.status.success());

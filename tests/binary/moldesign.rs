@@ -16,15 +16,15 @@ fn programs() -> bool {
 
 #[track_caller]
 fn run(place: &Place, args: &[&str]) -> Value {
-    let (ended, json) = place.json(&[&["moldesign"], args].concat());
+    let (ended, json) = place.json(&[&["moldesign", "--app.output-dir=out"], args].concat());
     ended.expect(0);
     json
 }
 
 /// Lines of `results.csv`, without its header.
 #[track_caller]
-fn table(run: &Path) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(run.join("data/results.csv")).expect("results.csv");
+fn table(directory: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(directory.join("results.csv")).expect("results.csv");
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("smiles,ie,batch,time"));
     let fields = |line: &str| line.split(',').map(str::to_owned).collect();
@@ -49,12 +49,13 @@ fn well_known_molecules_are_searched_without_data() {
     if !programs() {
         return;
     }
-    let place = Place::new();
     for executor in ["thread-pool", "process-pool"] {
+        let place = Place::new();
         let json = run(&place, &[&FEW[..], &["--executor", executor]].concat());
         let run = run_dir(&json);
-        assert_eq!(names(&run.join("data")), ["results.csv", "results.png"]);
-        let table = table(&run);
+        let out = place.path().join("out");
+        assert_eq!(names(&out), ["results.csv", "results.png"]);
+        let table = table(&out);
         assert_eq!(table.len(), 8, "{executor}");
         let batches: Vec<_> = table.iter().map(|line| line[2].as_str()).collect();
         assert_eq!(batches, ["0", "0", "0", "0", "1", "1", "2", "2"]);
@@ -66,7 +67,7 @@ fn well_known_molecules_are_searched_without_data() {
         ] {
             assert_eq!(succeeded(&run, task), count, "{executor}: {task}");
         }
-        let plot = fs::read(run.join("data/results.png")).expect("results.png");
+        let plot = fs::read(out.join("results.png")).expect("results.png");
         assert_eq!(plot[..8], *b"\x89PNG\r\n\x1a\n");
     }
 }
@@ -88,7 +89,7 @@ fn eight_and_eight_molecules_of_a_data_set() {
         ],
     );
     let run = run_dir(&json);
-    let mut smiles: Vec<_> = table(&run)
+    let mut smiles: Vec<_> = table(&place.path().join("out"))
         .into_iter()
         .map(|mut line| line.remove(0))
         .collect();

@@ -97,17 +97,17 @@ impl MolDesign {
         Ok(())
     }
 
-    fn dataset(&self) -> Result<Dataset> {
+    fn dataset(&self, engine: &Engine) -> Result<Dataset> {
         match &self.dataset {
-            Some(file) => parse("dataset", file, Dataset::parse),
+            Some(file) => parse(engine, "dataset", file, Dataset::parse),
             None => Ok(known::dataset()),
         }
     }
 
     /// What the results are held against; none when there is nothing.
-    fn expected(&self) -> Result<Option<Expected>> {
+    fn expected(&self, engine: &Engine) -> Result<Option<Expected>> {
         match (&self.expected, &self.dataset) {
-            (Some(file), _) => parse("expected", file, Expected::parse).map(Some),
+            (Some(file), _) => parse(engine, "expected", file, Expected::parse).map(Some),
             (None, None) => Ok(Some(known::expected())),
             (None, Some(_)) => Ok(None),
         }
@@ -124,18 +124,27 @@ impl MolDesign {
     }
 }
 
-/// Reads a file of the configuration.
-fn parse<T>(field: &str, file: &InputFile, parse: fn(&[u8]) -> Result<T, TableError>) -> Result<T> {
-    let bytes = std::fs::read(file).map_err(|error| {
-        Error::config(field, file, format!("a file that can be read ({error})"))
-    })?;
+/// Reads a file of the configuration. A granted file is no part of a directory that the app could
+/// look into: it is read as a payload.
+fn parse<T>(
+    engine: &Engine,
+    field: &str,
+    file: &InputFile,
+    parse: fn(&[u8]) -> Result<T, TableError>,
+) -> Result<T> {
+    let bytes = engine
+        .input_file(file)
+        .and_then(|payload| payload.bytes())
+        .map_err(|error| {
+            Error::config(field, file, format!("a file that can be read ({error})"))
+        })?;
     parse(&bytes).map_err(|error| error.of(field, file.path()))
 }
 
 #[taps::app(name = "moldesign", programs = xtb::PROGRAMS)]
 fn run(config: MolDesign, engine: &Engine) -> Result<Report> {
-    let dataset = config.dataset()?;
-    let expected = config.expected()?;
+    let dataset = config.dataset(engine)?;
+    let expected = config.expected(engine)?;
     let geometries = match &config.geometries {
         Some(directory) => Geometries::list(directory, &dataset.molecules)?,
         None => Geometries::default(),
