@@ -1,7 +1,7 @@
 //! The images.
 
 use taps::{Array, Bytes, Error, Result};
-use taps_plot::{Surface, PlotError};
+use taps_plot::{PlotError, Surface};
 
 /// Draws the map of the terrain, and the terrain as seen from above one of its corners, both with
 /// the balls at the start and at the end. Positions are rows of an array. Both images are PNGs.

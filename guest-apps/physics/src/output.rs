@@ -45,7 +45,6 @@ pub(crate) fn write_image(directory: &OutputDir, name: &str, image: &Future<Byte
 }
 
 fn write(directory: &OutputDir, name: &str, content: &[u8]) -> Result<()> {
-    std::fs::write(directory.join(name), content).map_err(|error| {
-        Error::app("OutputError", format!("failed to write {name}: {error}"))
-    })
+    std::fs::write(directory.join(name), content)
+        .map_err(|error| Error::app("OutputError", format!("failed to write {name}: {error}")))
 }

@@ -81,7 +81,11 @@ pub(crate) fn simulate(terrain: &Array<f32>, start: Start, settings: Settings) -
         lowest = lowest.min(end_energy);
         // Not `max`, which drops what is no number.
         let rise = end_energy - lowest;
-        energy_rise = if rise <= energy_rise { energy_rise } else { rise };
+        energy_rise = if rise <= energy_rise {
+            energy_rise
+        } else {
+            rise
+        };
         if settings.real_time {
             let due = Duration::from_secs_f64(step as f64 / f64::from(settings.tick_rate));
             let early = (begin + due).saturating_sub(taps::clock());

@@ -140,9 +140,8 @@ fn normalise(heights: &mut [f64], height: f64) -> Result<()> {
         return Err(Error::app(
             "FlatTerrain",
             format!(
-                "the noise has the same height everywhere, so that it cannot be made \
-                 terrain_height = {height} high; expected a terrain_scale that is no fraction of \
-                 the distance of vertices, and a smaller terrain_filter_size"
+                "the noise is the same everywhere, so that it cannot be made terrain_height = \
+                 {height} m high; hint: a smaller terrain_scale or terrain_filter_size"
             ),
         ));
     }

@@ -13,10 +13,14 @@ const SCALE: u32 = 130;
 
 pub(super) fn draw(surface: &Surface<'_>, area: &Area<'_>) -> Result<(), PlotError> {
     let (width, height) = area.dim_in_pixel();
-    let side = height.saturating_sub(120).min(width.saturating_sub(90 + SCALE)).max(40);
+    let side = height
+        .saturating_sub(120)
+        .min(width.saturating_sub(90 + SCALE))
+        .max(40);
     let (left, top) = (80, 50);
     let title = TextStyle::from(("sans-serif", TITLE).into_font());
-    area.draw_text(&surface.title, &title, (left, 14)).map_err(failed)?;
+    area.draw_text(&surface.title, &title, (left, 14))
+        .map_err(failed)?;
     let side = side.cast_signed();
     fill(surface, area, (left, top), side)?;
     axes(surface, area, (left, top), side)?;
@@ -39,14 +43,17 @@ fn fill(
     let mut below: Vec<usize> = (0..side).map(|column| band_at(column, 0)).collect();
     for row in 0..side {
         let bands = below;
-        below = (0..side).map(|column| band_at(column, (row + 1).min(side - 1))).collect();
+        below = (0..side)
+            .map(|column| band_at(column, (row + 1).min(side - 1)))
+            .collect();
         for (column, (here, under)) in (0i32..).zip(bands.iter().zip(&below)) {
             let right = bands.get(column as usize + 1).unwrap_or(here);
             let mut shade = color((*here as f64 + 0.5) / BANDS as f64);
             if here != under || here != right {
                 shade = shade.map(|value| value * 0.45);
             }
-            area.draw_pixel((left + column, top + row), &rgb(shade)).map_err(failed)?;
+            area.draw_pixel((left + column, top + row), &rgb(shade))
+                .map_err(failed)?;
         }
     }
     Ok(())
@@ -60,7 +67,10 @@ fn axes(
     side: i32,
 ) -> Result<(), PlotError> {
     let (right, bottom) = (left + side, top + side);
-    let frame = Rectangle::new([(left - 1, top - 1), (right, bottom)], BLACK.stroke_width(1));
+    let frame = Rectangle::new(
+        [(left - 1, top - 1), (right, bottom)],
+        BLACK.stroke_width(1),
+    );
     area.draw(&frame).map_err(failed)?;
     let length = surface.length();
     let digits = decimals(&(0.0..length));
@@ -75,7 +85,12 @@ fn axes(
             area.draw(&PathElement::new(line, BLACK)).map_err(failed)?;
         }
         text(area, &number, (left + place, bottom + 8), 1)?;
-        text(area, &number, (left - 10, bottom - place - TEXT as i32 / 2), -1)?;
+        text(
+            area,
+            &number,
+            (left - 10, bottom - place - TEXT as i32 / 2),
+            -1,
+        )?;
     }
     text(area, "x (m)", (left + side / 2, bottom + 30), 1)?;
     text(area, "y (m)", (left - 10, top + side * 3 / 8), -1)
@@ -118,7 +133,10 @@ fn points(
     let pixel = |place: &[f64; 3]| {
         let part = |value: f64| (value / surface.length()).clamp(-0.05, 1.05);
         let pixels = |part: f64| (part * f64::from(side - 1)).round() as i32;
-        (left + pixels(part(place[0])), top + pixels(1.0 - part(place[1])))
+        (
+            left + pixels(part(place[0])),
+            top + pixels(1.0 - part(place[1])),
+        )
     };
     for sets in surface.points.windows(2) {
         for (from, to) in sets[0].places.iter().zip(&sets[1].places) {

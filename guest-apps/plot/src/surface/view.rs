@@ -46,7 +46,10 @@ impl Projection {
         let length = surface.length();
         let range = (top - surface.low).max(length * 1e-6);
         let depth = (range / length).clamp(BOX.0, BOX.1);
-        let (across, up) = (2.0 * FRAC_1_SQRT_2, 2.0 * FRAC_1_SQRT_2 * DOWN.0 + depth * DOWN.1);
+        let (across, up) = (
+            2.0 * FRAC_1_SQRT_2,
+            2.0 * FRAC_1_SQRT_2 * DOWN.0 + depth * DOWN.1,
+        );
         let (wide, high) = (f64::from(width) - 160.0, f64::from(height) - 150.0);
         let scale = (wide / across).min(high / up).max(10.0);
         Self {
@@ -77,7 +80,8 @@ impl Projection {
 pub(super) fn draw(surface: &Surface<'_>, area: &Area<'_>) -> Result<(), PlotError> {
     let projection = Projection::new(surface, area.dim_in_pixel());
     let title = TextStyle::from(("sans-serif", TITLE).into_font());
-    area.draw_text(&surface.title, &title, (80, 14)).map_err(failed)?;
+    area.draw_text(&surface.title, &title, (80, 14))
+        .map_err(failed)?;
     let cells = (surface.side - 1).min(MOST_CELLS);
     // Points wait until the cells that could cover their mark from behind are drawn.
     let mut waiting = marks(surface, cells);
@@ -141,7 +145,11 @@ fn cell(
     let slope_y = (heights[2] + heights[3] - heights[0] - heights[1]) / (2.0 * metres);
     let normal = [-slope_x, -slope_y, 1.0];
     let size = normal.iter().map(|value| value * value).sum::<f64>().sqrt();
-    let lit: f64 = normal.iter().zip(LIGHT).map(|(value, light)| value * light).sum();
+    let lit: f64 = normal
+        .iter()
+        .zip(LIGHT)
+        .map(|(value, light)| value * light)
+        .sum();
     let light = 0.45 + 0.65 * (lit / size).clamp(0.0, 1.0);
     let middle = heights.iter().sum::<f64>() / 4.0;
     let shade = rgb(color(surface.part(middle)).map(|value| value * light));
@@ -149,7 +157,8 @@ fn cell(
     for ((x, y), height) in corners.iter().zip(heights) {
         outline.push(projection.pixel(*x, *y, height));
     }
-    area.draw(&Polygon::new(outline, shade.filled())).map_err(failed)
+    area.draw(&Polygon::new(outline, shade.filled()))
+        .map_err(failed)
 }
 
 /// The two sides that face the viewer, down to the lowest point.
@@ -170,18 +179,15 @@ fn edges(
                 projection.pixel(from.0, from.1, surface.at(from.0, from.1)),
             ];
             let shade = RGBColor(grey, grey, grey);
-            area.draw(&Polygon::new(outline, shade.filled())).map_err(failed)?;
+            area.draw(&Polygon::new(outline, shade.filled()))
+                .map_err(failed)?;
         }
     }
     Ok(())
 }
 
 /// Labels of x and y at the near sides, and of heights at the left corner.
-fn axes(
-    surface: &Surface<'_>,
-    area: &Area<'_>,
-    projection: &Projection,
-) -> Result<(), PlotError> {
+fn axes(surface: &Surface<'_>, area: &Area<'_>, projection: &Projection) -> Result<(), PlotError> {
     let low = surface.low;
     let length = surface.length();
     let digits = decimals(&(0.0..length));
@@ -201,7 +207,8 @@ fn axes(
     text(area, "y (m)", (x - 60, y + 30), -1)?;
     let top = projection.pixel(0.0, 1.0, surface.high);
     let base = projection.pixel(0.0, 1.0, low);
-    area.draw(&PathElement::new([base, top], BLACK)).map_err(failed)?;
+    area.draw(&PathElement::new([base, top], BLACK))
+        .map_err(failed)?;
     let digits = decimals(&(low..surface.high.max(low + 1e-6)));
     let number = format!("{} m", label(surface.high, digits));
     text(area, &number, (top.0 - 8, top.1 - 8), -1)
