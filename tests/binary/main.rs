@@ -16,6 +16,7 @@ mod harness;
 mod mapreduce;
 mod memoize;
 mod outcomes;
+mod physics;
 mod pool;
 mod process_pool;
 mod processes;

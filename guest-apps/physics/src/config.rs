@@ -17,7 +17,7 @@ const MOST_CELLS: f64 = 1e9;
 #[taps(check = Physics::check)]
 pub(crate) struct Physics {
     /// Balls, each simulated by a task.
-    #[taps(default = 8, min = 1, max = 1_000_000)]
+    #[taps(default = 8, min = 1, max = 100_000)]
     pub(crate) simulations: u32,
     /// Diameter of a ball in metres.
     #[taps(default = 0.2, min = 0.01, max = 1000.0)]
