@@ -73,7 +73,7 @@ fn axes(
     );
     area.draw(&frame).map_err(failed)?;
     let length = surface.length();
-    let digits = decimals(&(0.0..length));
+    let digits = decimals(&(0.0..length)) + 1;
     for tick in 0..=4 {
         let number = label(length * f64::from(tick) / 4.0, digits);
         let place = side * tick / 4;
@@ -105,7 +105,7 @@ fn scale(
 ) -> Result<(), PlotError> {
     let height = side / 2;
     let bands = BANDS as i32;
-    let digits = decimals(&(surface.low..surface.high.max(surface.low + 1e-6)));
+    let digits = decimals(&(surface.low..surface.high.max(surface.low + 1e-6))) + 1;
     for step in 0..=bands {
         let y = top + 24 + height - height * step / bands;
         if step < bands {

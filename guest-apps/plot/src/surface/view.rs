@@ -52,6 +52,7 @@ impl Projection {
         );
         let (wide, high) = (f64::from(width) - 160.0, f64::from(height) - 150.0);
         let scale = (wide / across).min(high / up).max(10.0);
+        let bottom = 70.0 + ((high - scale * up) / 2.0).max(0.0);
         Self {
             length,
             low: surface.low,
@@ -59,7 +60,7 @@ impl Projection {
             scale,
             middle: (
                 f64::from(width) / 2.0,
-                f64::from(height) - 70.0 - scale * FRAC_1_SQRT_2 * DOWN.0,
+                f64::from(height) - bottom - scale * FRAC_1_SQRT_2 * DOWN.0,
             ),
         }
     }
@@ -190,7 +191,7 @@ fn edges(
 fn axes(surface: &Surface<'_>, area: &Area<'_>, projection: &Projection) -> Result<(), PlotError> {
     let low = surface.low;
     let length = surface.length();
-    let digits = decimals(&(0.0..length));
+    let digits = decimals(&(0.0..length)) + 1;
     for tick in 0..=4 {
         let part = f64::from(tick) / 4.0;
         let number = label(length * part, digits);
