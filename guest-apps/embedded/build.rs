@@ -17,6 +17,7 @@ const APPS: &[(&str, &str)] = &[
     ("guest-apps/mapreduce", "taps-mapreduce"),
     ("guest-apps/moldesign", "taps-moldesign"),
     ("guest-apps/montage", "taps-montage"),
+    ("guest-apps/physics", "taps-physics"),
     ("guest-apps/synthetic", "taps-synthetic"),
 ];
 

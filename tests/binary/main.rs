@@ -20,6 +20,7 @@ mod memoize;
 mod moldesign;
 mod montage;
 mod outcomes;
+mod physics;
 mod pool;
 mod process_pool;
 mod processes;

@@ -16,6 +16,7 @@ use taps_docking as _;
 use taps_mapreduce as _;
 use taps_moldesign as _;
 use taps_montage as _;
+use taps_physics as _;
 use taps_synthetic as _;
 
 struct Embedded {

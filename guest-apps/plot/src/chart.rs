@@ -24,7 +24,7 @@ const LEGEND: (f64, f64) = (0.35, 0.25);
 const DOT: i32 = 4;
 /// Series of different colours; then they repeat. Told apart in all common kinds of colour vision
 /// (Okabe and Ito, "Color Universal Design", 2008).
-const COLORS: [RGBColor; 6] = [
+pub(crate) const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -171,7 +171,7 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
 }
 
 /// Digits after the point that tell ten labels of a range apart.
-fn decimals(range: &Range<f64>) -> usize {
+pub(crate) fn decimals(range: &Range<f64>) -> usize {
     let mut step = (range.end - range.start) / 10.0;
     let mut decimals = 0;
     while step < 1.0 && decimals < FINEST_DECIMALS {
@@ -182,7 +182,7 @@ fn decimals(range: &Range<f64>) -> usize {
 }
 
 /// A number at an axis.
-fn label(value: f64, decimals: usize) -> String {
+pub(crate) fn label(value: f64, decimals: usize) -> String {
     if value.abs() >= 1e7 {
         return format!("{value:.3e}");
     }

@@ -1,4 +1,4 @@
-//! Scatter and line plots as PNG, for apps: they run in components as well as on the host.
+//! Scatter and line plots, and surfaces, as PNG, for apps: they run in components as well as on the host.
 //!
 //! ```
 //! use taps_plot::Plot;
@@ -22,8 +22,11 @@
 
 mod canvas;
 mod chart;
+mod surface;
 #[cfg(test)]
 mod tests;
+
+pub use surface::{SURFACE_HEIGHT, SURFACE_WIDTH, Surface};
 
 /// Width of a plot in pixels, unless [`Plot::size`] says otherwise.
 pub const WIDTH: u32 = 960;
@@ -60,6 +63,16 @@ pub enum PlotError {
         width: u32,
         /// Height in pixels.
         height: u32,
+    },
+    /// Heights that are no square grid, or no distance between them.
+    #[error(
+        "{heights} heights in {side} rows of as many: expected at least 2 rows, their square of heights, and a distance above 0"
+    )]
+    Grid {
+        /// Rows of heights.
+        side: usize,
+        /// Heights in all.
+        heights: usize,
     },
     /// The chart could not be drawn.
     #[error("failed to draw the chart: {0}")]
@@ -152,21 +165,30 @@ impl Plot {
     /// The plot as the bytes of a PNG file: 8-bit RGB. Later series cover earlier ones. The axes
     /// reach a little beyond all points; without points they go from 0 to 1.
     pub fn png(&self) -> Result<Vec<u8>, PlotError> {
-        let sides = SMALLEST..=LARGEST;
-        if !sides.contains(&self.width) || !sides.contains(&self.height) {
-            return Err(PlotError::Size {
-                width: self.width,
-                height: self.height,
-            });
-        }
+        check_size(self.width, self.height)?;
         let pixels = chart::draw(self)?;
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&pixels)?;
-        writer.finish()?;
-        Ok(bytes)
+        encode(&pixels, self.width, self.height)
     }
+}
+
+/// Fails if a picture would have too short or too long a side.
+fn check_size(width: u32, height: u32) -> Result<(), PlotError> {
+    let sides = SMALLEST..=LARGEST;
+    if sides.contains(&width) && sides.contains(&height) {
+        Ok(())
+    } else {
+        Err(PlotError::Size { width, height })
+    }
+}
+
+/// Pixels as the bytes of a PNG file.
+fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, PlotError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()?;
+    Ok(bytes)
 }

@@ -246,3 +246,132 @@ proptest! {
         prop_assert!(picture(&plot).places(RED).len() > 10);
     }
 }
+
+mod surfaces {
+    use super::{Picture, RED};
+    use crate::{PlotError, Surface};
+    use proptest::prelude::*;
+
+    /// A square pyramid of 21 x 21 heights, 10 m wide and 4 m high.
+    fn pyramid() -> Vec<f32> {
+        let part = |index: usize| 1.0 - (index as f32 - 10.0).abs() / 10.0;
+        let heights = (0..21 * 21).map(|at| 4.0 * part(at % 21).min(part(at / 21)));
+        heights.collect()
+    }
+
+    fn middle(places: &[(usize, usize)]) -> (f64, f64) {
+        let sum = |part: fn(&(usize, usize)) -> usize| places.iter().map(part).sum::<usize>();
+        let mean = |sum: usize| sum as f64 / places.len() as f64;
+        (mean(sum(|place| place.0)), mean(sum(|place| place.1)))
+    }
+
+    /// Where the end of a ball is drawn, on the map and in the view.
+    fn drawn(place: [f64; 3]) -> [(f64, f64); 2] {
+        let heights = pyramid();
+        let plain = Surface::new("t", &heights, 21, 0.5).points("start", &[]);
+        let surface = plain.points("end", &[place]);
+        [surface.contour_png(), surface.view_png()].map(|png| {
+            let places = Picture::decode(&png.unwrap()).places(RED);
+            // The legend, at the right, shows the colour, too; below the title in the view.
+            let mark: Vec<_> = places
+                .into_iter()
+                .filter(|(x, y)| !(*x > 700 && (*y < 80 || (350..550).contains(y))))
+                .collect();
+            assert!(mark.len() > 40, "{place:?}: {}", mark.len());
+            middle(&mark)
+        })
+    }
+
+    #[test]
+    fn points_are_drawn_where_they_are() {
+        let [centre_map, centre_view] = drawn([5.0, 5.0, 4.5]);
+        let [east_map, east_view] = drawn([9.0, 5.0, 4.5]);
+        let [north_map, north_view] = drawn([5.0, 9.0, 4.5]);
+        let [low_map, low_view] = drawn([5.0, 5.0, 4.0]);
+        let near = |found: f64, expected: f64| (found - expected).abs() < 1.5;
+        assert!(east_map.0 > centre_map.0 + 100.0 && near(east_map.1, centre_map.1));
+        assert!(north_map.1 < centre_map.1 - 100.0 && near(north_map.0, centre_map.0));
+        assert!(near(low_map.0, centre_map.0) && near(low_map.1, centre_map.1));
+        assert!(east_view.0 > centre_view.0 + 100.0 && east_view.1 < centre_view.1);
+        assert!(north_view.0 < centre_view.0 - 100.0 && north_view.1 < centre_view.1);
+        assert!(near(low_view.0, centre_view.0) && low_view.1 > centre_view.1 + 5.0);
+    }
+
+    /// What is nearer covers what is behind it.
+    #[test]
+    fn a_hill_hides_what_is_behind_it() {
+        let heights = pyramid();
+        let visible = |place: [f64; 3]| {
+            let surface = Surface::new("t", &heights, 21, 0.5).points("a", &[]);
+            let png = surface.points("b", &[place]).view_png().unwrap();
+            Picture::decode(&png).places(RED).len()
+        };
+        assert!(visible([2.0, 2.0, 1.6]) > visible([6.5, 6.5, 0.0]) + 40);
+    }
+
+    #[test]
+    fn maps_have_bands_and_the_same_bytes() {
+        let heights = pyramid();
+        let surface = Surface::new("t", &heights, 21, 0.5);
+        let png = surface.contour_png().unwrap();
+        assert_eq!(png, surface.contour_png().unwrap());
+        assert_eq!(surface.view_png().unwrap(), surface.view_png().unwrap());
+        let colors: std::collections::HashSet<_> =
+            Picture::decode(&png).pixels.into_iter().collect();
+        assert!(
+            colors.len() >= 24,
+            "12 bands and 12 kinds of line: {}",
+            colors.len()
+        );
+    }
+
+    #[test]
+    fn what_is_no_surface_is_refused() {
+        let heights = [0.0, 1.0, 2.0, 3.0];
+        let refused = |surface: Surface<'_>| surface.contour_png().unwrap_err();
+        for (side, spacing) in [(1, 1.0), (3, 1.0), (2, 0.0), (2, f64::NAN)] {
+            let error = refused(Surface::new("t", &heights, side, spacing));
+            assert!(matches!(error, PlotError::Grid { .. }), "{error}");
+        }
+        let holed = [0.0, f32::NAN, 2.0, 3.0];
+        let error = refused(Surface::new("t", &holed, 2, 1.0));
+        assert!(
+            matches!(error, PlotError::NotFinite { index: 1, .. }),
+            "{error}"
+        );
+        let lost = [[0.0, 0.0, 0.0], [0.0, f64::INFINITY, 0.0]];
+        let error = refused(Surface::new("t", &heights, 2, 1.0).points("a", &lost));
+        assert!(
+            matches!(error, PlotError::NotFinite { index: 1, .. }),
+            "{error}"
+        );
+        let error = refused(Surface::new("t", &heights, 2, 1.0).size(10, 500));
+        assert!(matches!(error, PlotError::Size { .. }), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Any heights and points make pictures.
+        #[test]
+        fn any_surface_is_drawn(
+            side in 2usize..12,
+            heights in prop::collection::vec(-1e6f32..1e6, 121),
+            spacing in 1e-6f64..1e6,
+            places in prop::collection::vec(prop::array::uniform3(-1e9f64..1e9), 0..5),
+        ) {
+            let heights = &heights[..side * side];
+            let surface = Surface::new("any", heights, side, spacing).size(200, 240);
+            let surface = surface.points("here", &places);
+            prop_assert!(surface.contour_png().is_ok() && surface.view_png().is_ok());
+        }
+
+        /// Flat ones, too.
+        #[test]
+        fn a_flat_surface_is_drawn(height in -1e6f32..1e6, spacing in 1e-6f64..1e6) {
+            let heights = [height; 9];
+            let surface = Surface::new("flat", &heights, 3, spacing).size(300, 200);
+            prop_assert!(surface.contour_png().is_ok() && surface.view_png().is_ok());
+        }
+    }
+}
