@@ -11,9 +11,10 @@ use std::{
 use taps_guest_build::{Part, components};
 
 /// The built-in apps: folder and package.
-const APPS: [(&str, &str); 3] = [
+const APPS: [(&str, &str); 4] = [
     ("guest-apps/cholesky", "taps-cholesky"),
     ("guest-apps/mapreduce", "taps-mapreduce"),
+    ("guest-apps/moldesign", "taps-moldesign"),
     ("guest-apps/synthetic", "taps-synthetic"),
 ];
 

@@ -15,14 +15,16 @@ use std::{
 /// The target of all guests.
 const TARGET: &str = "wasm32-wasip2";
 
-/// Folders, from the root of the workspace, on which every guest depends.
-const SHARED: [&str; 6] = [
+/// Folders, from the root of the workspace, on which guests depend besides their own.
+const SHARED: [&str; 8] = [
     "Cargo.toml",
     "wit",
     "runtime/schema/src",
     "runtime/kernels/src",
     "guest-apps/sdk/src",
     "guest-apps/macros/src",
+    "guest-apps/molecules/src",
+    "guest-apps/plot/src",
 ];
 
 /// What of an app goes into a component.
