@@ -11,8 +11,9 @@ use std::{
 use taps_guest_build::{Part, components};
 
 /// The built-in apps: folder and package.
-const APPS: [(&str, &str); 4] = [
+const APPS: [(&str, &str); 5] = [
     ("guest-apps/cholesky", "taps-cholesky"),
+    ("guest-apps/fedlearn", "taps-fedlearn"),
     ("guest-apps/mapreduce", "taps-mapreduce"),
     ("guest-apps/moldesign", "taps-moldesign"),
     ("guest-apps/synthetic", "taps-synthetic"),
