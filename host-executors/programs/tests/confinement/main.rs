@@ -482,7 +482,10 @@ fn every_limit_is_enforced() {
     assert!(exit != Some(0) && signal != Some(9), "{exit:?} {signal:?}");
     assert_eq!(bench.end(&["spin"]), (None, Some(24)), "SIGXCPU");
     let used = bench.last_use();
-    assert!(used.cpu_user_ns + used.cpu_system_ns >= 900_000_000, "{used:?}");
+    assert!(
+        used.cpu_user_ns + used.cpu_system_ns >= 900_000_000,
+        "{used:?}"
+    );
     // Rust programs take the signal as it is by default.
     assert_eq!(bench.end(&["large-file"]), (None, Some(25)), "SIGXFSZ");
     assert!(bench.act(&["many-files"]).starts_with("open: "), "not ok");
