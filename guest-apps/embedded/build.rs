@@ -11,11 +11,13 @@ use std::{
 use taps_guest_build::{Part, components};
 
 /// The built-in apps: folder and package.
-const APPS: [(&str, &str); 5] = [
+const APPS: &[(&str, &str)] = &[
     ("guest-apps/cholesky", "taps-cholesky"),
+    ("guest-apps/docking", "taps-docking"),
     ("guest-apps/fedlearn", "taps-fedlearn"),
     ("guest-apps/mapreduce", "taps-mapreduce"),
     ("guest-apps/moldesign", "taps-moldesign"),
+    ("guest-apps/montage", "taps-montage"),
     ("guest-apps/synthetic", "taps-synthetic"),
 ];
 
@@ -24,7 +26,7 @@ const FAULTS: (&str, &str) = ("guest-apps/faults", "taps-faults");
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let whole = components(&APPS, Part::App);
+    let whole = components(APPS, Part::App);
     let mut with_faults = APPS.to_vec();
     with_faults.push(FAULTS);
     let tasks = components(&with_faults, Part::Tasks);

@@ -73,7 +73,10 @@ fn list() {
         .iter()
         .map(|app| app["name"].as_str().expect("a name"))
         .collect();
-    assert_eq!(names, ["cholesky", "failures", "mapreduce", "synthetic"]);
+    assert_eq!(
+        names,
+        ["cholesky", "failures", "mapreduce", "montage", "synthetic"]
+    );
     let all = place.call(["list", "--json"]).json();
     for kind in ["apps", "executors", "filters", "transformers"] {
         for entry in all[kind].as_array().expect(kind) {
