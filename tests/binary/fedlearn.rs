@@ -113,7 +113,16 @@ fn a_client_gets_its_own_shard_only() {
 #[test]
 fn a_run_that_diverges_fails_its_check() {
     let place = Place::new();
-    let (ended, json) = place.json(&[&SMALL[..], &["--app.lr=1000000", "--app.epochs=9"]].concat());
+    let (ended, json) = place.json(&[
+        "fedlearn",
+        "--app.lr=1000000",
+        "--app.model=taps",
+        "--app.clients=4",
+        "--app.rounds=2",
+        "--app.samples=100",
+        "--app.test-samples=100",
+        "--app.seed=1",
+    ]);
     assert_ne!(ended.code, Some(0), "{json}");
     let checks = json["checks"].as_array().expect("checks");
     let finite = checks

@@ -138,7 +138,7 @@ fn draw(digit: u8, random: &mut Random, pixels: &mut [u8]) {
     }
     for (pixel, distance) in pixels.iter_mut().zip(nearest) {
         let ink = (width + 0.5 - libm::sqrt(distance)).clamp(0.0, 1.0);
-        let noise = 12.0 * random.normal();
+        let noise = random.between(-20.0, 20.0);
         *pixel = (255.0 * ink + noise).clamp(0.0, 255.0) as u8;
     }
 }

@@ -12,6 +12,9 @@ const GENERATED_ACCURACY: f64 = 0.8;
 /// Enough training of the small network on generated digits: steps of a client times their length.
 const ENOUGH: f64 = 10.0;
 
+/// What a loss may be above that of guessing.
+const WORST: f64 = 1.25;
+
 /// Reports the rounds; `dealt` are the samples of all clients.
 pub(crate) fn report(config: &FedLearn, samples: u64, dealt: u64, rounds: &[Round]) -> Report {
     let architecture = config.architecture();
@@ -27,16 +30,11 @@ pub(crate) fn report(config: &FedLearn, samples: u64, dealt: u64, rounds: &[Roun
         )
         .check("finite", finite, Bound::Equals(true.into()));
     let (first, last) = (rounds.first(), rounds.last());
-    let losses = first
-        .and_then(Round::first_loss)
-        .zip(last.and_then(Round::train_loss));
-    if let Some((first, last)) = losses {
-        // Epochs over other clients' samples say nothing of each other.
-        let comparable = config.rounds == 1 || config.participants() == config.clients as usize;
-        if comparable && config.rounds * config.epochs > 1 {
-            report = report.check("train-loss", last, Bound::AtMost(first));
-        }
-        report = report.value("train-loss", last);
+    if let Some(loss) = last.and_then(Round::train_loss) {
+        let bound = largest_loss(config, first.and_then(Round::first_loss));
+        report = report
+            .check("train-loss", loss, Bound::AtMost(bound))
+            .value("train-loss", loss);
     }
     if let Some(test) = last.and_then(|round| round.test) {
         if let Some(least) = least_accuracy(config, samples) {
@@ -59,6 +57,17 @@ pub(crate) fn report(config: &FedLearn, samples: u64, dealt: u64, rounds: &[Roun
             "weights-norm",
             last.map_or(f64::NAN, |round| round.averaged.norm),
         )
+}
+
+/// The largest loss in the last epoch of a run that did not diverge: that of guessing, with room for
+/// chance, and that of the first epoch. A loss can grow beyond measure and stay finite.
+fn largest_loss(config: &FedLearn, first: Option<f64>) -> f64 {
+    let guessing = WORST * libm::log(f64::from(config.dataset().classes()));
+    // Epochs over other clients' samples say nothing of each other.
+    let comparable = config.participants() == config.clients as usize;
+    // A bound must be a number; `finite` speaks of a first loss that is none.
+    let first = first.filter(|loss| loss.is_finite() && comparable);
+    first.map_or(guessing, |first| first.min(guessing))
 }
 
 /// The accuracy that is asked for: none where nobody can know what to expect.

@@ -5,7 +5,7 @@ use taps::{Array, Error, Result};
 use crate::network::{Architecture, Batch, Network};
 
 /// Samples that are tested at once.
-const TEST_BATCH: usize = 128;
+const TEST_BATCH: usize = 64;
 
 /// How a client learns.
 #[taps::value]

@@ -189,11 +189,17 @@ fn without_training_the_weights_stay() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_is_a_failed_check() {
-    let report = Run::new(&json!({ "lr": 1e6, "epochs": 3 })).report();
-    assert!(!report.passed());
-    assert_eq!(passed(&report, "finite"), Some(false), "{report:?}");
-    assert_eq!(passed(&report, "train-loss"), Some(false), "{report:?}");
+fn a_run_that_diverges_fails_its_checks() {
+    for (lr, model, finite) in [(1000.0, "mlp", true), (1e6, "taps", false)] {
+        let options = json!({ "lr": lr, "model": model, "epochs": 3, "samples": 100 });
+        let run = Run::new(&options);
+        let report = run.report();
+        assert_eq!(passed(&report, "finite"), Some(finite), "{report:?}");
+        assert_eq!(passed(&report, "train-loss"), Some(false), "{report:?}");
+        // A host must be able to read it.
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(serde_json::from_str::<Report>(&text).is_ok(), "{text}");
+    }
 }
 
 #[test]
