@@ -14,6 +14,7 @@ use taps_guest_build::{Part, components};
 const APPS: &[(&str, &str)] = &[
     ("guest-apps/cholesky", "taps-cholesky"),
     ("guest-apps/docking", "taps-docking"),
+    ("guest-apps/fedlearn", "taps-fedlearn"),
     ("guest-apps/mapreduce", "taps-mapreduce"),
     ("guest-apps/moldesign", "taps-moldesign"),
     ("guest-apps/montage", "taps-montage"),

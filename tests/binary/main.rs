@@ -13,6 +13,7 @@ mod explain;
 mod fault_matrix;
 mod fault_options;
 mod fault_targets;
+mod fedlearn;
 mod gzip;
 mod harness;
 mod mapreduce;

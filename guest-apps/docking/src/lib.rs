@@ -132,7 +132,7 @@ struct Docking {
     #[taps(default = 50)]
     max_failures: u32,
     /// Directory for training-results.json, results.csv, the ligands and their poses.
-    #[taps(default = "data")]
+    #[taps(default = "{run_dir}/data")]
     output_dir: OutputDir,
     /// Table of known scores, separated by tabs, with the columns title and best.
     expected: Option<InputFile>,

@@ -13,6 +13,7 @@ use taps_schema::{AppDescription, TaskDescription, WIT_VERSION};
 // Linked for their registrations.
 use taps_cholesky as _;
 use taps_docking as _;
+use taps_fedlearn as _;
 use taps_mapreduce as _;
 use taps_moldesign as _;
 use taps_montage as _;

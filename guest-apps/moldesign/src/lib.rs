@@ -80,8 +80,8 @@ struct MolDesign {
     /// Largest difference from it in eV; none for 0.02 from given geometries, and 0.3 for 8 of 10 others.
     #[taps(min = 0.0)]
     tolerance: Option<f64>,
-    /// Directory for `results.csv` and `results.png`; relative to the run directory.
-    #[taps(default = "data")]
+    /// Directory for `results.csv` and `results.png`.
+    #[taps(default = "{run_dir}/data")]
     output_dir: OutputDir,
 }
 

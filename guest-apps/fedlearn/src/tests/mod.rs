@@ -1,0 +1,6 @@
+//! What the app promises, without a sandbox.
+
+mod app;
+mod data;
+mod layers;
+mod planning;
