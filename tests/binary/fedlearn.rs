@@ -104,7 +104,10 @@ fn a_client_gets_its_own_shard_only() {
     let (weights, sample) = (101_770 * 4, 785);
     for task in records.iter().filter(|task| task["name"] == "local_train") {
         let inputs = task["inputs"].as_array().expect("inputs");
-        let bytes: u64 = inputs.iter().filter_map(|input| input["bytes"].as_u64()).sum();
+        let bytes: u64 = inputs
+            .iter()
+            .filter_map(|input| input["bytes"].as_u64())
+            .sum();
         assert!(bytes > weights + 140 * sample, "{task}");
         assert!(bytes < weights + 160 * sample, "{task}");
     }
@@ -148,8 +151,8 @@ fn bad_input_is_refused_with_a_reason() {
     );
     part("t10k-images-idx3-ubyte", b"\0\0\x08\x01\0\0\0\x01\x01");
     part("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x01\x01");
-    for (args, message) in [
-        (&["--app.participation=0"][..], "a number above 0, up to 1"),
+    let cases: [(&[&str], &str); 7] = [
+        (&["--app.participation=0"], "a number above 0, up to 1"),
         (
             &["--app.clients=4001"],
             "at most the number of samples, 4000",
@@ -162,7 +165,8 @@ fn bad_input_is_refused_with_a_reason() {
             &["--app.data-dir=part", "--app.test=false"],
             "truncated: 3 bytes of images",
         ),
-    ] {
+    ];
+    for (args, message) in cases {
         let ended = place.run(&[&["fedlearn"], args].concat());
         assert_ne!(ended.code, Some(0), "{args:?}");
         ended.says(message);

@@ -107,9 +107,10 @@ impl FedLearn {
     fn check(&self) -> Result<()> {
         let above = |field, value: f64, most: f64, expected| {
             // NaN is refused too.
-            match value > 0.0 && value <= most {
-                true => Ok(()),
-                false => Err(Error::config(field, value, expected)),
+            if value > 0.0 && value <= most {
+                Ok(())
+            } else {
+                Err(Error::config(field, value, expected))
             }
         };
         above(
@@ -137,12 +138,11 @@ impl FedLearn {
 
     /// Each client needs a sample.
     fn check_clients(&self, samples: u64) -> Result<()> {
-        match u64::from(self.clients) > samples {
-            true => {
-                let expected = format!("at most the number of samples, {samples}");
-                Err(Error::config("clients", self.clients, expected))
-            }
-            false => Ok(()),
+        if u64::from(self.clients) > samples {
+            let expected = format!("at most the number of samples, {samples}");
+            Err(Error::config("clients", self.clients, expected))
+        } else {
+            Ok(())
         }
     }
 
@@ -189,9 +189,10 @@ fn run(config: FedLearn, engine: &Engine) -> Result<Report> {
     outputs::write(&config.output_dir, outputs::ROUNDS, b"")?;
     engine.phase("data");
     let (data, size) = submit_data(&config, engine, Part::Train, files.train)?;
-    let test = match config.test {
-        true => Some(submit_data(&config, engine, Part::Test, files.test)?),
-        false => None,
+    let test = if config.test {
+        Some(submit_data(&config, engine, Part::Test, files.test)?)
+    } else {
+        None
     };
     let samples = size.result()?.samples;
     config.check_clients(samples)?;
@@ -248,9 +249,10 @@ impl Files {
             return Ok(Self::default());
         };
         let dataset = config.dataset();
-        let test = match config.test {
-            true => data::locate(directory, dataset, Part::Test)?,
-            false => Vec::new(),
+        let test = if config.test {
+            data::locate(directory, dataset, Part::Test)?
+        } else {
+            Vec::new()
         };
         Ok(Self {
             train: data::locate(directory, dataset, Part::Train)?,

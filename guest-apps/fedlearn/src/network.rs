@@ -54,9 +54,10 @@ impl Architecture {
 fn dense(widths: &[usize]) -> Vec<Layer> {
     let last = widths.len() - 2;
     let layer = |(index, pair): (usize, &[usize])| {
-        let activation = match index == last {
-            true => Activation::Identity,
-            false => Activation::Rectified,
+        let activation = if index == last {
+            Activation::Identity
+        } else {
+            Activation::Rectified
         };
         Layer::Dense(Dense {
             inputs: pair[0],

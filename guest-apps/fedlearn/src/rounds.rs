@@ -61,12 +61,12 @@ impl Round {
 
     /// Mean loss of all samples in the last epoch; none if nobody learnt.
     pub(crate) fn train_loss(&self) -> Option<f64> {
-        self.mean_loss(|losses| losses.last())
+        self.mean_loss(<[f64]>::last)
     }
 
     /// Mean loss of all samples in the first epoch.
     pub(crate) fn first_loss(&self) -> Option<f64> {
-        self.mean_loss(|losses| losses.first())
+        self.mean_loss(<[f64]>::first)
     }
 
     fn mean_loss(&self, of: impl Fn(&[f64]) -> Option<&f64>) -> Option<f64> {
@@ -116,13 +116,12 @@ impl Federation<'_> {
                 ..self.training
             };
             let shard = &self.clients[*client].shard;
-            let (own, history) = match self.train {
-                true => self
-                    .engine
-                    .submit(local_train::call(training, &*weights, shard))?,
-                false => self
-                    .engine
-                    .submit(no_local_train::call(training, &*weights, shard))?,
+            let (own, history) = if self.train {
+                self.engine
+                    .submit(local_train::call(training, &*weights, shard))?
+            } else {
+                self.engine
+                    .submit(no_local_train::call(training, &*weights, shard))?
             };
             learnt.push(own);
             histories.push(history);

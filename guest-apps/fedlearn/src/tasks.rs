@@ -42,9 +42,10 @@ pub(crate) fn load_data(
 /// Draws digits to learn from.
 #[taps::task(pure)]
 pub(crate) fn generate_data(seed: u64, samples: u32, testing: bool) -> (Array<u8>, Size) {
-    let purpose = match testing {
-        true => Purpose::TestDigits,
-        false => Purpose::TrainDigits,
+    let purpose = if testing {
+        Purpose::TestDigits
+    } else {
+        Purpose::TrainDigits
     };
     let samples = digits::samples(seed, purpose, samples as usize);
     let size = Size::of(&samples);

@@ -19,7 +19,7 @@ pub(crate) fn cross_entropy(outputs: &mut [f32], labels: &[u8], classes: usize) 
     for (row, label) in outputs.chunks_exact_mut(classes).zip(labels) {
         let label = usize::from(*label);
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let best = row.iter().position(|value| *value == largest);
+        let best = row.iter().position(|value| *value >= largest);
         loss.correct += u64::from(best == Some(label));
         let of_label = f64::from(row[label]) - f64::from(largest);
         let mut sum = 0.0;

@@ -47,7 +47,7 @@ impl MaxPool {
                     corner + self.side,
                     corner + self.side + 1,
                 ];
-                if let Some(place) = places.into_iter().find(|place| inputs[*place] == *output) {
+                if let Some(place) = places.into_iter().find(|place| inputs[*place] >= *output) {
                     input_gradient[place] = *gradient;
                 }
             }

@@ -114,7 +114,7 @@ fn gradient_through_convolutions_and_pools() {
 
 /// A convolution by its definition.
 fn slow_convolution(layer: &Convolution, parameters: &[f32], image: &[f32]) -> Vec<f32> {
-    let side = layer.side as isize;
+    let side = layer.side.cast_signed();
     let at = |channel: usize, row: isize, column: isize| {
         let inside = (0..side).contains(&row) && (0..side).contains(&column);
         let index = channel * layer.side * layer.side;
@@ -135,7 +135,8 @@ fn slow_convolution(layer: &Convolution, parameters: &[f32], image: &[f32]) -> V
                         .iter()
                         .enumerate()
                     {
-                        let (down, right) = (index as isize / 3 - 1, index as isize % 3 - 1);
+                        let (down, right) =
+                            (index.cast_signed() / 3 - 1, index.cast_signed() % 3 - 1);
                         sum += weight * at(input, row + down, column + right);
                     }
                 }

@@ -81,7 +81,7 @@ fn rounds_choose_anew_without_repetition() {
         );
     }
     assert_eq!(chosen(1, 7, 10, 4), rounds[7]);
-    assert_eq!(chosen(1, 7, 10, 10), Vec::from_iter(0..10));
+    assert_eq!(chosen(1, 7, 10, 10), (0..10).collect::<Vec<_>>());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn shuffling_is_a_permutation_that_follows_from_the_seed() {
     let order = shuffled(4, 1000);
     let mut sorted = order.clone();
     sorted.sort_unstable();
-    assert_eq!(sorted, Vec::from_iter(0..1000));
+    assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
     assert_ne!(sorted, order);
     assert_eq!(shuffled(4, 1000), order);
     assert_ne!(shuffled(5, 1000), order);
