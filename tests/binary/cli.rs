@@ -75,7 +75,17 @@ fn list() {
         .collect();
     assert_eq!(
         names,
-        ["cholesky", "failures", "mapreduce", "montage", "synthetic"]
+        [
+            "cholesky",
+            "docking",
+            "failures",
+            "fedlearn",
+            "mapreduce",
+            "moldesign",
+            "montage",
+            "physics",
+            "synthetic"
+        ]
     );
     let all = place.call(["list", "--json"]).json();
     for kind in ["apps", "executors", "filters", "transformers"] {

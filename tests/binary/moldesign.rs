@@ -169,5 +169,9 @@ fn a_bad_data_set_is_refused_by_its_line() {
     place.write("bad.tsv", "id smiles\n0 C\n1\n");
     let ended = place.run(&["moldesign", "--app.dataset=bad.tsv"]);
     assert_ne!(ended.code, Some(0));
-    ended.says("line 3: expected 2 fields");
+    ended
+        .expect(2)
+        .says("expected 2 fields")
+        .says("bad.tsv, line 3");
+    assert_eq!(place.names(), ["bad.tsv"], "nothing half-written");
 }
