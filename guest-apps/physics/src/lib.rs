@@ -118,7 +118,7 @@ fn report(config: &Physics, heights: &Array<f32>, ends: &[End]) -> Report {
     let slack = LARGEST_DEPTH * config.ball_diameter;
     let lost: f64 = ends
         .iter()
-        .map(|end| end.start_energy - end.end_energy)
+        .map(|end| end.start_energy - end.final_energy)
         .sum();
     let height = heights.as_slice().iter().copied().fold(0.0, f32::max);
     Report::new()

@@ -30,7 +30,7 @@ pub(crate) fn write_table(directory: &OutputDir, starts: &[Start], ends: &[End])
     for (ball, (start, end)) in starts.iter().zip(ends).enumerate() {
         write!(text, "{ball}")?;
         let vectors = [start.position, start.velocity, end.position];
-        let energies = [end.start_energy, end.end_energy, end.energy_rise];
+        let energies = [end.start_energy, end.final_energy, end.energy_rise];
         for number in vectors.iter().flatten().chain(&energies) {
             write!(text, ",{number}")?;
         }

@@ -63,7 +63,7 @@ pub(crate) struct End {
     /// Energy of movement and height at the start, in joules.
     pub(crate) start_energy: f64,
     /// The same at the end.
-    pub(crate) end_energy: f64,
+    pub(crate) final_energy: f64,
     /// Largest rise of the energy above what it was at any time before, in joules.
     pub(crate) energy_rise: f64,
 }
@@ -74,13 +74,13 @@ pub(crate) fn simulate(terrain: &Array<f32>, start: Start, settings: Settings) -
     let begin = taps::clock();
     let mut world = World::new(terrain, &start, &settings);
     let start_energy = world.energy();
-    let (mut lowest, mut energy_rise, mut end_energy) = (start_energy, 0.0f64, start_energy);
+    let (mut lowest, mut energy_rise, mut final_energy) = (start_energy, 0.0f64, start_energy);
     for step in 1..=settings.steps {
         world.step();
-        end_energy = world.energy();
-        lowest = lowest.min(end_energy);
+        final_energy = world.energy();
+        lowest = lowest.min(final_energy);
         // Not `max`, which drops what is no number.
-        let rise = end_energy - lowest;
+        let rise = final_energy - lowest;
         energy_rise = if rise <= energy_rise {
             energy_rise
         } else {
@@ -97,7 +97,7 @@ pub(crate) fn simulate(terrain: &Array<f32>, start: Start, settings: Settings) -
     End {
         position: world.position(),
         start_energy,
-        end_energy,
+        final_energy,
         energy_rise,
     }
 }

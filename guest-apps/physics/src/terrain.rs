@@ -111,20 +111,23 @@ fn gaussian(deviation: f64) -> Vec<f64> {
     };
     let mut weights: Vec<f64> = (0..=reach).map(weight).collect();
     let sum = weights[0] + 2.0 * weights[1..].iter().sum::<f64>();
-    weights.iter_mut().for_each(|weight| *weight /= sum);
+    for weight in &mut weights {
+        *weight /= sum;
+    }
     weights
 }
 
 fn filtered(line: &[f64], at: usize, weights: &[f64]) -> f64 {
-    let length = line.len() as i64;
+    let length = line.len();
     // The line, mirrored at its ends again and again: d c b a | a b c d | d c b a.
-    let mirrored = |position: i64| {
-        let position = position.rem_euclid(2 * length);
-        line[position.min(2 * length - 1 - position) as usize]
+    let mirrored = |position: usize| {
+        let position = position % (2 * length);
+        line[position.min(2 * length - 1 - position)]
     };
-    let at = at as i64;
+    // As far to the right as keeps positions to the left of it above 0.
+    let at = at + weights.len().next_multiple_of(2 * length);
     let mut sum = weights[0] * mirrored(at);
-    for (distance, weight) in (1i64..).zip(&weights[1..]) {
+    for (distance, weight) in (1..).zip(&weights[1..]) {
         sum += weight * (mirrored(at - distance) + mirrored(at + distance));
     }
     sum
@@ -136,7 +139,8 @@ fn normalise(heights: &mut [f64], height: f64) -> Result<()> {
     let high = heights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let difference = high - low;
     // Differences of rounding are no shape.
-    if !(difference > 1e-9 * high.abs().max(low.abs()).max(1e-9)) && height > 0.0 {
+    let least = 1e-9 * high.abs().max(low.abs()).max(1e-9);
+    if (difference.is_nan() || difference <= least) && height > 0.0 {
         return Err(Error::app(
             "FlatTerrain",
             format!(

@@ -463,7 +463,7 @@ fn wrong_positions_fail_checks() {
     let good = End {
         position: [5.0, 5.0, height_at(&heights, 5, 5.0, 5.0) + 0.1],
         start_energy: 1.0,
-        end_energy: 0.5,
+        final_energy: 0.5,
         energy_rise: 0.0,
     };
     assert!(super::report(&config, &heights, &[good]).passed());

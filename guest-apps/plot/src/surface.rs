@@ -23,7 +23,7 @@ const TITLE: f64 = 20.0;
 /// Radius of the mark of a point in pixels.
 const DOT: i32 = 5;
 /// Bands of colour from the lowest to the highest point.
-const BANDS: usize = 12;
+const BANDS: u8 = 12;
 /// Colours of heights, from low to high: dark to light, so that they can be told apart in all kinds
 /// of colour vision (five samples of the map "viridis").
 const HEIGHTS: [[f64; 3]; 5] = [
@@ -129,7 +129,11 @@ impl<'a> Surface<'a> {
     fn check(&self) -> Result<(), PlotError> {
         check_size(self.width, self.height)?;
         let (side, heights) = (self.side, self.heights.len());
-        if side < 2 || side.checked_mul(side) != Some(heights) || !(self.spacing > 0.0) {
+        if side < 2
+            || side.checked_mul(side) != Some(heights)
+            || self.spacing.is_nan()
+            || self.spacing <= 0.0
+        {
             return Err(PlotError::Grid { side, heights });
         }
         if let Some(at) = self.heights.iter().position(|height| !height.is_finite()) {
@@ -230,7 +234,7 @@ fn rgb(color: [f64; 3]) -> RGBColor {
 
 /// The band of colour of a part of the range.
 fn band(part: f64) -> usize {
-    ((part * BANDS as f64) as usize).min(BANDS - 1)
+    ((part * f64::from(BANDS)) as usize).min(usize::from(BANDS) - 1)
 }
 
 /// Draws the mark of a point.

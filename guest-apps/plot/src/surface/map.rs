@@ -48,7 +48,7 @@ fn fill(
             .collect();
         for (column, (here, under)) in (0i32..).zip(bands.iter().zip(&below)) {
             let right = bands.get(column as usize + 1).unwrap_or(here);
-            let mut shade = color((*here as f64 + 0.5) / BANDS as f64);
+            let mut shade = color((*here as f64 + 0.5) / f64::from(BANDS));
             if here != under || here != right {
                 shade = shade.map(|value| value * 0.45);
             }
@@ -104,18 +104,18 @@ fn scale(
     side: i32,
 ) -> Result<(), PlotError> {
     let height = side / 2;
-    let bands = BANDS as i32;
+    let bands = i32::from(BANDS);
     let digits = decimals(&(surface.low..surface.high.max(surface.low + 1e-6))) + 1;
     for step in 0..=bands {
         let y = top + 24 + height - height * step / bands;
         if step < bands {
             let above = top + 24 + height - height * (step + 1) / bands;
-            let shade = rgb(color((f64::from(step) + 0.5) / BANDS as f64));
+            let shade = rgb(color((f64::from(step) + 0.5) / f64::from(BANDS)));
             let field = Rectangle::new([(left, above), (left + 20, y)], shade.filled());
             area.draw(&field).map_err(failed)?;
         }
         if step % 3 == 0 {
-            let part = f64::from(step) / BANDS as f64;
+            let part = f64::from(step) / f64::from(BANDS);
             let number = surface.low + (surface.high - surface.low) * part;
             text(area, &label(number, digits), (left + 28, y - 8), 0)?;
         }

@@ -169,8 +169,9 @@ fn edges(
     projection: &Projection,
     cells: usize,
 ) -> Result<(), PlotError> {
-    let sides: [(fn(f64) -> (f64, f64), u8); 2] = [(|at| (at, 0.0), 150), (|at| (0.0, at), 190)];
-    for (side, grey) in sides {
+    // Along x, and along y.
+    for (direction, grey) in [((1.0, 0.0), 150), ((0.0, 1.0), 190)] {
+        let side = |at: f64| (at * direction.0, at * direction.1);
         for index in 0..cells {
             let [from, to] = [index, index + 1].map(|index| side(index as f64 / cells as f64));
             let outline = vec![
