@@ -1,8 +1,8 @@
 //! Docking with the real programs, confined.
 
-use crate::harness::{Ended, Place, data, run_dir, skip, tasks};
+use crate::harness::{self, Ended, Place, data, run_dir, tasks};
 use serde_json::{Value, json};
-use std::{env, fs, path::Path};
+use std::{fs, path::Path};
 
 const POOLS: [&str; 2] = ["--executor=thread-pool", "--executor=process-pool"];
 
@@ -23,16 +23,9 @@ const TABLE: &str = "TITLE,SMILES\nbenzene,c1ccccc1\nbad,c1cccc\nphenol,c1ccccc1
 const RECEPTOR: &str =
     "ATOM      1  C   PKT A   1      15.614  53.380  11.455  1.00  0.00     0.000 C \n";
 
-/// Whether the programs are installed; says so past the capture of the test runner if not.
+/// What the app needs.
 fn installed() -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let missing = ["vina", "obabel"]
-        .into_iter()
-        .find(|program| !env::split_paths(&path).any(|directory| directory.join(program).exists()));
-    if let Some(program) = missing {
-        skip(&format!("{program} is not installed"));
-    }
-    missing.is_none()
+    harness::installed(&["vina", "obabel"])
 }
 
 fn results(json: &Value) -> String {

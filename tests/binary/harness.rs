@@ -323,6 +323,21 @@ pub(crate) fn data() -> Option<PathBuf> {
     data
 }
 
+/// Whether all these programs are installed; where they are required, one that is not fails the test.
+pub(crate) fn installed(programs: &[&str]) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let there =
+        |name: &str| env::split_paths(&path).any(|directory| directory.join(name).is_file());
+    let missing: Vec<_> = programs.iter().filter(|name| !there(name)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let required = env::var_os("TAPS_REQUIRE_PROGRAMS").is_some();
+    assert!(!required, "required and not installed: {missing:?}");
+    skip(&format!("not installed: {missing:?}"));
+    false
+}
+
 /// Says that a test is skipped, past the capture of the test runner.
 pub(crate) fn skip(reason: &str) {
     use std::io::Write;

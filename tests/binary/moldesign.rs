@@ -1,17 +1,12 @@
 //! The search for molecules, with the real programs, confined.
 
-use crate::harness::{Place, data, names, run_dir, skip, tasks};
+use crate::harness::{self, Place, data, names, run_dir, tasks};
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 /// Whether the programs are installed; if not, the test says so.
 fn programs() -> bool {
-    let runs = |program: &str, argument: &str| Command::new(program).arg(argument).output().is_ok();
-    let installed = runs("obabel", "-V") && runs("xtb", "--version");
-    if !installed {
-        skip("obabel and xtb are not installed");
-    }
-    installed
+    harness::installed(&["obabel", "xtb"])
 }
 
 #[track_caller]

@@ -1,8 +1,8 @@
 //! Mosaics, with Montage's programs confined: of generated images and of real ones.
 
-use crate::harness::{Ended, Place, data, names, run_dir, skip, tasks};
+use crate::harness::{self, Ended, Place, data, names, run_dir, tasks};
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 const EXECUTIONS: [&[&str]; 4] = [
     &["--executor.max-threads=1"],
@@ -23,13 +23,9 @@ const FILES: [&str; 9] = [
     "mosaic_area.fits",
 ];
 
-/// Whether Montage is installed.
+/// What the app needs.
 fn installed() -> bool {
-    let found = Command::new("mAdd").output().is_ok();
-    if !found {
-        skip("Montage's programs are not on the PATH");
-    }
-    found
+    harness::installed(&["mAdd", "mProject"])
 }
 
 /// The output directory of a run, which lies below its run directory.

@@ -281,7 +281,8 @@ macro_rules! paths {
         pub struct $name(String);
 
         impl $name {
-            /// The path, for [`std::fs`] and [`Engine::input_file`](crate::Engine::input_file).
+            /// The path. Files are read by [`Engine::input_file`](crate::Engine::input_file); within
+            /// directories [`std::fs`] serves as well.
             pub fn path(&self) -> &str {
                 &self.0
             }
@@ -326,7 +327,8 @@ macro_rules! paths {
 }
 
 paths! {
-    /// Grant: a file that the app may read. Holds the path under which the app sees it.
+    /// Grant: a file that the app may read, by [`Engine::input_file`](crate::Engine::input_file) alone.
+    /// Holds the path under which the app sees it.
     InputFile
     /// Grant: a directory tree that the app may read. Holds the path under which the app sees it.
     InputDir

@@ -93,3 +93,26 @@ pub fn run_shuffled<R>(seed: u64, driver: impl FnOnce(&Engine) -> Result<R>) -> 
 pub fn run_app(app: &AppEntry, config: &serde_json::Value) -> Result<Report> {
     Local::new().run_app(app, config)
 }
+
+/// Whether all these programs are on the `PATH`, for tests that run them. Says so if not, and fails
+/// the test where the environment has `TAPS_REQUIRE_PROGRAMS`.
+///
+/// # Panics
+/// If a program is missing that is required.
+pub fn installed(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |program: &str| {
+        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    };
+    let missing: Vec<_> = programs.iter().filter(|program| !there(program)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    assert!(
+        std::env::var_os("TAPS_REQUIRE_PROGRAMS").is_none(),
+        "required and not installed: {missing:?}"
+    );
+    // The capture of the test runner shows it with `--nocapture`.
+    eprintln!("SKIP: not installed: {missing:?}");
+    false
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use taps::Report;
-use taps::testing::Local;
+use taps::testing::{Local, installed};
 
 use crate::APP;
 
@@ -44,18 +44,6 @@ impl Run {
     fn prepared(&self) -> PathBuf {
         self.directory.path().join("data/prepared")
     }
-}
-
-/// Whether programs are installed; says what is skipped if not.
-pub(super) fn installed(programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let missing = programs.iter().find(|program| {
-        !std::env::split_paths(&path).any(|directory| directory.join(program).exists())
-    });
-    if let Some(program) = missing {
-        eprintln!("SKIP: {program} is not installed");
-    }
-    missing.is_none()
 }
 
 /// The data sets, if `TAPS_WASM_DATA` says where they are.

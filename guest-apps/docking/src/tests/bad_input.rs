@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use taps::Error;
+use taps::testing::installed;
 
-use super::app::{Run, installed};
+use super::app::Run;
 use crate::sample;
 
 /// Files of a run: receptor and table.

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use taps::testing::{Local, Trace};
@@ -23,17 +22,7 @@ fn skip(reason: &str) {
 
 /// Whether the programs are installed.
 fn programs() -> bool {
-    let runs = |program: &str, argument: &str| {
-        let mut command = Command::new(program);
-        command.arg(argument).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok()
-    };
-    let installed = runs("obabel", "-V") && runs("xtb", "--version");
-    if !installed {
-        skip("obabel and xtb are not installed");
-    }
-    installed
+    taps::testing::installed(&["obabel", "xtb"])
 }
 
 /// The data of the acceptance tests.

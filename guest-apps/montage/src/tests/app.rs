@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 use taps::Report;
@@ -18,11 +17,7 @@ use crate::synthetic::Survey;
 
 /// Whether Montage is installed.
 pub(super) fn installed() -> bool {
-    let found = Command::new("mAdd").output().is_ok();
-    if !found {
-        eprintln!("SKIP: Montage's programs are not on the PATH");
-    }
-    found
+    taps::testing::installed(&["mAdd", "mProject"])
 }
 
 /// The data sets, if `TAPS_WASM_DATA` says where they are.

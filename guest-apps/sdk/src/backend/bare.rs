@@ -1,7 +1,7 @@
 //! Programs of a local run: run as they are, without confinement, in a temporary directory. The
 //! host confines them; this serves the tests of an app.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use std::{fs, thread};
 use super::local::Payload;
 use super::{ProgramCall, ProgramContent, ProgramEnd, ProgramRefusal};
 
-/// How often a program with a time limit is looked at.
+/// How often a program is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// A directory that is removed with its value.
@@ -88,32 +88,47 @@ fn run_in_scratch(call: &ProgramCall<'_, Payload>) -> io::Result<ProgramEnd<Payl
             let _ = input.write_all(&bytes);
         }
     });
-    if let Some(limit) = call.timeout {
-        let begin = Instant::now();
-        while child.try_wait()?.is_none() {
-            if begin.elapsed() > limit {
-                child.kill()?;
-                child.wait()?;
-                let reason = format!("it ran longer than its limit of {limit:?}");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-            thread::sleep(LOOK);
+    let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
         }
-    }
-    let ended = child.wait_with_output()?;
+        if let Some(limit) = call.timeout.filter(|limit| begin.elapsed() > *limit) {
+            child.kill()?;
+            child.wait()?;
+            let reason = format!("it ran longer than its limit of {limit:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+        }
+        thread::sleep(LOOK);
+    };
     // It has ended with its pipe.
     let _ = writer.join();
+    let whole = |stream: thread::JoinHandle<Vec<u8>>| stream.join().unwrap_or_default();
+    let (stdout, stderr) = (whole(stdout), whole(stderr));
     let outputs = places.iter().map(|place| match fs::read(place) {
         Ok(bytes) => Ok(Some(Payload(Arc::new(bytes)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     });
     Ok(ProgramEnd {
-        exit_code: ended.status.code(),
-        signal: ended.status.signal(),
+        exit_code: status.code(),
+        signal: status.signal(),
         outputs: outputs.collect::<io::Result<_>>()?,
-        stdout: ended.stdout,
-        stderr: ended.stderr,
+        stdout,
+        stderr,
+    })
+}
+
+/// Reads a stream to its end, whatever else is waited for: a full pipe stops the program.
+fn reader(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // What came before an error is what there is.
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
     })
 }
 
