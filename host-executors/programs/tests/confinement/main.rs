@@ -8,22 +8,18 @@
     reason = "a test runner reads what tests there are"
 )]
 
+mod bench;
 mod hostile;
 
+use bench::{Bench, NOBODY, alive, arguments, call, hostile};
 use std::{
-    cell::RefCell,
     fs,
     os::fd::AsFd as _,
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    path::Path,
+    process::ExitCode,
     time::{Duration, Instant},
 };
-use taps_engine::ProgramUse;
-use taps_payload::{FileRef, FileStore};
-use taps_programs::{
-    Call, Completion, Content, FoundProgram, Launcher, ProgramError, ProgramLimits,
-    ProgramSettings, Programs, serve_launcher,
-};
+use taps_programs::{Call, Content, ProgramError, ProgramLimits, serve_launcher};
 
 type Test = (&'static str, fn());
 
@@ -92,146 +88,6 @@ fn serve() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// A launcher, and a directory for what its programs do.
-struct Bench {
-    programs: Programs,
-    launcher: Launcher,
-    uses: RefCell<Vec<ProgramUse>>,
-    directory: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    fn with(change: impl FnOnce(&mut ProgramSettings)) -> Self {
-        let itself = std::env::current_exe().expect("a test has a file");
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("launcher");
-        let launcher = Launcher::start(command).expect("it starts");
-        let directory = tempfile::tempdir().expect("a directory");
-        let scratch = directory.path().join("scratch");
-        fs::create_dir(&scratch).expect("a directory");
-        fs::write(directory.path().join("text"), "no program").expect("a file");
-        let found = |name: &str, path: PathBuf| FoundProgram {
-            name: name.to_owned(),
-            reads: taps_programs::reads_of(&path),
-            path,
-        };
-        let mut settings = ProgramSettings {
-            found: vec![
-                found("hostile", itself),
-                found("vanished", directory.path().join("vanished")),
-                found("text", directory.path().join("text")),
-            ],
-            missing: vec![(
-                "absent".to_owned(),
-                "`absent`: install it with care".to_owned(),
-            )],
-            limits: ProgramLimits::default(),
-            require_sandbox: false,
-            confinement: launcher.confinement(),
-            scratch,
-        };
-        change(&mut settings);
-        let service = launcher
-            .service()
-            .try_clone_to_owned()
-            .expect("a descriptor");
-        let files = FileStore::create(directory.path()).expect("a store");
-        Self {
-            programs: Programs::new(settings, service, files),
-            launcher,
-            uses: RefCell::default(),
-            directory,
-        }
-    }
-
-    /// Whether this kernel confines in every way; where not, what it lacks is not tested.
-    fn is_full(&self) -> bool {
-        let full = self.launcher.confinement().is_full();
-        if !full {
-            eprintln!("SKIPPED in part: {}", self.launcher.confinement());
-        }
-        full
-    }
-
-    fn run(&self, call: &Call<'_>) -> Result<Completion, ProgramError> {
-        self.programs
-            .run(call, &|| false, &mut self.uses.borrow_mut())
-    }
-
-    /// What a hostile act printed.
-    fn act(&self, args: &[&str]) -> String {
-        let args = arguments(args);
-        let done = self.run(&hostile(&args)).expect("it ran");
-        String::from_utf8(done.stdout).expect("text")
-    }
-
-    /// How a hostile act ended: exit code and signal.
-    fn end(&self, args: &[&str]) -> (Option<i32>, Option<i32>) {
-        let args = arguments(args);
-        let done = self.run(&hostile(&args)).expect("it ran");
-        (done.exit_code, done.signal)
-    }
-
-    fn last_use(&self) -> ProgramUse {
-        self.uses.borrow().last().expect("one ran").clone()
-    }
-
-    /// A file of the store.
-    fn file(&self, text: &str) -> FileRef {
-        let path = self.directory.path().join("made");
-        fs::write(&path, text).expect("a file");
-        self.programs.files().adopt_file(&path).expect("a file")
-    }
-
-    fn scratch_is_empty(&self) -> bool {
-        let scratch = &self.programs.settings().scratch;
-        fs::read_dir(scratch).expect("it is there").next().is_none()
-    }
-}
-
-fn arguments(args: &[&str]) -> Vec<String> {
-    ["hostile"]
-        .iter()
-        .chain(args)
-        .map(|&arg| arg.to_owned())
-        .collect()
-}
-
-fn hostile(arguments: &[String]) -> Call<'_> {
-    call("hostile", arguments)
-}
-
-fn call<'a>(program: &'a str, arguments: &'a [String]) -> Call<'a> {
-    Call {
-        program,
-        arguments,
-        inputs: Vec::new(),
-        outputs: &[],
-        environment: &[],
-        stdin: None,
-        timeout: Some(Duration::from_mins(1)),
-        crash: false,
-    }
-}
-
-/// No process.
-const NOBODY: [u32; 0] = [];
-
-/// Processes of this test's program that do that act.
-fn alive(act: &str) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("there is one").flatten();
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    let does = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&format!("hostile\0{act}\0"))
-    };
-    processes.filter_map(number).filter(does).collect()
 }
 
 fn files_and_streams_go_in_and_out() {
