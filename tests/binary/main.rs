@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod cli;
 mod data_plane;
+mod data_sets;
 mod docking;
 mod durability;
 mod explain;

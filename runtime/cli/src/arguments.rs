@@ -85,6 +85,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Input data of the apps: what is known, fetched from where it is published, checked.
+    Data {
+        /// What to do.
+        #[command(subcommand)]
+        what: crate::data_sets::Command,
+    },
     /// Measure this machine.
     Bench {
         /// What to measure.

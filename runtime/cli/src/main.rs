@@ -5,6 +5,7 @@ mod apps;
 mod arguments;
 mod bench;
 mod commands;
+mod data_sets;
 mod execute;
 mod exit;
 mod internal;
@@ -54,6 +55,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Describe { app, json } => commands::describe(&app, json),
         Command::Env { json } => commands::env(json),
         Command::Doctor { json } => commands::doctor(json),
+        Command::Data { what } => data_sets::command(what),
         Command::Bench { what } => bench::command(&what),
         Command::Resume {
             run,
