@@ -107,9 +107,20 @@ fn real_images_give_the_expected_mosaic() {
     let mosaic = |directory: &Path| {
         let bytes = fs::read(directory.join("mosaic.fits")).expect("a mosaic");
         // The header, whose comments are nobody's, has one block.
-        bytes[2880..].to_vec()
+        let numbers = bytes[2880..].chunks_exact(8);
+        let number = |bytes: &[u8]| f64::from_be_bytes(bytes.try_into().expect("8 bytes"));
+        numbers.map(number).collect::<Vec<f64>>()
     };
-    assert!(mosaic(&output(json)) == mosaic(&expected), "every pixel");
+    let (made, expected) = (mosaic(&output(json)), mosaic(&expected));
+    // Arithmetic of another processor can differ in the last digits.
+    let near =
+        |a: f64, b: f64| (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-6 * b.abs().max(1e-3);
+    let far = made.iter().zip(&expected).filter(|&(&a, &b)| !near(a, b));
+    assert_eq!(
+        (made.len(), far.count()),
+        (expected.len(), 0),
+        "every pixel"
+    );
     assert_eq!(json["values"]["pairs"], 17);
     let failed = &json["values"]["failed_pairs"];
     assert_eq!(failed[0]["kind"], "NoOverlap", "{failed}");
