@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 
 use taps::{Error, OutputDir, Payload, Result};
 
@@ -19,21 +18,18 @@ const PREPARED: &str = "prepared";
 const POSES: &str = "poses";
 
 /// The output directory.
-pub(crate) struct Folder {
-    root: PathBuf,
-}
+pub(crate) struct Folder(OutputDir);
 
 impl Folder {
     /// Makes its folders, so that a directory that cannot be written is known before any work.
     pub(crate) fn create(directory: &OutputDir) -> Result<Self> {
-        let root = PathBuf::from(directory.path());
         for name in [PREPARED, POSES] {
-            fs::create_dir_all(root.join(name)).map_err(|error| {
+            fs::create_dir_all(directory.join(name)).map_err(|error| {
                 let expected = format!("a directory that can be written ({error})");
                 Error::config("output_dir", directory, expected)
             })?;
         }
-        Ok(Self { root })
+        Ok(Self(directory.clone()))
     }
 
     /// Keeps the ligand that was docked.
@@ -62,7 +58,9 @@ impl Folder {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        fs::write(self.root.join(name), content).map_err(|error| failed(name, error))
+        self.0
+            .write(name, content)
+            .map_err(|error| failed(name, error))
     }
 }
 

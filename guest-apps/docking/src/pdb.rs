@@ -1,20 +1,11 @@
 //! PDB files: the element column.
 
+use taps_molecules::ELEMENTS;
+
 /// Columns of the element, from 0; right-justified.
 const ELEMENT: std::ops::Range<usize> = 76..78;
 /// Columns of the atom's name.
 const NAME: std::ops::Range<usize> = 12..16;
-
-/// The elements, without those that no structure holds.
-const ELEMENTS: [&str; 103] = [
-    "H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl",
-    "Ar", "K", "Ca", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As",
-    "Se", "Br", "Kr", "Rb", "Sr", "Y", "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In",
-    "Sn", "Sb", "Te", "I", "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb",
-    "Dy", "Ho", "Er", "Tm", "Yb", "Lu", "Hf", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl",
-    "Pb", "Bi", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U", "Np", "Pu", "Am", "Cm", "Bk",
-    "Cf", "Es", "Fm", "Md", "No", "Lr",
-];
 
 /// Whether a line describes an atom.
 pub(crate) fn is_atom(line: &str) -> bool {

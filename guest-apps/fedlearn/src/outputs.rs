@@ -1,7 +1,6 @@
 //! What a run leaves behind: tables and a plot.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use taps::{Error, OutputDir, Result};
 use taps_plot::Plot;
@@ -88,12 +87,7 @@ pub(crate) fn plot(rounds: &[Round]) -> Result<Vec<u8>> {
 
 /// Writes a file, which gets its name when it is whole.
 pub(crate) fn write(directory: &OutputDir, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = Path::new(directory.path()).join(name);
-    let partial = Path::new(directory.path()).join(format!("{name}.partial"));
-    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, &path));
-    written.map_err(|error| {
-        // Nothing more can be done than to try.
-        let _ = std::fs::remove_file(&partial);
+    directory.write(name, bytes).map_err(|error| {
         let expected = format!("a directory in which {name} can be written ({error})");
         Error::config("output_dir", directory, expected)
     })

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use taps::{Error, InputDir};
 
+use taps_molecules::ELEMENTS;
+
 use crate::dataset::Molecule;
 
 /// Atoms of the largest molecule that is computed.
@@ -14,16 +16,8 @@ const MOST_ATOMS: usize = 1_000;
 /// Bytes of the largest file that is read.
 pub(crate) const LARGEST_FILE: u64 = 1 << 20;
 
-/// The elements that GFN2-xTB knows, hydrogen to radon. xtb crashes on some of the others.
-#[rustfmt::skip]
-const ELEMENTS: [&str; 86] = [
-    "H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl",
-    "Ar", "K", "Ca", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As",
-    "Se", "Br", "Kr", "Rb", "Sr", "Y", "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In",
-    "Sn", "Sb", "Te", "I", "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb",
-    "Dy", "Ho", "Er", "Tm", "Yb", "Lu", "Hf", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl",
-    "Pb", "Bi", "Po", "At", "Rn",
-];
+/// The elements that GFN2-xTB knows are the first of all, hydrogen to radon. xtb crashes on some others.
+const KNOWN_ELEMENTS: usize = 86;
 
 /// Why a geometry cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +33,7 @@ pub(crate) enum GeometryError {
 pub(crate) fn atoms(text: &str) -> Result<usize, GeometryError> {
     let symbols = symbols(text).map_err(GeometryError::Malformed)?;
     let known = |symbol: &str| {
-        ELEMENTS
+        ELEMENTS[..KNOWN_ELEMENTS]
             .iter()
             .any(|known| known.eq_ignore_ascii_case(symbol))
     };

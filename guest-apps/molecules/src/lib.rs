@@ -11,10 +11,12 @@
 //!
 //! What it never does: read files, make coordinates, or draw random numbers.
 
+mod elements;
 mod fingerprint;
 mod morgan;
 mod neighbours;
 
+pub use elements::ELEMENTS;
 pub use fingerprint::{Fingerprint, LengthMismatch};
 pub use morgan::{InvalidSmiles, Morgan, MorganError};
 pub use neighbours::{Neighbours, NeighboursError};

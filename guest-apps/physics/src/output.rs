@@ -45,6 +45,7 @@ pub(crate) fn write_image(directory: &OutputDir, name: &str, image: &Future<Byte
 }
 
 fn write(directory: &OutputDir, name: &str, content: &[u8]) -> Result<()> {
-    std::fs::write(directory.join(name), content)
+    directory
+        .write(name, content)
         .map_err(|error| Error::app("OutputError", format!("failed to write {name}: {error}")))
 }

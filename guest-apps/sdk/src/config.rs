@@ -326,6 +326,21 @@ macro_rules! paths {
     )*};
 }
 
+impl OutputDir {
+    /// Writes a file below it, which gets its name when it is whole; `name` may begin with directories that
+    /// are there.
+    pub fn write(&self, name: &str, content: &[u8]) -> std::io::Result<()> {
+        let (path, partial) = (self.join(name), self.join(&format!("{name}.partial")));
+        let written = std::fs::write(&partial, content);
+        written
+            .and_then(|()| std::fs::rename(&partial, path))
+            .inspect_err(|_| {
+                // Nothing more can be done than to try.
+                let _ = std::fs::remove_file(&partial);
+            })
+    }
+}
+
 paths! {
     /// Grant: a file that the app may read, by [`Engine::input_file`](crate::Engine::input_file) alone.
     /// Holds the path under which the app sees it.

@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::backend::local;
@@ -115,4 +116,14 @@ pub fn installed(programs: &[&str]) -> bool {
     // The capture of the test runner shows it with `--nocapture`.
     eprintln!("SKIP: not installed: {missing:?}");
     false
+}
+
+/// The directory of real input sets that `TAPS_WASM_DATA` names, for tests that use them. Says so if there is
+/// none.
+pub fn data() -> Option<PathBuf> {
+    let data = std::env::var_os("TAPS_WASM_DATA").map(PathBuf::from);
+    if data.is_none() {
+        eprintln!("SKIP: TAPS_WASM_DATA is not set");
+    }
+    data
 }

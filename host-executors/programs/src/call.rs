@@ -2,15 +2,12 @@
 
 use crate::{
     ProgramError, ProgramSettings,
-    message::{CALL_DESCRIPTORS, Ended, Reply, Request},
+    message::{CALL_DESCRIPTORS, Reply, Request, pair},
     scratch::{Placed, Scratch, in_memory},
     streams::{Ending, Stream, watch},
 };
 use rustix::{
-    net::{
-        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
-        SocketType, sendmsg,
-    },
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
     pipe::{PipeFlags, pipe_with},
 };
 use std::{
@@ -183,11 +180,17 @@ impl Programs {
                 .sum(),
             said_bytes: (stdout.len() + stderr.len()) as u64,
             left_behind: ended.left_behind,
-            confinement: ended.confinement.to_string(),
+            confinement: self.settings.confinement.to_string(),
         });
         match killed {
             Some(reason) => Err(reason),
-            None => Ok(completion(ended, stdout, stderr, taken?)),
+            None => Ok(Completion {
+                exit_code: ended.exit,
+                signal: ended.signal,
+                stdout,
+                stderr,
+                outputs: taken?,
+            }),
         }
     }
 
@@ -252,13 +255,7 @@ impl Programs {
     ) -> Result<(OwnedFd, [Stream; 2]), ProgramError> {
         let failed =
             |error: rustix::io::Errno| ProgramError::io("reach the launcher", &error.into());
-        let (holder, call) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(failed)?;
+        let (holder, call) = pair().map_err(failed)?;
         let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let body = postcard::to_stdvec(request).map_err(|error| {
@@ -287,21 +284,6 @@ impl Programs {
             Stream::new("standard error", stderr)?,
         ];
         Ok((holder, streams))
-    }
-}
-
-fn completion(
-    ended: Ended,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    outputs: Vec<Option<FileRef>>,
-) -> Completion {
-    Completion {
-        exit_code: ended.exit,
-        signal: ended.signal,
-        stdout,
-        stderr,
-        outputs,
     }
 }
 

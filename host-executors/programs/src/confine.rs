@@ -58,7 +58,7 @@ impl fmt::Display for Confinement {
 }
 
 /// Directories that every program may read and execute from.
-const SYSTEM: [&str; 7] = [
+pub(crate) const SYSTEM: [&str; 7] = [
     "/usr",
     "/bin",
     "/sbin",

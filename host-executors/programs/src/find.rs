@@ -1,5 +1,6 @@
 //! Where programs are, and what they need to read there.
 
+use crate::confine::SYSTEM;
 use rustix::fs::{Access, access};
 use std::{
     fs::File,
@@ -27,9 +28,6 @@ pub enum NotFound {
         reason: &'static str,
     },
 }
-
-/// Directories whose programs need nothing besides what every program may read.
-const SYSTEM: [&str; 4] = ["/usr", "/bin", "/sbin", "/lib"];
 
 /// Finds a program: where the configuration says, or on the `PATH`.
 pub fn find(name: &str, configured: Option<&Path>) -> Result<PathBuf, NotFound> {
@@ -82,9 +80,8 @@ pub fn reads_of(path: &Path) -> Vec<PathBuf> {
         let Some(directory) = place.as_deref().and_then(Path::parent) else {
             continue;
         };
-        if SYSTEM.iter().any(|system| directory.starts_with(system))
-            && !directory.starts_with("/usr/local")
-        {
+        // What every program may read.
+        if SYSTEM.iter().any(|system| directory.starts_with(system)) {
             continue;
         }
         let installation = directory

@@ -3,15 +3,12 @@
 use crate::{
     Confinement, LauncherError,
     confine::Confiner,
-    message::{CALL_DESCRIPTORS, Ended, REPLY_BYTES, Reply, Request},
+    message::{CALL_DESCRIPTORS, Ended, REPLY_BYTES, Reply, Request, hear, pair},
     system::{Waited, Whom, spawn_confined, wait},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, Shutdown,
-        SocketFlags, SocketType, recvmsg,
-    },
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, Shutdown, recvmsg},
     process::{Pid, PidfdFlags, Signal},
 };
 use std::{
@@ -42,13 +39,7 @@ pub struct Launcher {
 impl Launcher {
     /// Starts the launcher: `command` is to become a process that calls [`serve_launcher`].
     pub fn start(mut command: Command) -> Result<Self, LauncherError> {
-        let (service, end) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(LauncherError::system("make a socket"))?;
+        let (service, end) = pair().map_err(LauncherError::system("make a socket"))?;
         // A group of its own: Ctrl-C is for the coordinator.
         let child = command
             .stdin(Stdio::from(end))
@@ -63,22 +54,10 @@ impl Launcher {
             child,
             confinement: Confinement::default(),
         };
-        launcher.confinement = launcher
-            .hear()
-            .map_err(LauncherError::system("hear from it"))?;
+        // Its first and only word on this socket.
+        let heard = hear(&launcher.service);
+        launcher.confinement = heard.map_err(LauncherError::system("hear from it"))?;
         Ok(launcher)
-    }
-
-    /// Its first and only word on this socket.
-    fn hear(&self) -> io::Result<Confinement> {
-        let mut bytes = [0; REPLY_BYTES];
-        let (count, _) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(self.service(), bytes.as_mut_slice(), RecvFlags::empty())
-        })?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        postcard::from_bytes(&bytes[..count]).map_err(io::Error::other)
     }
 
     /// How far programs are confined here.
@@ -117,7 +96,6 @@ struct Running {
     call: OwnedFd,
     /// The holder of the call does not want it any more.
     killed: bool,
-    confinement: Confinement,
 }
 
 /// Runs the launcher, whose socket is standard input; returns when nobody holds the other end and
@@ -250,7 +228,6 @@ fn start(descriptors: Descriptors, confiner: &Arc<Confiner>) -> Option<Running> 
             pidfd,
             call,
             killed: false,
-            confinement: confiner.confinement(),
         }),
         Err(reason) => {
             say(call.as_fd(), &Reply::Failed(reason));
@@ -341,7 +318,6 @@ impl Running {
             cpu_system_ns,
             peak_memory_bytes,
             left_behind,
-            confinement: self.confinement,
         }
     }
 }

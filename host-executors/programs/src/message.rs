@@ -1,8 +1,16 @@
 //! What a caller and the launcher say to each other.
 
-use crate::{Confinement, ProgramLimits};
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use crate::ProgramLimits;
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+};
 
 /// Descriptors of a call, in order: the launcher's end of the call, the request, standard input,
 /// output and error.
@@ -51,5 +59,22 @@ pub(crate) struct Ended {
     pub(crate) peak_memory_bytes: u64,
     /// Processes that it left running, which were killed.
     pub(crate) left_behind: u32,
-    pub(crate) confinement: Confinement,
+}
+
+/// Two connected sockets that keep messages apart, closed on exec.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+/// The next thing that the launcher says.
+pub(crate) fn hear<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<T> {
+    let mut bytes = [0; REPLY_BYTES];
+    let (count, _) = rustix::io::retry_on_intr(|| {
+        rustix::net::recv(&socket, bytes.as_mut_slice(), RecvFlags::empty())
+    })?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    postcard::from_bytes(&bytes[..count]).map_err(io::Error::other)
 }

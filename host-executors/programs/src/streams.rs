@@ -2,12 +2,12 @@
 
 use crate::{
     ProgramError,
-    message::{REPLY_BYTES, Reply},
+    message::{Reply, hear},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    net::{RecvFlags, Shutdown},
+    net::Shutdown,
 };
 use std::{
     os::fd::OwnedFd,
@@ -86,7 +86,7 @@ pub(crate) fn watch(call: &OwnedFd, streams: &mut [Stream; 2], ending: &Ending<'
             }
         }
         if replied {
-            let reply = receive(call)?;
+            let reply = hear(call).map_err(|_| launcher_is_gone())?;
             // All writers are dead: what is in the pipes is the rest.
             for stream in streams {
                 if !stream.read(ending.output_bytes) && killed.is_none() {
@@ -152,14 +152,6 @@ fn kill(call: &OwnedFd) -> Result<(), ProgramError> {
     }
 }
 
-fn receive(call: &OwnedFd) -> Result<Reply, ProgramError> {
-    let mut bytes = [0; REPLY_BYTES];
-    let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recv(call, bytes.as_mut_slice(), RecvFlags::empty())
-    });
-    let gone = || ProgramError::Failed("the launcher of programs has died".to_owned());
-    match received {
-        Ok((count, _)) if count > 0 => postcard::from_bytes(&bytes[..count]).map_err(|_| gone()),
-        _ => Err(gone()),
-    }
+fn launcher_is_gone() -> ProgramError {
+    ProgramError::Failed("the launcher of programs has died".to_owned())
 }

@@ -205,4 +205,4 @@ const PAYLOAD_ERROR: &str = "payload-error";
 /// The same, as Rust guests name it when it comes from reading an argument.
 const PAYLOAD_ERROR_OF_SDK: &str = "PayloadError";
 /// Kind of the error of a task that gave up because of a program, as Rust guests name it.
-pub(crate) const PROGRAM_ERROR_OF_SDK: &str = "ProgramError";
+const PROGRAM_ERROR_OF_SDK: &str = "ProgramError";

@@ -1,6 +1,6 @@
 //! The native programs of one attempt: which it may run, what they used, and how the last one failed.
 
-use crate::{Control, Interrupted, RunContext};
+use crate::{Control, Interrupted, RunContext, faults::Disturbance};
 use std::sync::Arc;
 use taps_engine::{Failure, OutcomeKind, ProgramUse};
 use taps_payload::FileRef;
@@ -9,8 +9,6 @@ use taps_programs::{Call, Completion, ProgramError};
 /// Programs of an attempt, on either side of a sandbox.
 #[derive(Debug, Default)]
 pub struct AttemptPrograms {
-    /// Names of those that its task lists.
-    allowed: Arc<[String]>,
     uses: Vec<ProgramUse>,
     /// Whether the next one is to crash, by a fault.
     crash: bool,
@@ -27,31 +25,26 @@ pub enum CallError {
 }
 
 impl AttemptPrograms {
-    /// Programs of a task that lists these.
-    pub fn new(allowed: Arc<[String]>) -> Self {
+    /// Programs of an attempt, of which the first one crashes as soon as it runs where a fault wants it.
+    pub fn new(disturbance: &Disturbance) -> Self {
         Self {
-            allowed,
+            crash: disturbance.crashes_a_program(),
             ..Self::default()
         }
     }
 
-    /// Makes the first program crash as soon as it runs.
-    #[must_use]
-    pub fn crashing(mut self) -> Self {
-        self.crash = true;
-        self
-    }
-
-    /// Runs a program to its end, or to that of the attempt.
-    pub fn run(
+    /// Runs a program that the task lists to its end, or to that of the attempt.
+    pub fn run<Name: AsRef<str>>(
         &mut self,
         run: &RunContext,
         control: &Control,
+        listed: &[Name],
         mut call: Call<'_>,
     ) -> Result<Completion, CallError> {
         let refused = |text: String| Err(CallError::Program(ProgramError::NotAllowed(text)));
-        if self.allowed.iter().all(|name| name != call.program) {
-            return refused(match &*self.allowed {
+        let names: Vec<&str> = listed.iter().map(AsRef::as_ref).collect();
+        if !names.contains(&call.program) {
+            return refused(match names.as_slice() {
                 [] => "the task lists no programs".to_owned(),
                 names => format!("the task lists {}", names.join(", ")),
             });

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) lost_inputs: Vec<u32>,
     /// The native programs of the attempt.
     pub(crate) programs: AttemptPrograms,
+    /// Names of those that its task lists.
+    pub(crate) listed: Arc<[String]>,
     /// Why the guest was interrupted, when it was.
     pub(crate) interrupted: Option<Interrupted>,
     /// Detail of the last payload error, for the outcome.
@@ -94,6 +96,7 @@ impl State {
             digests: Vec::new(),
             lost_inputs: Vec::new(),
             programs: AttemptPrograms::default(),
+            listed: Arc::default(),
             interrupted: None,
             payload_failure: None,
         })

@@ -287,8 +287,11 @@ impl TaskWorker {
         let caller = stored::caller(self.id, attempt);
         let tickets = stored::prefetch(&self.runtime.run, attempt, caller);
         let (mut live, instantiation) = self.sandbox_for(attempt, control.clone())?;
-        live.store.data_mut().caller = caller;
-        live.store.data_mut().programs = self.programs_of(attempt, disturbance);
+        let listed = self.runtime.reach_of(attempt).map(|reach| &reach.programs);
+        let state = live.store.data_mut();
+        state.caller = caller;
+        state.programs = AttemptPrograms::new(disturbance);
+        state.listed = listed.cloned().unwrap_or_default();
         let ran = live.call(attempt, tickets, disturbance, &mut course.timeline);
         let state = live.store.data_mut();
         course.inputs = std::mem::take(&mut state.inputs);
@@ -299,21 +302,6 @@ impl TaskWorker {
         course.used(instantiation, state.memory.peak);
         self.retire(attempt, live, ran.is_ok() && !disturbance.discards());
         ran
-    }
-
-    /// The programs that an attempt may run.
-    fn programs_of(&self, attempt: &Attempt, disturbance: &Disturbance) -> AttemptPrograms {
-        let listed = self.runtime.reach_of(attempt);
-        let programs = AttemptPrograms::new(
-            listed
-                .map(|reach| Arc::clone(&reach.programs))
-                .unwrap_or_default(),
-        );
-        if disturbance.crashes_a_program() {
-            programs.crashing()
-        } else {
-            programs
-        }
     }
 
     /// Makes the sandbox of the next task ahead of time, where the policy says so. Called by an idle

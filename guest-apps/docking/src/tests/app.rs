@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use taps::Report;
-use taps::testing::{Local, installed};
+use taps::testing::{Local, data, installed};
 
 use crate::APP;
 
@@ -44,15 +44,6 @@ impl Run {
     fn prepared(&self) -> PathBuf {
         self.directory.path().join("data/prepared")
     }
-}
-
-/// The data sets, if `TAPS_WASM_DATA` says where they are.
-pub(super) fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("TAPS_WASM_DATA").map(PathBuf::from);
-    if data.is_none() {
-        eprintln!("SKIP: TAPS_WASM_DATA is not set");
-    }
-    data
 }
 
 /// A small run of the built-in sample.

@@ -1,7 +1,7 @@
 //! The whole app, run locally.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use taps::testing::Local;
@@ -253,15 +253,6 @@ fn very_many_tables_are_merged_in_levels() {
     assert_eq!(reductions.count(), 3);
 }
 
-/// The data sets, if `TAPS_WASM_DATA` says where they are.
-fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("TAPS_WASM_DATA").map(PathBuf::from);
-    if data.is_none() {
-        eprintln!("SKIP: TAPS_WASM_DATA is not set");
-    }
-    data
-}
-
 fn compare(data: &Path, expected: &Value) {
     let set = expected["dir"].as_str().unwrap();
     let config = json!({ "data_dir": data.join("mapreduce").join(set), "top": 20 });
@@ -290,7 +281,9 @@ fn compare(data: &Path, expected: &Value) {
 
 #[test]
 fn real_texts_give_the_expected_counts() {
-    let Some(data) = data() else { return };
+    let Some(data) = taps::testing::data() else {
+        return;
+    };
     let expected = data.join("expected/mapreduce/expected.jsonl");
     let expected = fs::read_to_string(expected).unwrap();
     let sets: Vec<Value> = expected

@@ -7,31 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use taps::testing::{Local, Trace};
+use taps::testing::{Local, Trace, data};
 use taps::{Error, Report};
 
 use crate::{APP, known};
 
-/// Says that a test is skipped, past the capture of the test runner.
-fn skip(reason: &str) {
-    use std::io::Write as _;
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    // When stderr is gone nobody is there to be told.
-    let _ = writeln!(std::io::stderr(), "SKIP {name}: {reason}");
-}
-
 /// Whether the programs are installed.
 fn programs() -> bool {
     taps::testing::installed(&["obabel", "xtb"])
-}
-
-/// The data of the acceptance tests.
-fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("TAPS_WASM_DATA").map(PathBuf::from);
-    if data.is_none() {
-        skip("TAPS_WASM_DATA is not set");
-    }
-    data
 }
 
 /// A place for inputs and outputs.

@@ -22,11 +22,7 @@ pub(super) fn installed() -> bool {
 
 /// The data sets, if `TAPS_WASM_DATA` says where they are.
 fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("TAPS_WASM_DATA").map(PathBuf::from);
-    if data.is_none() {
-        eprintln!("SKIP: TAPS_WASM_DATA is not set");
-    }
-    data.filter(|_| installed())
+    taps::testing::data().filter(|_| installed())
 }
 
 pub(super) fn value<'a>(report: &'a Report, name: &str) -> &'a Value {

@@ -1,9 +1,7 @@
 //! What a native task finds around it: its host, and payloads in this process.
 
 use parking_lot::Mutex;
-use std::{
-    any::Any, borrow::Cow, cell::RefCell, io, ops::Deref, rc::Rc, sync::Arc, time::Duration,
-};
+use std::{any::Any, borrow::Cow, cell::RefCell, io, ops::Deref, sync::Arc, time::Duration};
 use taps::{
     KernelMode, Level,
     native::{
@@ -26,7 +24,9 @@ pub(super) struct Surroundings {
     pub(super) kernels: Kernels,
     pub(super) control: Control,
     pub(super) run: Arc<RunContext>,
-    pub(super) programs: Rc<RefCell<AttemptPrograms>>,
+    /// Names of the programs that the task lists.
+    pub(super) listed: &'static [&'static str],
+    pub(super) programs: RefCell<AttemptPrograms>,
 }
 
 impl TaskHost for Surroundings {
@@ -93,7 +93,7 @@ impl TaskHost for Surroundings {
             crash: false,
         };
         let mut programs = self.programs.borrow_mut();
-        let done = programs.run(&self.run, &self.control, borrowed);
+        let done = programs.run(&self.run, &self.control, self.listed, borrowed);
         let done = done.map_err(|error| match error {
             // The SDK ends the task: it asks whether the attempt was cancelled.
             CallError::Interrupted(why) => ProgramRefusal::Failed(why.to_string()),

@@ -104,23 +104,19 @@ impl NativeRunner {
         let within = disturbance
             .within(control)
             .unwrap_or_else(|| control.clone());
-        let programs = task.programs.iter().map(|&name| name.to_owned());
-        let mut programs = AttemptPrograms::new(programs.collect());
-        if disturbance.crashes_a_program() {
-            programs = programs.crashing();
-        }
-        let programs = Rc::new(RefCell::new(programs));
-        let host = Surroundings {
+        let host = Rc::new(Surroundings {
             id: attempt.id,
             seed: attempt.seed,
             kernels: attempt.kernels,
             control: within.clone(),
             run: Arc::clone(&self.run),
-            programs: Rc::clone(&programs),
-        };
-        let outcome = call_function(task, host, arguments);
-        course.programs.extend(programs.borrow_mut().take_uses());
-        disturbance.crashed(&programs.borrow());
+            listed: task.programs,
+            programs: RefCell::new(AttemptPrograms::new(disturbance)),
+        });
+        let outcome = call_function(task, &host, arguments);
+        let mut programs = host.programs.borrow_mut();
+        course.programs.extend(programs.take_uses());
+        disturbance.crashed(&programs);
         disturbance.note(&within);
         outcome
     }
@@ -371,16 +367,14 @@ impl NativeRunner {
 /// Calls the function of a task; a panic is an outcome.
 fn call_function(
     task: &'static TaskEntry,
-    host: Surroundings,
+    host: &Rc<Surroundings>,
     arguments: Vec<NativeArgument>,
 ) -> Result<Vec<NativeOutput>, Failure> {
-    let control = host.control.clone();
-    let programs = Rc::clone(&host.programs);
-    let host: Rc<dyn TaskHost> = Rc::new(host);
-    match catch_unwind(AssertUnwindSafe(|| task.run_native(host, arguments))) {
+    let lent: Rc<dyn TaskHost> = Rc::<Surroundings>::clone(host);
+    match catch_unwind(AssertUnwindSafe(|| task.run_native(lent, arguments))) {
         Ok(Ok(outputs)) => Ok(outputs),
         Ok(Err(TaskError { kind, message })) if kind == PROGRAM_ERROR => {
-            Err(programs.borrow().failure(kind, message))
+            Err(host.programs.borrow().failure(kind, message))
         }
         Ok(Err(TaskError { kind, message })) => Err(Failure {
             outcome: OutcomeKind::TaskError,
@@ -389,7 +383,7 @@ fn call_function(
             detail: None,
         }),
         Err(panic) if panic.is::<Cancelled>() => Err(interrupted(
-            control.check().err().unwrap_or(Interrupted::Cancelled),
+            host.control.check().err().unwrap_or(Interrupted::Cancelled),
         )),
         // What a sandbox would report for the same panic.
         Err(panic) => Err(Failure::new(

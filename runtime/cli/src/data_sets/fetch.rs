@@ -45,12 +45,15 @@ pub(super) fn fetch(set: &DataSet, to: &Path, from: Option<&str>) -> Result<Exit
             None => file.url.to_owned(),
         };
         let path = to.join(file.name());
-        let there =
-            file.md5.is_some() && digests(&path).is_ok_and(|found| Some(&*found.md5) == file.md5);
-        if !there {
+        let there = file
+            .md5
+            .and_then(|md5| digests(&path).ok().filter(|found| found.md5 == md5));
+        let found = if let Some(found) = there {
+            found
+        } else {
             download(set, &url, &path)?;
-        }
-        let found = digests(&path).map_err(|error| failed("read back in", &error))?;
+            digests(&path).map_err(|error| failed("read back in", &error))?
+        };
         if let Some(md5) = file.md5
             && found.md5 != md5
         {

@@ -1,9 +1,6 @@
 //! Interface `payloads`: results under construction.
 
-use super::{
-    payloads::{Answer, PayloadHandle, Store},
-    program,
-};
+use super::payloads::{Answer, PayloadHandle, Store};
 use crate::{
     State,
     memory::{Range, lend_mut, lend_range},
@@ -160,7 +157,7 @@ fn output_of_file(
     (file,): (Resource<PayloadHandle>,),
 ) -> Answer<Resource<OutputHandle>> {
     let state = store.data_mut();
-    let answer = match program::take_made(state, &file)? {
+    let answer = match state.table.get_mut(&file)?.take_made() {
         Some(made) => state.keep(OutputHandle::File(made))?,
         None => Err(PayloadError::WrongState),
     };

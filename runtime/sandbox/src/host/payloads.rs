@@ -12,8 +12,7 @@ use crate::{
 use std::sync::Arc;
 use taps_engine::AttemptId;
 use taps_payload::{
-    FileError, FilePayload, FileRef, Location, Segment, StoreError, Transfer, Way, WindowError,
-    WindowKey,
+    FileError, FilePayload, Location, Segment, StoreError, Transfer, Way, WindowError, WindowKey,
 };
 use taps_transform::{Resolved, Ticket, TransformError};
 use wasmtime::{
@@ -78,8 +77,8 @@ impl PayloadHandle {
     }
 
     /// The file that a program made, if it is one and was not taken before.
-    pub(super) fn take_made(&mut self) -> Option<FileRef> {
-        self.made.as_mut()?.take()
+    pub(super) fn take_made(&mut self) -> Option<MadeFile> {
+        self.made.take()
     }
 
     fn of(location: Location, media_type: Arc<str>) -> Self {

@@ -11,7 +11,7 @@ use taps_payload::{FileRef, Location, Segment};
 use taps_programs::{Call, Completion, Content};
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, Resource, ResourceTableError},
+    component::{Linker, ResourceTableError},
 };
 
 type Answer = wasmtime::Result<(Result<ProgramCompletion, ProgramError>,)>;
@@ -49,8 +49,14 @@ fn run(mut store: StoreContextMut<'_, State>, (call,): (Invocation,)) -> Answer 
         timeout: call.timeout_ms.map(Duration::from_millis),
         crash: false,
     };
-    let (shared, control) = (Arc::clone(&state.run), state.control.clone());
-    match state.programs.run(&shared, &control, borrowed) {
+    let State {
+        programs,
+        run,
+        control,
+        listed,
+        ..
+    } = state;
+    match programs.run(run, control, listed, borrowed) {
         Ok(done) => Ok((state.complete(done)?,)),
         Err(CallError::Interrupted(why)) => Err(super::interrupt(&mut store, why)),
         Err(CallError::Program(error)) => Ok((Err(refusal(error)),)),
@@ -147,14 +153,4 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker
         .instance(interface!("program"))?
         .func_wrap("run", run)
-}
-
-/// Takes a file that a program made out of its handle; none where it is no such file, or was taken.
-pub(super) fn take_made(
-    state: &mut State,
-    handle: &Resource<PayloadHandle>,
-) -> wasmtime::Result<Option<MadeFile>> {
-    let payload = state.table.get_mut(handle)?;
-    let run = Arc::clone(&state.run);
-    Ok(payload.take_made().map(|file| MadeFile::new(run, file)))
 }
