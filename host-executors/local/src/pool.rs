@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 use taps_engine::{
-    Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
-    OutcomeKind, OutputId, StartError, WorkerId, WorkerInfo,
+    Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent,
+    StartError, WorkerId, WorkerInfo,
 };
 use taps_sandbox::{CancelToken, Control};
 
@@ -201,13 +201,6 @@ impl Executor for ThreadPool {
             sink.deliver(returned);
         }
     }
-
-    fn fetch(&self, output: OutputId) -> Result<Vec<u8>, Failure> {
-        let message = format!("the executor keeps no results; asked for {output:?}");
-        Err(Failure::new(OutcomeKind::EngineError, message))
-    }
-
-    fn release(&self, _: &[OutputId]) {}
 
     fn shutdown(&self) {
         for worker in &self.workers {

@@ -74,6 +74,6 @@ impl From<ChannelError> for ProcessError {
         if let ChannelError::Closed(Errno::PIPE | Errno::CONNRESET) = error {
             return Self::Alone;
         }
-        Self::Protocol(crate::chain(&error))
+        Self::Protocol(taps_engine::chain(&error))
     }
 }

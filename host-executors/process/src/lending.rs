@@ -226,7 +226,7 @@ impl Borrower {
 
 /// Nobody waits for an answer here; the attempt that needs the segment fails with a typed outcome.
 fn complain(error: &StoreError) {
-    eprintln!("taps-wasm: {}", crate::chain(error));
+    eprintln!("taps-wasm: {}", taps_engine::chain(error));
 }
 
 #[cfg(test)]

@@ -34,17 +34,6 @@ pub use manager::serve_manager;
 pub use pool::{ProcessPool, ProcessPoolOptions, WorkerSetup, account_slots};
 pub use worker::serve_worker;
 
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
-}
-
 /// `CLOCK_MONOTONIC` in nanoseconds: the same in every process of a machine.
 fn monotonic_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use taps_engine::{Attempt, AttemptId, AttemptReport, WorkerId};
 use taps_payload::{MemoryId, MemoryInfo, Place, SegmentId, SegmentRef};
 use taps_programs::ProgramSettings;
-use taps_sandbox::{Grant, InstancePolicy, Interrupt, LogLevel, Speaker, Stream};
-use taps_transform::{Operation, PlaneConfig};
+use taps_sandbox::{Grant, InstancePolicy, Interrupt, Said};
+use taps_transform::PlaneConfig;
 
 /// A worker slot of a pool: its number, and how often its process was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -168,26 +168,6 @@ impl Loans {
 pub(crate) struct Loan {
     pub(crate) segment: SegmentRef,
     pub(crate) place: Place,
-}
-
-/// What a guest said, on its way to the run's log, and what its worker did for it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Said {
-    /// A log line.
-    Line {
-        speaker: Speaker,
-        level: LogLevel,
-        message: String,
-    },
-    /// Standard output or error.
-    Output {
-        speaker: Speaker,
-        stream: Stream,
-        text: String,
-        dropped_bytes: u64,
-    },
-    /// An operation of the worker's data plane.
-    Operation(Operation),
 }
 
 /// Everything that a worker process needs to know. Its descriptors, in order: the control channel, the

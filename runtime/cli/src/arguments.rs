@@ -132,6 +132,38 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run tasks on a node of an engine. Started by the run's own shim there, or by the Python package.
+    Worker,
+    /// Run one batch of tasks from a file to a file. Started by engines whose tasks are programs.
+    Exec {
+        /// The batch.
+        input: PathBuf,
+        /// Where the answer goes: whole, or not at all.
+        output: PathBuf,
+    },
+    /// Serve as a library of functions on a worker of TaskVine, which starts it.
+    TaskvineLibrary {
+        /// Name of the library.
+        name: String,
+        /// Descriptor that calls come from.
+        #[arg(long)]
+        in_pipe_fd: u32,
+        /// Descriptor that answers go to.
+        #[arg(long)]
+        out_pipe_fd: u32,
+        /// Number of the library as a task.
+        #[arg(long)]
+        task_id: u64,
+        /// Cores of the library.
+        #[arg(long)]
+        library_cores: Option<u32>,
+        /// Calls that run at a time.
+        #[arg(long, default_value_t = 1)]
+        function_slots: u32,
+        /// Process of the worker, which gets SIGCHLD when there is an answer.
+        #[arg(long)]
+        worker_pid: u32,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.

@@ -24,6 +24,7 @@ use taps_schema::{DriverError, DriverErrorKind, Report};
 
 pub(crate) mod data;
 mod executors;
+mod external;
 pub(crate) mod faults;
 pub(crate) mod life;
 pub(crate) mod prepare;

@@ -10,9 +10,15 @@ pub(crate) const NAME: &str = "internal";
 /// The roles besides those of a process pool.
 const HUGE_TMPFS: &str = "huge-tmpfs";
 const PROGRAMS: &str = "programs";
+const GUARD: &str = "guard";
 
 /// Serves in the role that the arguments name: the role, and the parent's process number.
 pub(crate) fn serve(args: &[OsString]) -> ExitCode {
+    if let Some((role, rest)) = args.split_first()
+        && role == GUARD
+    {
+        return exit_code(taps_external::serve_guard(rest));
+    }
     let mut args = args.iter().filter_map(|arg| arg.to_str());
     let role = args.next().unwrap_or_default();
     let parent = args.next().and_then(|number| number.parse().ok());
@@ -39,6 +45,11 @@ pub(crate) fn serve(args: &[OsString]) -> ExitCode {
 fn exit_code<E: std::error::Error + Send + Sync + 'static>(served: Result<(), E>) -> ExitCode {
     let served = served.map(|()| ExitCode::Ok);
     crate::render::outcome(served.map_err(|error| Failure::new(ExitCode::Runtime, error)))
+}
+
+/// Arguments with which this program guards the bridge to an engine.
+pub(crate) fn guard_role() -> [&'static str; 2] {
+    [NAME, GUARD]
 }
 
 /// Starts this program as the launcher of programs.

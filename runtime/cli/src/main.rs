@@ -73,6 +73,24 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Records { run } => commands::records(&run),
         Command::Explain { run, task, json } => commands::explain(&run, task.as_deref(), json),
+        Command::Worker => commands::worker(),
+        Command::Exec { input, output } => commands::exec(&input, &output),
+        Command::TaskvineLibrary {
+            name,
+            in_pipe_fd,
+            out_pipe_fd,
+            task_id,
+            library_cores: _,
+            function_slots,
+            worker_pid,
+        } => commands::taskvine_library(&taps_external::LibraryArguments {
+            name,
+            in_pipe: in_pipe_fd,
+            out_pipe: out_pipe_fd,
+            task_id,
+            function_slots,
+            worker_pid,
+        }),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::man(),
     }

@@ -43,6 +43,6 @@ pub use help::{describe_kind, run_help};
 pub use paths::RUN_DIR;
 pub use resolve::resolve;
 pub use resolved::{Grant, GrantKind, Resolved};
-pub use schema::{PluginSchema, Schema};
+pub use schema::{COMMON_FIELDS, PluginSchema, Schema};
 pub use suggest::nearest;
 pub use units::parse_size;

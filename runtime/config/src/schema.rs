@@ -1,6 +1,9 @@
 //! What can be chosen, and the fields of each choice.
 
+mod external;
+
 use crate::failures::failures_app;
+pub use external::COMMON_FIELDS;
 use taps_schema::{AppDescription, ConfigField, FieldKind};
 
 /// Every app and plugin that a run may name.
@@ -34,7 +37,7 @@ impl Schema {
     /// The name of the executor that runs when none is named.
     pub const DEFAULT_EXECUTOR: &str = "thread-pool";
 
-    /// A schema with these apps, `failures` over any of them, and the executors of this machine.
+    /// A schema with these apps, `failures` over any of them, and all executors.
     pub fn new(mut apps: Vec<AppDescription>) -> Self {
         let failures = failures_app();
         let place = apps.iter().position(|app| app.name > failures.name);
@@ -42,7 +45,10 @@ impl Schema {
         Self {
             apps,
             bundles: Vec::new(),
-            executors: local_executors(),
+            executors: local_executors()
+                .into_iter()
+                .chain(external::external_executors())
+                .collect(),
             filters: Vec::new(),
             transformers: Vec::new(),
         }

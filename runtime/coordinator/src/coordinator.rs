@@ -15,7 +15,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use taps_engine::{
-    AttemptId, EventSink, Executor, ExecutorEvent,
+    AttemptId, EventSink, Executor, ExecutorEvent, FetchError, OutputId,
     core::{ArgumentSpec, Event},
 };
 use taps_payload::Location;
@@ -117,6 +117,9 @@ impl Coordinator {
     fn give(&self, orders: Orders) {
         if !orders.freed.is_empty() {
             self.executor.freed(&orders.freed);
+        }
+        if !orders.release.is_empty() {
+            self.executor.release(&orders.release);
         }
         self.give_up(&orders.remove, &orders.files);
         if !orders.dispatch.is_empty() {
@@ -300,6 +303,41 @@ impl Coordinator {
                 stored::free(context, &location);
             }
         }
+    }
+
+    /// Brings an output that the engine keeps into this process, where the driver is about to read it; from
+    /// here on it is here for everybody. Called without the lock: it waits for the bytes.
+    pub(crate) fn bring_from_engine(&self, output: OutputId) -> Result<(), FetchError> {
+        if !self.executor.capabilities().keeps_results {
+            return Ok(());
+        }
+        let key = {
+            let state = self.lock();
+            match state.core.output(output).map(|there| &there.location) {
+                Some(Location::Engine { key, .. }) => Arc::clone(key),
+                _ => return Ok(()),
+            }
+        };
+        let bytes = self.executor.fetch(&key)?;
+        let context = &self.context;
+        let location =
+            stored::place(&bytes, &context.store, context.map_min_bytes).map_err(|error| {
+                FetchError {
+                    lost: false,
+                    reason: format!("keep {key}, which the engine gave: {error}"),
+                }
+            })?;
+        let taken = self.change(|state, _, orders| {
+            let taken = state.core.relocate(output, location.clone());
+            if taken {
+                orders.release.push(key);
+            }
+            taken
+        });
+        if !taken {
+            stored::free(context, &location);
+        }
+        Ok(())
     }
 
     /// Whether the driver went another way than in the run's earlier life.

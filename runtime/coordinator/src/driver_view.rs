@@ -229,7 +229,14 @@ impl DriverHost for Coordinator {
             task,
             index: output,
         };
-        let lost = self.is_lost_in_store(output);
+        let lost = match self.bring_from_engine(output) {
+            Ok(()) => self.is_lost_in_store(output),
+            Err(error) if error.lost => true,
+            Err(error) => {
+                let failure = Failure::new(OutcomeKind::PayloadError, error.reason);
+                return Poll::Ready(Err(failure));
+            }
+        };
         self.change(|state, now_ns, orders| {
             if lost {
                 state.lose(now_ns, output, orders);

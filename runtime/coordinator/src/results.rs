@@ -7,6 +7,7 @@ use std::{
 };
 use taps_engine::{AttemptReport, TaskId};
 use taps_payload::{FileRef, Location, SegmentStore};
+use taps_sandbox::stored;
 
 /// Which results are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,14 +109,7 @@ pub(crate) fn load(file: &FileRef, store: &SegmentStore, map_min: u64) -> Option
     if len != file.fingerprint.len {
         return None;
     }
-    let made = if len < map_min {
-        store.create(len)
-    } else {
-        store.create_mappable(len)
-    };
-    let mut segment = made.ok()?;
-    segment.write_at(0, &bytes).ok()?;
-    Some(Location::Segment(store.publish(segment).ok()?.reference()))
+    stored::place(&bytes, store, map_min).ok()
 }
 
 /// Makes a file in a directory, which is made first if it is not there.

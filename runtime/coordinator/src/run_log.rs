@@ -74,7 +74,12 @@ impl RunLog {
 
     /// A warning of the run itself, for people.
     pub(crate) fn warn(&self, logger: &str, message: &str) {
-        self.logger.log(Level::WARNING, logger, message);
+        self.say(Level::WARNING, logger, message);
+    }
+
+    /// A line of the run itself, or of what it uses, for people.
+    pub fn say(&self, level: Level, logger: &str, message: &str) {
+        self.logger.log(level, logger, message);
     }
 
     /// Appends an event. After a failure nothing more is appended.

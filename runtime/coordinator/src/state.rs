@@ -82,6 +82,8 @@ pub(crate) struct Orders {
     pub(crate) freed: Vec<SegmentId>,
     /// Payloads of a transformer that nobody can read any more.
     pub(crate) remove: Vec<Arc<StoredRef>>,
+    /// Keys of results that the engine keeps and nobody can read any more.
+    pub(crate) release: Vec<Arc<str>>,
     /// Files that nobody can read any more; those of the user are not the run's to remove.
     pub(crate) files: Vec<FileRef>,
 }
@@ -206,7 +208,8 @@ impl State {
             }
             Some(Location::Stored(stored)) => orders.remove.push(Arc::clone(stored)),
             Some(Location::File(file)) => orders.files.push(file.clone()),
-            _ => {}
+            Some(Location::Engine { key, .. }) => orders.release.push(Arc::clone(key)),
+            Some(Location::Inline(_)) | None => {}
         }
     }
 
@@ -255,15 +258,11 @@ impl State {
         let fates = Fates::of(actions);
         for action in actions.drain(..) {
             match action {
-                Action::Dispatch {
-                    worker,
-                    attempt,
-                    generation,
-                } => {
+                Action::Dispatch { worker, attempt } => {
                     self.log.append(&LogEvent::AttemptStarted {
                         id: attempt.id,
                         worker,
-                        generation: generation.0,
+                        generation: attempt.generation.0,
                         fault: attempt.fault,
                         time_ns: now_ns,
                     });
@@ -301,6 +300,9 @@ impl State {
                 Action::Free {
                     location: Location::File(file),
                 } => orders.files.push(file),
+                Action::Free {
+                    location: Location::Engine { key, .. },
+                } => orders.release.push(key),
                 Action::OutputsLost { outputs } => {
                     self.log.append(&LogEvent::OutputsLost {
                         outputs,

@@ -106,7 +106,6 @@ fn apply(
             Action::Dispatch {
                 worker: Some(worker),
                 attempt,
-                ..
             } => out.push_back((worker, attempt)),
             Action::Completed { task, .. } => {
                 *completed += 1;

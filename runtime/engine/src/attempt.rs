@@ -1,6 +1,6 @@
 //! The worker protocol: what an attempt carries to a worker, and what comes back.
 
-use crate::{AttemptId, Failure, FaultPlan, OutcomeKind, WorkerId};
+use crate::{AttemptId, Failure, FaultPlan, Generation, OutcomeKind, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::{any::Any, sync::Arc};
 use taps_payload::{Location, Transfer};
@@ -11,6 +11,8 @@ use taps_schema::Kernels;
 pub struct Attempt {
     /// Which attempt this is.
     pub id: AttemptId,
+    /// Which production of the outputs it is for.
+    pub generation: Generation,
     /// Index of the component in the bundle.
     pub component: u32,
     /// Index of the task in that component's description.
@@ -30,6 +32,21 @@ pub struct Attempt {
     pub digests: Vec<Option<u64>>,
     /// Fault to act out, drawn by the core.
     pub fault: Option<FaultPlan>,
+    /// What it occupies, for an engine that places it. `None` means one core and nothing else.
+    pub demands: Option<Box<Demands>>,
+}
+
+/// What an attempt occupies on its host while it runs, and how urgent it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Demands {
+    /// Cores.
+    pub cores: u32,
+    /// Memory in bytes; 0 where nothing was said.
+    pub memory_bytes: u64,
+    /// Custom resources: name and amount.
+    pub resources: Vec<(String, u64)>,
+    /// Attempts of higher priority start first.
+    pub priority: i32,
 }
 
 /// Limits of an attempt.
@@ -89,6 +106,9 @@ pub struct AttemptReport {
     pub peak_memory_bytes: u64,
     /// Fault that was acted out.
     pub injected: Option<FaultPlan>,
+    /// How often it was run, as far as is known: more than once where an external engine repeated it by
+    /// itself. 0 when it never began.
+    pub executions: u32,
     /// The native programs that it ran, in order.
     pub programs: Vec<ProgramUse>,
     /// Notes on how the attempt ran, for example that `free` fell back to `epoch`.
@@ -111,6 +131,7 @@ impl AttemptReport {
             cpu_ns: 0,
             peak_memory_bytes: 0,
             injected: None,
+            executions: 1,
             programs: Vec::new(),
             notes: Vec::new(),
         }

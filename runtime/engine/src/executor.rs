@@ -1,6 +1,6 @@
 //! What runs attempts.
 
-use crate::{Attempt, AttemptId, AttemptReport, Failure, OutputId, WorkerId};
+use crate::{Attempt, AttemptId, AttemptReport, Failure, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use taps_payload::SegmentId;
@@ -131,14 +131,34 @@ pub trait Executor: Send + Sync {
         let _ = segments;
     }
 
-    /// Fetches the bytes of a result that the engine kept.
-    fn fetch(&self, output: OutputId) -> Result<Vec<u8>, Failure>;
+    /// Fetches the bytes of a result that the engine kept: the key of its [`Location::Engine`]. Waits for them.
+    /// An executor that keeps nothing is never asked.
+    ///
+    /// [`Location::Engine`]: taps_payload::Location::Engine
+    fn fetch(&self, key: &str) -> Result<Vec<u8>, FetchError> {
+        Err(FetchError {
+            lost: true,
+            reason: format!("{} keeps no results; asked for {key}", self.name()),
+        })
+    }
 
     /// Tells that nobody can read these kept results any more.
-    fn release(&self, outputs: &[OutputId]);
+    fn release(&self, keys: &[Arc<str>]) {
+        let _ = keys;
+    }
 
     /// Ends all workers and waits for them. Attempts still running are cancelled first.
     fn shutdown(&self);
+}
+
+/// Why a result that an engine kept could not be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct FetchError {
+    /// The bytes are gone for good: they have to be made again.
+    pub lost: bool,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// Why an executor could not start.
@@ -151,6 +171,14 @@ pub enum StartError {
         worker: WorkerId,
         /// Why.
         source: std::io::Error,
+    },
+    /// An engine could not be reached or started, or does not fit.
+    #[error("{engine}: {message}")]
+    Engine {
+        /// Name of the executor.
+        engine: &'static str,
+        /// What is wrong, and what to do about it.
+        message: String,
     },
     /// The sandbox could not be set up.
     #[error("set up the sandbox")]

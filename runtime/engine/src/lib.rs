@@ -16,12 +16,12 @@ mod ids;
 mod outcome;
 
 pub use attempt::{
-    Argument, Attempt, AttemptReport, Instantiation, Limits, Output, ProgramUse, Timeline,
+    Argument, Attempt, AttemptReport, Demands, Instantiation, Limits, Output, ProgramUse, Timeline,
     panic_message,
 };
 pub use executor::{
-    Capabilities, EventSink, Executor, ExecutorEvent, Running, StartError, WorkerInfo,
+    Capabilities, EventSink, Executor, ExecutorEvent, FetchError, Running, StartError, WorkerInfo,
 };
 pub use fault::{FaultAction, FaultActor, FaultPlan, FaultPoint};
 pub use ids::{AttemptId, Generation, OutputId, TaskId, WorkerId};
-pub use outcome::{Failure, OutcomeKind, TrapKind};
+pub use outcome::{Failure, OutcomeKind, TrapKind, chain};

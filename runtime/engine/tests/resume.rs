@@ -190,11 +190,8 @@ impl Life<'_> {
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Dispatch {
-                    worker,
-                    attempt,
-                    generation,
-                } => {
+                Action::Dispatch { worker, attempt } => {
+                    let generation = attempt.generation;
                     let id = attempt.id;
                     let past = self.past(id.task);
                     assert_eq!(past.attempts, id.number, "numbers go on");

@@ -144,6 +144,7 @@ fn events(task: u64) -> [LogEvent; 3] {
         cpu_ns: 2_900,
         peak_memory_bytes: 1 << 20,
         injected: None,
+        executions: 1,
         programs: Vec::new(),
         notes: Vec::new(),
     };

@@ -182,6 +182,7 @@ fn worker(
             task: TaskId(0),
             number: 0,
         },
+        generation: taps_engine::Generation::default(),
         component: 1,
         task: task as u32,
         name: name.into(),
@@ -191,6 +192,7 @@ fn worker(
         kernels: taps_schema::Kernels::Host,
         digests: Vec::new(),
         fault: None,
+        demands: None,
     };
     measured(|| {
         let report = worker.run(&attempt, &CancelToken::new());

@@ -29,6 +29,7 @@ mod memory;
 mod profile;
 pub mod programs;
 mod publish;
+mod said;
 mod sandbox;
 mod state;
 pub mod stored;
@@ -55,6 +56,7 @@ pub use driver_host::{
 pub use error::SandboxError;
 pub use faults::Killer;
 pub use profile::{Interrupt, PoolSize, Profile, pagemap_scan_available};
+pub use said::{Said, Voice};
 pub use sandbox::{LoadedComponent, Sandbox};
 pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker, thread_cpu_ns};
 pub use wasi::{Grant, GrantKind, OUTPUT_LIMIT_BYTES};

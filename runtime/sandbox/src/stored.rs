@@ -2,9 +2,9 @@
 
 use crate::{Control, Interrupted, RunContext, faults::Disturbance};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 use taps_engine::{Attempt, Failure, OutcomeKind, WorkerId};
-use taps_payload::{FileError, FileRef, Location, PayloadDigest, Segment, StoredRef};
+use taps_payload::{FileError, FileRef, Location, PayloadDigest, Segment, SegmentStore, StoredRef};
 use taps_transform::{Caller, DataPlane, Resolution, Resolved, Ticket, TransformError};
 
 /// On whose behalf an attempt uses the data plane.
@@ -111,6 +111,22 @@ pub fn with_digest(location: Location, digest: PayloadDigest) -> Location {
         })),
         other => other,
     }
+}
+
+/// Puts bytes into the store; into memory that can be mapped where they are at least so many.
+pub fn place(
+    bytes: &[u8],
+    store: &SegmentStore,
+    map_min: u64,
+) -> Result<Location, Box<dyn Error + Send + Sync>> {
+    let len = bytes.len() as u64;
+    let mut segment = if len < map_min {
+        store.create(len)?
+    } else {
+        store.create_mappable(len)?
+    };
+    segment.write_at(0, bytes)?;
+    Ok(Location::Segment(store.publish(segment)?.reference()))
 }
 
 /// The bytes of a segment, without a copy.

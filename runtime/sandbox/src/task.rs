@@ -271,6 +271,7 @@ impl TaskWorker {
             cpu_ns: thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes: course.peak_memory_bytes,
             injected: course.injected,
+            executions: 1,
             programs: course.programs,
             notes: self.runtime.notes.clone(),
         }

@@ -195,6 +195,14 @@ pub(crate) const TTL_S: u64 = 3600;
 pub(crate) const REDIS_PREFIX: &str = "taps";
 
 impl FilterConfig {
+    /// Takes what is larger than so many bytes.
+    pub fn larger_than(bytes: u64) -> Self {
+        Self::Size {
+            min_bytes: bytes.saturating_add(1),
+            max_bytes: u64::MAX,
+        }
+    }
+
     /// Reads a filter of that name from the fields of its section. Names are those of
     /// [`filter_plugins`](crate::filter_plugins).
     pub fn from_fields(name: &str, fields: &Map<String, Value>) -> Result<Self, ConfigProblem> {
@@ -253,6 +261,12 @@ impl TransformerConfig {
             timeout: fields.seconds("timeout_s"),
             ..Self::common(backend, &fields)
         })
+    }
+
+    /// Files in a directory, which is made when it is not there.
+    pub fn files_in(directory: PathBuf) -> Self {
+        let backend = BackendConfig::File { directory };
+        Self::common(backend, &Fields(&Map::new()))
     }
 
     /// What all transformers have.

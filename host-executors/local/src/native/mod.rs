@@ -460,6 +460,7 @@ impl AttemptRunner for NativeRunner {
             cpu_ns: taps_sandbox::thread_cpu_ns().saturating_sub(cpu_before),
             peak_memory_bytes: 0,
             injected,
+            executions: 1,
             programs,
             notes: Vec::new(),
         }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     channel,
     lending::{Borrower, Wake},
-    message::{Control, Ended, Incarnation, Said, ToManager},
+    message::{Control, Ended, Incarnation, ToManager},
 };
 use rustix::{
     buffer::spare_capacity,
@@ -198,27 +198,8 @@ impl IoThread {
     }
 
     fn take_heard(&mut self, worker: u32, heard: Heard) {
-        let context = &self.shared.setup.context;
-        let sink = &context.sink;
         for said in heard.words {
-            match said {
-                Said::Line {
-                    speaker,
-                    level,
-                    message,
-                } => sink.log(speaker, level, &message),
-                Said::Output {
-                    speaker,
-                    stream,
-                    text,
-                    dropped_bytes,
-                } => sink.output(speaker, stream, &text, dropped_bytes),
-                Said::Operation(operation) => {
-                    if let Some(plane) = &context.data {
-                        plane.record(operation);
-                    }
-                }
-            }
+            said.tell(&self.shared.setup.context);
         }
         if heard.ready {
             self.events
@@ -441,7 +422,7 @@ impl IoThread {
         if let Err(error) = started {
             self.fail(&format!(
                 "the manager of node {node} cannot start: {}",
-                crate::chain(&error)
+                taps_engine::chain(&error)
             ));
         }
     }
@@ -462,7 +443,7 @@ impl IoThread {
             number: link.started,
         };
         link.started += 1;
-        let text = |error: &dyn std::error::Error| crate::chain(error);
+        let text = |error: &dyn std::error::Error| taps_engine::chain(error);
         let (near, far) = channel::pair().map_err(|error| text(&error))?;
         let (setup, descriptors) = self
             .shared

@@ -5,7 +5,7 @@ use crate::{
     channel::{self, Inbox, Outbox, Patience, Received},
     error::ChannelError,
     lending::{Borrower, Lender},
-    message::{Control, ControlReply, FromWorker, Incarnation, Loan, Loans, Said, Setup, ToWorker},
+    message::{Control, ControlReply, FromWorker, Incarnation, Loan, Loans, Setup, ToWorker},
 };
 use std::{
     collections::VecDeque,
@@ -15,6 +15,7 @@ use std::{
 };
 use taps_engine::{Attempt, AttemptId, AttemptReport, FaultAction, WorkerId};
 use taps_payload::{Location, Memory, SegmentId, SegmentStore};
+use taps_sandbox::Said;
 
 /// One worker slot.
 pub(super) struct Link {
@@ -204,7 +205,8 @@ impl Process {
     /// Sends what is queued; what the socket does not take waits for [`Process::wants_to_send`].
     pub(super) fn send(&mut self, traffic: &Traffic) {
         if let Err(error) = self.try_send(traffic) {
-            self.trouble.get_or_insert_with(|| crate::chain(&error));
+            self.trouble
+                .get_or_insert_with(|| taps_engine::chain(&error));
         }
     }
 
@@ -261,7 +263,8 @@ impl Process {
             .push(message, Vec::new())
             .and_then(|()| self.control_outbox.flush(&self.control));
         if let Err(error) = sent {
-            self.trouble.get_or_insert_with(|| crate::chain(&error));
+            self.trouble
+                .get_or_insert_with(|| taps_engine::chain(&error));
         }
     }
 
@@ -271,14 +274,16 @@ impl Process {
             match self.inbox.receive(&self.data, Patience::Look) {
                 Ok(Received::Bytes) => {
                     if let Err(error) = self.understand(heard, traffic) {
-                        self.trouble.get_or_insert_with(|| crate::chain(&error));
+                        self.trouble
+                            .get_or_insert_with(|| taps_engine::chain(&error));
                         self.closed = true;
                     }
                 }
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => self.closed = true,
                 Err(error) => {
-                    self.trouble.get_or_insert_with(|| crate::chain(&error));
+                    self.trouble
+                        .get_or_insert_with(|| taps_engine::chain(&error));
                     self.closed = true;
                 }
             }
@@ -345,14 +350,16 @@ impl Process {
                             match self.is_over(id) {
                                 Ok(()) => heard.returned.push(id),
                                 Err(error) => {
-                                    self.trouble.get_or_insert_with(|| crate::chain(&error));
+                                    self.trouble
+                                        .get_or_insert_with(|| taps_engine::chain(&error));
                                 }
                             }
                         }
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        self.trouble.get_or_insert_with(|| crate::chain(&error));
+                        self.trouble
+                            .get_or_insert_with(|| taps_engine::chain(&error));
                         return;
                     }
                 }

@@ -30,8 +30,8 @@ use std::{
 };
 use taps_bundle::Bundle;
 use taps_engine::{
-    Attempt, AttemptId, Capabilities, EventSink, Executor, Failure, FaultAction, OutcomeKind,
-    OutputId, StartError, WorkerId, WorkerInfo,
+    Attempt, AttemptId, Capabilities, EventSink, Executor, FaultAction, StartError, WorkerId,
+    WorkerInfo,
 };
 use taps_payload::{SegmentId, SharedAccount, SharedWords, StoreOptions};
 use taps_sandbox::{InstancePolicy, Interrupt, RunContext};
@@ -249,13 +249,6 @@ impl Executor for ProcessPool {
             self.shared.wake_io();
         }
     }
-
-    fn fetch(&self, output: OutputId) -> Result<Vec<u8>, Failure> {
-        let message = format!("the executor keeps no results; asked for {output:?}");
-        Err(Failure::new(OutcomeKind::EngineError, message))
-    }
-
-    fn release(&self, _: &[OutputId]) {}
 
     fn shutdown(&self) {
         self.shared.stop.store(true, Ordering::Release);

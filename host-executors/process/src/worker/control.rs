@@ -72,7 +72,7 @@ pub(super) fn start(
             Ok(code) => code,
             Err(ChannelError::Closed(_)) => 1,
             Err(error) => {
-                eprintln!("taps-wasm worker: {}", crate::chain(&error));
+                eprintln!("taps-wasm worker: {}", taps_engine::chain(&error));
                 1
             }
         };

@@ -128,6 +128,7 @@ mod tests {
     fn attempt(task: u64, timeout_ms: Option<u64>) -> Attempt {
         Attempt {
             id: id(task),
+            generation: taps_engine::Generation::default(),
             component: 0,
             task: 0,
             name: "test".into(),
@@ -140,6 +141,7 @@ mod tests {
             kernels: taps_schema::Kernels::Host,
             digests: Vec::new(),
             fault: None,
+            demands: None,
         }
     }
 

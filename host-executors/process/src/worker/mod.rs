@@ -68,7 +68,7 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
     let mut worker = match setup::Prepared::new(*setup, &mut inbox, &outgoing, killer) {
         Ok(prepared) => Worker::new(prepared, socket, inbox, outgoing)?,
         Err(error) => {
-            outgoing.send(&FromWorker::Failed(crate::chain(error.as_ref())))?;
+            outgoing.send(&FromWorker::Failed(taps_engine::chain(error.as_ref())))?;
             return Ok(());
         }
     };

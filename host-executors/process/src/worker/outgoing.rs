@@ -4,7 +4,7 @@ use crate::{
     channel::Outbox,
     error::ChannelError,
     lending::{Lender, Returns},
-    message::{FromWorker, Loans, Said},
+    message::{FromWorker, Loans},
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -14,8 +14,7 @@ use std::{
 };
 use taps_engine::{AttemptReport, Failure, OutcomeKind};
 use taps_payload::{Location, SegmentId, SegmentStore};
-use taps_sandbox::{GuestSink, LogLevel, Speaker, Stream};
-use taps_transform::{Operation, OperationSink};
+use taps_sandbox::{Said, Voice};
 
 /// Reports that wait to be sent with others, at most.
 const MOST_HELD: usize = 32;
@@ -193,29 +192,7 @@ impl Pending {
 }
 
 /// Passes on what guests say.
-pub(crate) struct Voice(pub(crate) Arc<Outgoing>);
-
-impl GuestSink for Voice {
-    fn log(&self, speaker: Speaker, level: LogLevel, message: &str) {
-        self.0.say(Said::Line {
-            speaker,
-            level,
-            message: message.to_owned(),
-        });
-    }
-
-    fn output(&self, speaker: Speaker, stream: Stream, text: &str, dropped_bytes: u64) {
-        self.0.say(Said::Output {
-            speaker,
-            stream,
-            text: text.to_owned(),
-            dropped_bytes,
-        });
-    }
-}
-
-impl OperationSink for Voice {
-    fn record(&self, operation: Operation) {
-        self.0.say(Said::Operation(operation));
-    }
+pub(crate) fn voice(outgoing: &Arc<Outgoing>) -> Voice<impl Fn(Said) + Send + Sync + use<>> {
+    let outgoing = Arc::clone(outgoing);
+    Voice(move |said| outgoing.say(said))
 }

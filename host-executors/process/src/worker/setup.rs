@@ -3,7 +3,7 @@
 use super::{
     control,
     gate::Gate,
-    outgoing::{Outgoing, Voice},
+    outgoing::{Outgoing, voice},
 };
 use crate::{channel::Inbox, message::Setup};
 use std::{
@@ -94,12 +94,12 @@ impl Prepared {
             .as_ref()
             .filter(|plane| plane.config().transformer.metrics)
         {
-            plane.record_to(Arc::new(Voice(Arc::clone(outgoing))), start);
+            plane.record_to(Arc::new(voice(outgoing)), start);
         }
         let context = Arc::new(RunContext {
             start,
             store: store.clone(),
-            sink: Box::new(Voice(Arc::clone(outgoing))),
+            sink: Box::new(voice(outgoing)),
             grants: setup.grants,
             environment: setup.environment,
             inline_max_bytes: setup.inline_max_bytes,

@@ -138,6 +138,7 @@ impl Bench {
         let mut work = [0; 16];
         work[..8].copy_from_slice(&(sleep.as_nanos() as u64).to_le_bytes());
         let attempt = Attempt {
+            generation: taps_engine::Generation::default(),
             id,
             component: self.component,
             task: self.task,

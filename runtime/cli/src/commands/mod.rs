@@ -2,6 +2,7 @@
 
 mod describe;
 mod doctor;
+mod engine_side;
 mod env;
 mod explain;
 mod list;
@@ -10,6 +11,7 @@ mod records;
 
 pub(crate) use describe::describe;
 pub(crate) use doctor::doctor;
+pub(crate) use engine_side::{exec, taskvine_library, worker};
 pub(crate) use env::{env, extra as environment_extra};
 pub(crate) use explain::explain;
 pub(crate) use list::list;

@@ -2,7 +2,7 @@
 
 use crate::exit::{ExitCode, Failure};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -57,17 +57,29 @@ pub(super) struct Data {
 
 impl Data {
     /// Opens the store and tries it out; nothing is written to a run directory yet.
-    pub(super) fn open(resolved: &Resolved, bundle: &Bundle) -> Result<Self, Failure> {
-        let Some((filter, transformer)) = check(resolved)? else {
-            return Ok(Self::default());
+    /// Without a transformer large payloads go to files in `shared`, if that is given.
+    pub(super) fn open(
+        resolved: &Resolved,
+        bundle: &Bundle,
+        shared: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
+        let inline_max_bytes = resolved.general.engine.payload.inline_max_bytes;
+        let chosen = match (check(resolved)?, shared) {
+            (Some(chosen), _) => chosen,
+            (None, Some(directory)) => (
+                FilterConfig::larger_than(inline_max_bytes),
+                TransformerConfig::files_in(directory),
+            ),
+            (None, None) => return Ok(Self::default()),
         };
+        let (filter, transformer) = chosen;
         let run = RunKey::random().map_err(|error| Failure::new(ExitCode::Runtime, error))?;
         let config = PlaneConfig {
             filter,
             transformer,
             run,
             types: TypeNames::of(bundle.app()),
-            inline_max_bytes: resolved.general.engine.payload.inline_max_bytes,
+            inline_max_bytes,
         };
         let plane = DataPlane::open(config, None, Ownership::Run).map_err(|error| {
             let field = match &error {

@@ -1,12 +1,18 @@
 //! The executor that a configuration names.
 
+use super::external::Engine;
 use crate::{
     apps,
     exit::{ExitCode, Failure},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use taps_bundle::Bundle;
 use taps_config::{Instances, Resolved};
+use taps_coordinator::RunLog;
 use taps_engine::Executor;
 use taps_executors::{NativeRunner, RunnerFactory, ThreadPool, sandboxed};
 use taps_payload::{AccountSlot, SharedAccount, StoreOptions};
@@ -28,6 +34,7 @@ pub(super) enum Chosen {
         workers_per_node: u32,
         account: SharedAccount,
     },
+    External(Engine),
 }
 
 /// An executor, and where the statistics of its sandboxes are, if it has any in this process.
@@ -48,6 +55,9 @@ impl Chosen {
         };
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
         let threads = number("max_threads").unwrap_or(cpus).clamp(1, 4096);
+        if let Some(engine) = Engine::of(resolved, cpus)? {
+            return Ok(Self::External(engine));
+        }
         match resolved.executor.as_str() {
             "native" => Ok(Self::Native { threads }),
             "process-pool" => {
@@ -78,6 +88,22 @@ impl Chosen {
         }
     }
 
+    /// Refuses what cannot run there.
+    pub(super) fn check(&self, resolved: &Resolved, bundle: &Bundle) -> Result<(), Failure> {
+        match self {
+            Self::External(engine) => engine.check(resolved, bundle),
+            _ => Ok(()),
+        }
+    }
+
+    /// A directory for payloads that all workers see, where an engine has nothing better.
+    pub(super) fn shared_payloads(&self) -> Option<PathBuf> {
+        match self {
+            Self::External(engine) => engine.shared_payloads(),
+            _ => None,
+        }
+    }
+
     /// The account of all payload stores, where there are several.
     pub(super) fn account(&self) -> Option<&SharedAccount> {
         match self {
@@ -95,6 +121,7 @@ impl Chosen {
                 workers_per_node,
                 ..
             } => nodes * workers_per_node,
+            Self::External(engine) => engine.workers(),
         }
     }
 
@@ -102,7 +129,7 @@ impl Chosen {
     pub(super) fn pool(&self) -> PoolSize {
         let workers = match self {
             Self::ThreadPool { threads } => *threads,
-            Self::Native { .. } | Self::ProcessPool { .. } => 1,
+            Self::Native { .. } | Self::ProcessPool { .. } | Self::External(_) => 1,
         };
         PoolSize {
             workers,
@@ -133,8 +160,19 @@ impl Chosen {
         components: Vec<LoadedComponent>,
         context: &Arc<RunContext>,
         store: StoreOptions,
+        run: (&Path, &Arc<RunLog>),
     ) -> Result<Made, Failure> {
         match self {
+            Self::External(engine) => {
+                // The workers do the same; here it shows what is wrong before any is started.
+                runtime(resolved, bundle, components, context)?;
+                let executor = engine.make(resolved, bundle, context, policy(resolved), run)?;
+                Ok(Made {
+                    executor,
+                    instances: None,
+                    processes: None,
+                })
+            }
             Self::Native { threads } => {
                 let factory = native(bundle, context)?;
                 Ok(Made::threads("native", *threads, factory, None))
@@ -255,7 +293,7 @@ fn policy(resolved: &Resolved) -> InstancePolicy {
     }
 }
 
-fn seconds(resolved: &Resolved, field: &str, default: f64) -> Duration {
+pub(super) fn seconds(resolved: &Resolved, field: &str, default: f64) -> Duration {
     let value = resolved.executor_config.get(field);
     let seconds = value.and_then(serde_json::Value::as_f64).unwrap_or(default);
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)

@@ -61,6 +61,7 @@ impl Prepared {
             return Err(bundle_failure(error));
         }
         let executor = Chosen::of(resolved)?;
+        executor.check(resolved, bundle)?;
         let sandbox =
             Sandbox::new(executor.pool(), apps::cache()).map_err(|error| runtime(error.into()))?;
         let load = |index, interrupt| {
@@ -72,7 +73,7 @@ impl Prepared {
             .map(|index| load(index, executor.interrupt(resolved)))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            data: Data::open(resolved, bundle)?,
+            data: Data::open(resolved, bundle, executor.shared_payloads())?,
             driver: Some(load(0, Interrupt::Epoch)?),
             _sandbox: sandbox,
             components,
@@ -213,7 +214,14 @@ impl Prepared {
             programs: self.opened_programs.take(),
         });
         let components = std::mem::take(&mut self.components);
-        let made = (self.executor).make(resolved, bundle, components, &context, store_options)?;
+        let made = (self.executor).make(
+            resolved,
+            bundle,
+            components,
+            &context,
+            store_options,
+            (dir.path(), log),
+        )?;
         let executor = Arc::clone(&made.executor);
         self.made = Some(made);
         let Some(driver) = self.driver.take() else {

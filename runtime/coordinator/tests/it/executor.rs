@@ -12,7 +12,7 @@ use std::{
 };
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
-    OutcomeKind, Output, OutputId, Running, StartError, WorkerId, WorkerInfo,
+    OutcomeKind, Output, Running, StartError, WorkerId, WorkerInfo,
 };
 use taps_payload::{Transfer, Way};
 
@@ -264,12 +264,6 @@ impl Executor for Fake {
         });
         self.joined.lock().push(reports);
     }
-
-    fn fetch(&self, _: OutputId) -> Result<Vec<u8>, Failure> {
-        Err(Failure::new(OutcomeKind::EngineError, "nothing is kept"))
-    }
-
-    fn release(&self, _: &[OutputId]) {}
 
     fn shutdown(&self) {
         self.shared.queue.lock().stop = true;

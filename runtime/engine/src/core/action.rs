@@ -59,8 +59,6 @@ pub enum Action {
         worker: Option<WorkerId>,
         /// The attempt.
         attempt: Attempt,
-        /// Which production of the outputs it is for.
-        generation: Generation,
     },
     /// Ask the executor to end the attempt early. Its report is still awaited.
     CancelAttempt(AttemptId),

@@ -4,7 +4,7 @@ use super::Core;
 use super::action::{Action, TaskState};
 use super::ready::Rank;
 use super::table::{Key, Out, Place, TaskArgument};
-use crate::{Argument, Attempt, AttemptId, Generation, OutputId, TaskId, WorkerId};
+use crate::{Argument, Attempt, AttemptId, Demands, Generation, OutputId, TaskId, WorkerId};
 use std::sync::Arc;
 use taps_payload::Location;
 
@@ -25,6 +25,16 @@ pub(super) struct Overtaken {
 pub fn forward_key(output: OutputId, generation: Generation) -> Arc<str> {
     let OutputId { task, index } = output;
     format!("output:{task}:{index}:{}", generation.0).into()
+}
+
+/// The output and the generation that a [`forward_key`] names.
+pub fn parse_forward_key(key: &str) -> Option<(OutputId, Generation)> {
+    let mut parts = key.strip_prefix("output:")?.split(':');
+    let task = TaskId(parts.next()?.parse().ok()?);
+    let index = parts.next()?.parse().ok()?;
+    let generation = Generation(parts.next()?.parse().ok()?);
+    let output = OutputId { task, index };
+    parts.next().is_none().then_some((output, generation))
 }
 
 impl Core {
@@ -137,6 +147,7 @@ impl Core {
         let epoch = self.epoch;
         let arguments = self.resolve_arguments(key);
         let digests = self.digests_of_arguments(key);
+        let demands = self.demands_for_engine(key);
         let task = &mut self.tasks[key];
         let fault = match &self.faults {
             Some(faults) => faults.plan(task.doom, task.tries, worker),
@@ -157,6 +168,7 @@ impl Core {
                 task: task.id,
                 number,
             },
+            generation: task.generation,
             component: task.component,
             task: task.function,
             name: Arc::clone(&task.name),
@@ -166,13 +178,9 @@ impl Core {
             kernels: task.kernels,
             digests,
             fault,
+            demands,
         };
-        let generation = task.generation;
-        actions.push(Action::Dispatch {
-            worker,
-            attempt,
-            generation,
-        });
+        actions.push(Action::Dispatch { worker, attempt });
         self.set_held(key, true);
     }
 
@@ -200,6 +208,24 @@ impl Core {
             }
         });
         resolved.collect()
+    }
+
+    /// What the task occupies, where an engine places it and it is more than most do.
+    fn demands_for_engine(&self, key: Key) -> Option<Box<Demands>> {
+        if self.capabilities.places {
+            return None;
+        }
+        let task = &self.tasks[key];
+        let demand = self.ready.demand(task.class);
+        let usual = demand.cores == 1 && demand.memory_bytes == 0 && demand.resources.is_empty();
+        (!usual || task.priority != 0).then(|| {
+            Box::new(Demands {
+                cores: demand.cores,
+                memory_bytes: demand.memory_bytes,
+                resources: demand.resources.clone(),
+                priority: task.priority,
+            })
+        })
     }
 
     /// What the arguments should be; empty in a run that does not verify.

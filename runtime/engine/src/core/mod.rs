@@ -42,7 +42,7 @@ mod submit;
 mod table;
 
 pub use action::{Action, Counts, Event, FailedTask, OpenTask, TaskState, TaskStatus};
-pub use dispatch::forward_key;
+pub use dispatch::{forward_key, parse_forward_key};
 pub use faults::{FaultSettings, INJECTED_PARENT};
 pub use past::{Past, PastEnd};
 pub(crate) use seed::splitmix64;

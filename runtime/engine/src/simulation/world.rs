@@ -118,9 +118,7 @@ impl World {
         self.lost.clear();
         for action in actions {
             match action {
-                Action::Dispatch {
-                    worker, attempt, ..
-                } => self.dispatch(core, worker, attempt),
+                Action::Dispatch { worker, attempt } => self.dispatch(core, worker, attempt),
                 Action::CancelAttempt(id) => {
                     self.note(2, id.task.0, id.number);
                     let mut flights = self.flights.iter_mut();

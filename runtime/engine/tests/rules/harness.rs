@@ -96,9 +96,7 @@ impl Bench {
     /// Takes the actions and gives the dispatches among them.
     pub(crate) fn all_dispatched(&mut self) -> Vec<(Option<WorkerId>, Attempt)> {
         let dispatches = self.take().into_iter().filter_map(|action| match action {
-            Action::Dispatch {
-                worker, attempt, ..
-            } => Some((worker, attempt)),
+            Action::Dispatch { worker, attempt } => Some((worker, attempt)),
             _ => None,
         });
         dispatches.collect()

@@ -20,7 +20,7 @@ pub use reopen::{Dropped, Reopened};
 pub use writer::{EventLog, LogSync};
 
 /// Version of the event log's format: bumped whenever the encoding of any event changes.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// First bytes of every event log.
 const MAGIC: [u8; 8] = *b"TAPSLOG\0";

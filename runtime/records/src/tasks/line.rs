@@ -282,6 +282,9 @@ impl Line<'_> {
             None => json.raw("null"),
         }
         self.write_programs(json);
+        json.raw(r#", "executions": "#);
+        let executions = self.report.map_or(0, |report| report.executions);
+        json.integer(u64::from(executions));
         json.raw(r#", "notes": ["#);
         let notes = self.report.map_or(&[][..], |report| &report.notes);
         for (index, note) in notes.iter().enumerate() {

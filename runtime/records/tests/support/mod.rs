@@ -421,6 +421,7 @@ pub(crate) fn any_report() -> impl Strategy<Value = AttemptReport> {
                 cpu_ns,
                 peak_memory_bytes,
                 injected,
+                executions: 1,
                 programs: Vec::new(),
                 notes,
             }

@@ -222,6 +222,7 @@ impl Bench {
             },
             component: 0,
             task: index.unwrap_or_else(|| panic!("no task {task}")) as u32,
+            generation: taps_engine::Generation::default(),
             name: task.into(),
             arguments: arguments
                 .into_iter()
@@ -239,6 +240,7 @@ impl Bench {
             kernels: Kernels::Host,
             digests: Vec::new(),
             fault: None,
+            demands: None,
         }
     }
 

@@ -1,0 +1,371 @@
+//! A worker on an engine's node: `taps-wasm worker`, one for each task that the engine runs at a time.
+//!
+//! ```text
+//!   engine's worker process (Python)                     this process
+//!     shim ── frames over a socket pair ──► reader thread ─► queue ─► main thread: sandboxes
+//!          ◄───────────────────────────────────────────────────────── reports, outputs
+//! ```
+//!
+//! It serves one run, or one app whose tasks are called by name, and ends with the socket. What is to end early
+//! is said in a message, or by a file with the attempt's name in a directory that it watches.
+
+mod calls;
+mod exec;
+mod runner;
+mod running;
+mod vine;
+
+use crate::{
+    frame::{self, Frame, FrameError},
+    message::{FromWorker, PROTOCOL, Reference, ToWorker},
+    package::Package,
+};
+pub use exec::{ExecError, exec};
+pub(crate) use runner::reference;
+use runner::{Runner, Values};
+use running::Running;
+use std::{
+    fs, io,
+    io::BufReader,
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+};
+use taps_bundle::Bundle;
+use taps_engine::Attempt;
+pub use vine::{LibraryArguments, serve_library};
+
+/// What a worker is told by the program that it is part of.
+pub struct WorkerOptions {
+    /// Version of this program.
+    pub version: &'static str,
+    /// Directory of the compiled-code cache.
+    pub cache: Option<PathBuf>,
+    /// Directory where packages are kept that a node cannot see otherwise.
+    pub packages: Option<PathBuf>,
+    /// The app of that name, or at that path; else why there is none.
+    pub find_app: fn(&str) -> Result<Bundle, String>,
+}
+
+/// Why a worker ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It was not started by a shim.
+    #[error(
+        "standard input is not a socket: `taps-wasm worker` is started by the shim on an engine's node, \
+         or by the Python package"
+    )]
+    NoChannel(#[source] io::Error),
+    /// The channel failed.
+    #[error("the channel to the shim")]
+    Channel(#[from] FrameError),
+    /// A message came that makes no sense here.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+/// Why a worker cannot serve: a word for programs, and a sentence for people.
+pub(crate) struct Unfit {
+    kind: &'static str,
+    message: String,
+}
+
+impl Unfit {
+    fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+/// Serves until the channel closes.
+pub fn serve_worker(options: &WorkerOptions) -> Result<(), WorkerError> {
+    let stdin = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(WorkerError::NoChannel)?;
+    rustix::net::sockopt::socket_type(&stdin)
+        .map_err(|error| WorkerError::NoChannel(error.into()))?;
+    let mut socket = UnixStream::from(stdin);
+    let running = Arc::<Running>::default();
+    let messages = listen(
+        socket.try_clone().map_err(WorkerError::NoChannel)?,
+        Arc::clone(&running),
+    )?;
+    match (Worker {
+        options,
+        socket: &mut socket,
+        messages: &messages,
+        running,
+    })
+    .serve()
+    {
+        // The shim is gone, and nobody misses the answer.
+        Err(WorkerError::Channel(FrameError::Io(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            Ok(())
+        }
+        served => served,
+    }
+}
+
+/// A message with its buffers.
+type Received = Result<(ToWorker, Vec<Vec<u8>>), FrameError>;
+
+/// Reads messages in a thread of its own, so that a cancel reaches a task that runs. When the channel closes the
+/// process ends, whatever runs in it.
+fn listen(socket: UnixStream, running: Arc<Running>) -> Result<Receiver<Received>, WorkerError> {
+    let (sender, messages) = channel();
+    let read = move || {
+        let mut socket = BufReader::new(socket);
+        loop {
+            let frame = match Frame::read(&mut socket) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => std::process::exit(0),
+                Err(error) => {
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            };
+            let received = match frame.message() {
+                Ok(ToWorker::Cancel { ids }) => {
+                    running.cancel(ids);
+                    continue;
+                }
+                Ok(message) => Ok((message, frame.buffers)),
+                Err(error) => Err(error),
+            };
+            if sender.send(received).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("worker-reader".into())
+        .spawn(read)
+        .map_err(WorkerError::NoChannel)?;
+    Ok(messages)
+}
+
+/// The main thread's part.
+struct Worker<'a> {
+    options: &'a WorkerOptions,
+    socket: &'a mut UnixStream,
+    messages: &'a Receiver<Received>,
+    running: Arc<Running>,
+}
+
+impl Worker<'_> {
+    fn serve(&mut self) -> Result<(), WorkerError> {
+        let Some((first, _)) = self.next()? else {
+            return Ok(());
+        };
+        let ToWorker::Setup {
+            protocol,
+            version,
+            digest,
+            path,
+            keep,
+            cancel_dir,
+            app,
+        } = first
+        else {
+            return Err(WorkerError::Protocol(
+                "it did not begin with a set-up".to_owned(),
+            ));
+        };
+        if let Some(directory) = cancel_dir {
+            self.running.watch(directory);
+        }
+        let made = self
+            .check_version(protocol, &version)
+            .map_err(Ok)
+            .and_then(|()| match (app, digest) {
+                (Some(app), _) => calls::runner(&app, self.options).map_err(Ok),
+                (None, Some(digest)) => self.runner_of(&digest, path.as_deref()),
+                (None, None) => Err(Ok(Unfit::new(
+                    "protocol",
+                    "the set-up names neither an app nor a package",
+                ))),
+            });
+        let mut runner = match made {
+            Ok(runner) => runner,
+            Err(Err(error)) => return Err(error),
+            Err(Ok(Unfit { kind, message })) => {
+                return Ok(self.send(&FromWorker::Failed { kind, message }, &[])?);
+            }
+        };
+        let described = runner.bundle().app();
+        let ready = FromWorker::Ready {
+            name: runner.name(),
+            version: self.options.version,
+            app: Some(&described.name),
+            tasks: Some(&described.tasks),
+        };
+        frame::write(self.socket, &ready, &[])?;
+        runner.prewarm();
+        while let Some((message, buffers)) = self.next()? {
+            match message {
+                ToWorker::Run { n, refs } => self.run(&mut runner, n, refs, buffers, keep)?,
+                ToWorker::Call(call) => {
+                    calls::call(&mut runner, &call, buffers, &self.running, self.socket)?;
+                }
+                other => {
+                    return Err(WorkerError::Protocol(format!("{other:?} came too late")));
+                }
+            }
+            runner.prewarm();
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Result<Option<(ToWorker, Vec<Vec<u8>>)>, WorkerError> {
+        match self.messages.recv() {
+            Ok(received) => Ok(Some(received?)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn send(&mut self, message: &FromWorker<'_>, buffers: &[&[u8]]) -> Result<(), FrameError> {
+        frame::write(self.socket, message, buffers)
+    }
+
+    fn check_version(&self, protocol: u32, version: &str) -> Result<(), Unfit> {
+        check_version(self.options.version, protocol, version)
+    }
+
+    /// What runs the attempts of the package with that digest: of the file, the cache, or sent over.
+    fn runner_of(
+        &mut self,
+        digest: &str,
+        path: Option<&Path>,
+    ) -> Result<Runner, Result<Unfit, WorkerError>> {
+        let (setup, bundle) = match find_package(digest, path, self.options) {
+            Some(found) => found,
+            None => self.ask_for(digest)?,
+        };
+        Runner::new(setup, bundle, self.options.cache.as_deref())
+            .map_err(|error| Ok(Unfit::new("bundle", taps_engine::chain(error.as_ref()))))
+    }
+
+    fn ask_for(
+        &mut self,
+        digest: &str,
+    ) -> Result<(crate::package::RunSetup, Bundle), Result<Unfit, WorkerError>> {
+        self.send(&FromWorker::NeedPackage { digest }, &[])
+            .map_err(|error| Err(error.into()))?;
+        let Some((ToWorker::Package, buffers)) = self.next().map_err(Err)? else {
+            return Err(Err(WorkerError::Protocol(
+                "something else came than the package".to_owned(),
+            )));
+        };
+        let bytes = buffers.into_iter().next().unwrap_or_default();
+        let opened = Package::open(&bytes, digest)
+            .map_err(|error| Ok(Unfit::new("bundle", taps_engine::chain(&error))))?;
+        if let Some(directory) = &self.options.packages {
+            // Without it the next worker of this node asks, too.
+            let _ = keep_package(directory, digest, &bytes);
+        }
+        Ok(opened)
+    }
+
+    /// Runs attempts one after the other, and tells of all of them at once.
+    fn run(
+        &mut self,
+        runner: &mut Runner,
+        count: usize,
+        refs: Vec<Reference>,
+        buffers: Vec<Vec<u8>>,
+        keep: bool,
+    ) -> Result<(), WorkerError> {
+        let message = run_frame(runner, count, refs, buffers, keep, &self.running)
+            .map_err(WorkerError::Protocol)?;
+        let (results, buffers) = message;
+        let slices: Vec<&[u8]> = buffers.iter().map(AsRef::as_ref).collect();
+        Ok(self.send(&FromWorker::Done { results }, &slices)?)
+    }
+}
+
+/// Both programs have to be of one version: what they say to each other is not fixed between two.
+fn check_version(own: &str, protocol: u32, version: &str) -> Result<(), Unfit> {
+    if protocol == PROTOCOL && version == own {
+        return Ok(());
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    let message = format!(
+        "{} is taps-wasm {own} (protocol {PROTOCOL}), and the run is of taps-wasm {version} (protocol {protocol}); \
+         install that version on the node, and name it by `executor.worker_binary` or TAPS_WASM_BIN",
+        program.display()
+    );
+    Err(Unfit::new("version", message))
+}
+
+/// The package, if this node can see it.
+fn find_package(
+    digest: &str,
+    path: Option<&Path>,
+    options: &WorkerOptions,
+) -> Option<(crate::package::RunSetup, Bundle)> {
+    let kept = options
+        .packages
+        .as_ref()
+        .map(|packages| packages.join(digest));
+    let places = path.into_iter().map(Path::to_owned).chain(kept);
+    let mut found = places.filter_map(|place| fs::read(place).ok());
+    // A file that was changed is not the one.
+    found.find_map(|bytes| Package::open(&bytes, digest).ok())
+}
+
+/// Keeps a package for other workers of this node: whole, or not at all.
+fn keep_package(directory: &Path, digest: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.persist(directory.join(digest))?;
+    Ok(())
+}
+
+/// Runs the attempts of a `run`; gives what to answer, with its buffers.
+fn run_frame(
+    runner: &mut Runner,
+    count: usize,
+    refs: Vec<Reference>,
+    buffers: Vec<Vec<u8>>,
+    keep: bool,
+    running: &Running,
+) -> Result<(Vec<crate::message::Ran>, Vec<bytes::Bytes>), String> {
+    if buffers.len() != count + refs.len() {
+        let (buffers, refs) = (buffers.len(), refs.len());
+        return Err(format!(
+            "a run of {count} attempts with {refs} references came with {buffers} buffers"
+        ));
+    }
+    let mut buffers = buffers.into_iter();
+    let attempts: Vec<Vec<u8>> = buffers.by_ref().take(count).collect();
+    let mut values = Values::new(runner.context());
+    for (reference, bytes) in refs.into_iter().zip(buffers) {
+        // What could not be placed is missing then, and its task says so.
+        if let Err(failure) = values.add(reference, bytes) {
+            eprintln!("taps-wasm worker: {failure}");
+        }
+    }
+    let mut results = Vec::with_capacity(count);
+    let mut outputs = Vec::with_capacity(count);
+    for attempt in attempts {
+        let attempt: Attempt =
+            postcard::from_bytes(&attempt).map_err(|error| format!("an attempt: {error}"))?;
+        let name = crate::message::AttemptName(attempt.id).to_string();
+        let token = running.begin(&name);
+        let done = runner.run(attempt, &values, keep, &token);
+        running.end(&name);
+        results.push(done.ran);
+        outputs.push(done.report.into());
+        outputs.extend(done.outs);
+    }
+    Ok((results, outputs))
+}
