@@ -18,9 +18,10 @@ wait. Everything in ``Context`` may be called from any thread.
 from __future__ import annotations
 
 import abc
+import contextlib
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 Buffer = Union[bytes, bytearray, memoryview]
 Ref = Tuple[str, int]
@@ -490,6 +491,21 @@ def run_bounded(what: Callable[[], Any], seconds: float, late: Fatal) -> Any:
     if "error" in box:
         raise box["error"]
     return box.get("value")
+
+
+@contextlib.contextmanager
+def watched(context: Context, seconds: float, late: Fatal) -> Iterator[None]:
+    """Reports ``late`` when the block takes too long; the bridge then ends around it.
+
+    For what must run in the main thread and so cannot be left behind.
+    """
+    timer = threading.Timer(seconds, context.fatal, args=(late,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def require_version(engine: str, package: str, version: str, minimum: Tuple[int, ...]) -> None:

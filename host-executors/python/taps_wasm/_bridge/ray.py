@@ -62,7 +62,7 @@ class Adapter(FuturesEngine):
         return Ready(ray.__version__, cpus, cancels_running=True, keeps_results=True)
 
     def _init(self, config: Mapping[str, Any]) -> None:
-        options: Dict[str, Any] = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
+        options: Dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         for name in ("namespace", "runtime_env"):
             if config.get(name):
                 options[name] = config[name]
@@ -87,7 +87,12 @@ class Adapter(FuturesEngine):
         where = "Ray did not start on this host" if local else f"no answer from executor.address = {address!r}"
         late = Fatal("engine" if local else "unreachable", f"ray: {where} in {seconds:.0f} s", fix)
         try:
-            base.run_bounded(lambda: self._ray.init(**options), seconds, late)
+            if local:
+                # Ray's processes end with the thread that starts them: it must be the main one.
+                with base.watched(self.context, seconds, late):
+                    self._ray.init(**options)
+            else:
+                base.run_bounded(lambda: self._ray.init(**options), seconds, late)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             text = base.describe(error)
             if "auth" in text.lower() and "token" in text.lower():
