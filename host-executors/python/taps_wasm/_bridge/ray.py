@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import socket
 import time
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
@@ -17,6 +18,7 @@ from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultL
 
 MINIMUM_VERSION = (2, 9)
 _CONNECT_SECONDS = 30.0
+_PROBE_SECONDS = 5.0
 _START_SECONDS = 120.0
 _NODES_SECONDS = 5.0
 _SOCKET_ROOM = 75
@@ -86,6 +88,8 @@ class Adapter(FuturesEngine):
         fix = "see Ray's messages above" if local else "start Ray with `ray start --head`, check executor.address and that this host reaches it"
         where = "Ray did not start on this host" if local else f"no answer from executor.address = {address!r}"
         late = Fatal("engine" if local else "unreachable", f"ray: {where} in {seconds:.0f} s", fix)
+        if not local:
+            self._probe(str(address), fix)
         try:
             if local:
                 # Ray's processes end with the thread that starts them: it must be the main one.
@@ -102,6 +106,22 @@ class Adapter(FuturesEngine):
             if "version" in text.lower() and "mismatch" in text.lower():
                 raise Fatal("unsupported", f"ray: {where}: {text}", "use the cluster's versions of Ray and Python with --python") from error
             raise Fatal("unreachable", f"ray: cannot reach executor.address = {address!r}: {text}", fix) from error
+
+    def _probe(self, address: str, fix: str) -> None:
+        """Ray tries an address for a minute and then ends the process: a plain connection is tried first."""
+        host, colon, port = address.rpartition("://")[2].rpartition(":")
+        if address == "auto" or not colon or not port.isdigit():
+            return
+        end = time.monotonic() + _PROBE_SECONDS
+        while True:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+                return
+            except OSError as error:
+                if time.monotonic() > end:
+                    text = f"ray: cannot reach executor.address = {address!r}: {base.describe(error)}"
+                    raise Fatal("unreachable", text, fix) from error
+            time.sleep(0.5)
 
     # Calls.
 
