@@ -134,21 +134,14 @@ class Adapter(FuturesEngine):
         refs = self._variant(group).remote((submission.header, attempts), submission.package, *submission.values)
         meta, data = refs if self.context.keep else (refs, refs)
         submission.inner = meta
-        outer: "concurrent.futures.Future[Any]" = concurrent.futures.Future()
+        return meta.future(), (data if self.context.keep else None)
 
-        def done(inner: Any) -> None:
-            # On Ray's own thread: a failure's cause may have to be asked for elsewhere.
-            try:
-                error = inner.exception()
-                if error is None:
-                    outer.set_result(inner.result())
-                else:
-                    self._slow.submit(outer.set_exception, error)
-            except BaseException as error:  # noqa: BLE001
-                outer.set_exception(error)
-
-        meta.future().add_done_callback(done)
-        return outer, (data if self.context.keep else None)
+    def _finished(self, submission: Submission, future: Any) -> None:
+        """On Ray's own thread, which must not wait: a failure's cause is asked for elsewhere."""
+        if submission.values and self._error_of(future) is not None:
+            self._slow.submit(super()._finished, submission, future)
+        else:
+            super()._finished(submission, future)
 
     def _variant(self, group: base.Group) -> Any:
         """The remote function with a group's demands; Ray exports each once."""
