@@ -10,6 +10,10 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import time
 from typing import Any, Callable, Dict, Iterator, List
 
@@ -298,3 +302,34 @@ def test_a_chain_forwarded_at_once(keeping: Host) -> None:
     assert "report" in keeping.result(ids[-1]), keeping.results[ids[-1]]
     assert keeping.fetch(ids[-1])[1][0] == 20
     keeping.send("release", keys=ids)
+
+
+@needs("distributed")
+def test_a_dask_cluster_that_runs_already() -> None:
+    """Scheduler and worker of their own, in which nothing of taps-wasm can be imported."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--no-dashboard", "--resources", "gpu=1"]
+    with tempfile.TemporaryDirectory() as directory:
+        cluster = [subprocess.Popen(command, cwd=directory, stderr=subprocess.DEVNULL) for command in (program, worker)]
+        try:
+            with Host("dask", {"scheduler": address, "allowed_failures": 1}, keep=True, visible=False) as host:
+                ready = host.ready()
+                assert any("executor.allowed_failures" in note for note in ready["notes"])
+                first, second, third = fresh(3)
+                host.one(first, "make", n=100_000)
+                host.submit([(second, "step", {"refs": [[first, 0]]})], resources={"cores": 1, "custom": {"gpu": 1}})
+                child = host.result(second)["report"]["pid"]
+                assert host.fetch(second)[1][0] == 1
+                host.one(third, "sleep", seconds=100, count=running(host, third))
+                until(lambda: os.path.exists(running(host, third)), "the task's start")
+                host.shutdown()
+                # The cluster is not ours to end; our children in it are, and our tasks.
+                until(lambda: not os.path.exists(f"/proc/{child}"), "the end of our children on the cluster", 10)
+                assert all(process.poll() is None for process in cluster)
+        finally:
+            for process in cluster:
+                process.kill()
+                process.wait()
