@@ -1,0 +1,145 @@
+"""The engine call: what a worker executes, pickled by value.
+
+Nothing of taps-wasm is installed on an engine's workers, so what is submitted
+carries the shim's text with it. It is loaded once per worker process and found
+again by its digest::
+
+    Sources(frames, worker) --pickle--> eval("modules.get(name) or load") --> Call
+
+``Call`` pickles as that expression and compressed text: no code objects, so the
+worker may have another Python version than the bridge, and pickling it costs
+microseconds where a function by value costs a millisecond. Engines that insist
+on a function get one from ``function``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Any, Callable, Dict, Mapping
+
+# Evaluated where a call arrives, with the globals {name, boot, texts}.
+_EXPRESSION = "(__import__('sys').modules.get(name) or exec(boot) or __import__('sys').modules[name]).call"
+
+# Executed where a call first arrives. A module is registered only when it is
+# whole, and the first one registered wins: two threads may come here at once.
+# The shim itself is loaded at the first call, not on arrival: an engine's
+# scheduler unpickles calls that it will never run.
+_BOOT = '''
+def _load(name, boot, texts):
+    import sys, types, zlib
+    def module(name, text, **given):
+        made = types.ModuleType(name)
+        made.__dict__.update(given)
+        exec(compile(zlib.decompress(text).decode("utf-8"), "<" + name + ">", "exec"), made.__dict__)
+        return sys.modules.setdefault(name, made)
+    def shim():
+        loaded = sys.modules.get(name + "_worker")
+        if loaded is None:
+            loaded = module(name + "_worker", texts[1], _frames=module(name + "_frames", texts[0]))
+        return loaded
+    def pickled(suffix, **more):
+        return eval, (EXPRESSION + suffix, dict(more, name=name, boot=boot, texts=texts))
+    class Call:
+        """The engine call; see taps_wasm/_bridge/call.py."""
+        __name__ = __qualname__ = "taps_wasm_call"
+        def __call__(self, settings, header, package, attempts, *values):
+            return shim().run(settings, header, package, attempts, values)
+        def __reduce__(self):
+            return pickled("")
+        def bind(self, *given):
+            return Bound(given)
+        def bind_package(self, *given):
+            return WithPackage(given)
+        def part(self, part):
+            return Part(part)
+    class Bound:
+        """The call with all but the values given: for engines that look into arguments."""
+        __name__ = __qualname__ = "taps_wasm_call"
+        def __init__(self, given):
+            self.given = given
+        def __call__(self, *values):
+            return shim().run(*self.given, values)
+        def __reduce__(self):
+            return pickled(".bind(*given)", given=self.given)
+    class WithPackage(Bound):
+        """The same, and its first value is the package."""
+        def __call__(self, package, *values):
+            settings, header, attempts = self.given
+            return shim().run(settings, header, package, attempts, values)
+        def __reduce__(self):
+            return pickled(".bind_package(*given)", given=self.given)
+    class Part:
+        """Another function of the shim, such as `cancel`."""
+        def __init__(self, part):
+            self.part = self.__name__ = self.__qualname__ = part
+        def __call__(self, *arguments):
+            return getattr(shim(), self.part)(*arguments)
+        def __reduce__(self):
+            return pickled(".part(part)", part=self.part)
+    made = types.ModuleType(name)
+    made.call, made.shim = Call(), shim
+    sys.modules.setdefault(name, made)
+_load(name, boot, texts)
+'''.replace("EXPRESSION", repr(_EXPRESSION))
+
+# For engines that take functions only; a function of __main__ is pickled by value.
+_FUNCTION = '''
+def taps_wasm_call(work, package, *values):
+    call = eval(expression, {"name": name, "boot": boot, "texts": texts})
+    header, attempts = work
+    value = call(settings, header, package, attempts, *values)
+    return call.part("split")(value) if settings["keep"] else value
+'''
+
+
+class Sources:
+    """The texts that travel with a call: the frame codec's and the shim's."""
+
+    def __init__(self, frames: str, worker: str) -> None:
+        digest = hashlib.sha256()
+        for text in (frames, worker, _BOOT):
+            digest.update(hashlib.sha256(text.encode("utf-8")).digest())
+        self._globals: Dict[str, Any] = {
+            "name": "taps_wasm_shim_" + digest.hexdigest()[:16],
+            "boot": _BOOT,
+            "texts": (zlib.compress(frames.encode("utf-8"), 9), zlib.compress(worker.encode("utf-8"), 9)),
+        }
+
+    @property
+    def name(self) -> str:
+        """The module name under which a process keeps the shim."""
+        return self._globals["name"]
+
+    def call(self) -> Callable[..., Any]:
+        """``call(settings, header, package, attempts, *values)`` as an object that pickles by value."""
+        return eval(_EXPRESSION, dict(self._globals))  # noqa: S307 - our own constant
+
+    def bind(self, *given: Any) -> Callable[..., Any]:
+        """The call with ``settings, header, package, attempts`` given; takes the values."""
+        return self.call().bind(*given)  # type: ignore[attr-defined]
+
+    def bind_package(self, *given: Any) -> Callable[..., Any]:
+        """The call with ``settings, header, attempts`` given; takes the package and the values."""
+        return self.call().bind_package(*given)  # type: ignore[attr-defined]
+
+    def part(self, name: str) -> Callable[..., Any]:
+        """A function of the shim, such as ``cancel``, as an object that pickles by value."""
+        return self.call().part(name)  # type: ignore[attr-defined]
+
+    def module(self) -> Any:
+        """The shim as this process has it."""
+        import sys
+
+        self.call()
+        return sys.modules[self.name].shim()
+
+    def function(self, settings: Mapping[str, Any]) -> Callable[..., Any]:
+        """``f((header, attempts), package, *values)`` as a plain function of ``__main__``.
+
+        With kept results it returns (meta, data) as two values.
+        """
+        namespace: Dict[str, Any] = {"__name__": "__main__", "expression": _EXPRESSION, "settings": dict(settings)}
+        namespace.update(self._globals)
+        exec(_FUNCTION, namespace)  # noqa: S102 - our own constant
+        return namespace["taps_wasm_call"]
