@@ -24,6 +24,8 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 Buffer = Union[bytes, bytearray, memoryview]
 Ref = Tuple[str, int]
+_PACKAGE_ROUNDS = 4
+
 Outcome = str
 """``worker-lost``, ``upstream-failed``, ``cancelled``, ``payload-error``, ``out-of-memory`` or ``engine-error``."""
 
@@ -99,12 +101,12 @@ class Context(abc.ABC):
 
     settings: Dict[str, Any]
     """Given to every call as is; the bridge adds ``keep`` and the engine's ``wrap``."""
+    sources: Any
+    """The texts that travel with a call (``call.Sources``)."""
     scratch: str
     """Directory of this run, removed by the host in every ending."""
     keep: bool
     """Whether results stay in the engine and tasks name them by reference."""
-    sources: "Any"
-    """The call's source texts (``call.Sources``)."""
 
     @abc.abstractmethod
     def done(self, task: str, report: Buffer, executions: int = 1) -> None:
@@ -229,6 +231,8 @@ class Submission:
     future: Any = None
     handle: Any = None
     cancelled: bool = False
+    rounds: int = 0
+    """How often it was sent again with the package."""
 
     @property
     def attempts(self) -> List[Buffer]:
@@ -250,6 +254,7 @@ class FuturesEngine(Engine):
         self._lock = threading.RLock()
         self._handles: Dict[str, Any] = {}
         self._flying: Dict[str, Submission] = {}
+        self._flying_keys: Dict[str, Submission] = {}
         self._waiting: Dict[str, List[Submission]] = {}
 
     # What a subclass writes.
@@ -302,6 +307,7 @@ class FuturesEngine(Engine):
                 return
             for task in group.tasks:
                 self._flying[task.id] = submission
+                self._flying_keys[task.key] = submission
                 if self.context.keep:
                     self._handles[task.key] = submission.handle
         submission.future.add_done_callback(lambda future: self._finished(submission, future))
@@ -351,6 +357,9 @@ class FuturesEngine(Engine):
             for task in submission.group.tasks:
                 if self._flying.get(task.id) is submission:
                     del self._flying[task.id]
+                if self._flying_keys.get(task.key) is submission:
+                    del self._flying_keys[task.key]
+        self._wake(submission)
 
     def _fail(self, submission: Submission, error: BaseException) -> None:
         self._land(submission)
@@ -368,24 +377,18 @@ class FuturesEngine(Engine):
 
     def _resubmit(self, submission: Submission) -> None:
         with self._lock:
-            stale = [key for task in submission.group.tasks for key, _ in task.refs if self._is_stale(submission, key)]
-            if stale:
-                # What it reads came to the same answer and is sent again first.
-                self._waiting.setdefault(stale[0], []).append(submission)
-                return
-        if submission.package is not None and not submission.values:
-            error = RuntimeError("the worker asked for the package again after it was sent")
-            self._fail(submission, error)
+            for task in submission.group.tasks:
+                for key, _ in task.refs:
+                    other = self._flying_keys.get(key)
+                    if other is not None and any(other.handle is value for value in submission.values):
+                        # What it reads may have come to the same answer: that goes first.
+                        self._waiting.setdefault(key, []).append(submission)
+                        return
+        submission.rounds += 1
+        if submission.rounds > _PACKAGE_ROUNDS:
+            self._fail(submission, RuntimeError("the worker asked for the package again after it was sent"))
             return
         self.context.with_package(lambda package: self._with_package(submission, package))
-
-    def _is_stale(self, submission: Submission, key: str) -> bool:
-        handle = self._handles.get(key)
-        if not any(handle is value for value in submission.values):
-            return False
-        return any(
-            flying.handle is handle and task.key == key for flying in set(map(id, ())) or self._flying.values() for task in flying.group.tasks
-        )
 
     def _with_package(self, submission: Submission, package: Buffer) -> None:
         try:
@@ -394,8 +397,12 @@ class FuturesEngine(Engine):
             self._fail(submission, error)
             return
         self._submit(submission)
+        self._wake(submission)
+
+    def _wake(self, submission: Submission) -> None:
+        """Sends again what waited for this call to be sent again or to end."""
         with self._lock:
-            waiting = [w for task in submission.group.tasks for w in self._waiting.pop(task.key, [])]
+            waiting = [other for task in submission.group.tasks for other in self._waiting.pop(task.key, [])]
         for other in waiting:
             self._resubmit(other)
 

@@ -1,0 +1,106 @@
+"""The engine call: what a worker executes, pickled by value.
+
+Nothing of taps-wasm is installed on an engine's workers, so what is submitted
+carries the shim's text with it. It is loaded once per worker process and found
+again by its digest::
+
+    Sources(frames, worker) --pickle--> eval("modules.get(name) or load") --> Call
+
+``Call`` pickles as that expression and compressed text: no code objects, so the
+worker may have another Python version than the bridge, and pickling it costs
+microseconds where a function by value costs a millisecond. Engines that insist
+on a function get one from ``function``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Any, Callable, Dict
+
+# Evaluated where a call arrives, with the globals {name, boot, texts}.
+_EXPRESSION = "(__import__('sys').modules.get(name) or exec(boot) or __import__('sys').modules[name]).call"
+
+# Executed at the first call of a process. A module is registered only when it
+# is whole, and the first one registered wins: two threads may come here at once.
+_BOOT = '''
+def _load(name, boot, texts):
+    import sys, types, zlib
+    def module(name, text, **given):
+        made = types.ModuleType(name)
+        made.__dict__.update(given)
+        exec(compile(zlib.decompress(text).decode("utf-8"), "<" + name + ">", "exec"), made.__dict__)
+        return made
+    frames = module(name + "_frames", texts[0])
+    shim = module(name, texts[1], _frames=frames)
+    class Call:
+        """The engine call; see taps_wasm/_bridge/call.py."""
+        __name__ = __qualname__ = "taps_wasm_call"
+        def __call__(self, settings, header, package, attempts, *values):
+            return shim.run(settings, header, package, attempts, values)
+        def __reduce__(self):
+            return eval, (EXPRESSION, {"name": name, "boot": boot, "texts": texts})
+    class Part(Call):
+        """Another function of the shim, such as `cancel`."""
+        def __init__(self, part):
+            self.part = part
+        def __call__(self, *arguments):
+            return getattr(shim, self.part)(*arguments)
+        def __reduce__(self):
+            expression = EXPRESSION + ".part_of(part)"
+            return eval, (expression, {"name": name, "boot": boot, "texts": texts, "part": self.part})
+    Call.part_of = lambda self, part: Part(part)
+    shim.call = Call()
+    sys.modules.setdefault(name, shim)
+_load(name, boot, texts)
+'''.replace("EXPRESSION", repr(_EXPRESSION))
+
+# For engines that take functions only; a function of __main__ is pickled by value.
+_FUNCTION = '''
+def taps_wasm_call(settings, header, package, attempts, *values):
+    shim = eval(expression, {"name": name, "boot": boot, "texts": texts})
+    value = shim(settings, header, package, attempts, *values)
+    if settings["keep"]:
+        return shim.part_of("split")(value)
+    return value
+'''
+
+
+class Sources:
+    """The texts that travel with a call: the frame codec's and the shim's."""
+
+    def __init__(self, frames: str, worker: str) -> None:
+        digest = hashlib.sha256()
+        for text in (frames, worker, _BOOT):
+            digest.update(hashlib.sha256(text.encode("utf-8")).digest())
+        self._globals: Dict[str, Any] = {
+            "name": "taps_wasm_shim_" + digest.hexdigest()[:16],
+            "boot": _BOOT,
+            "texts": (zlib.compress(frames.encode("utf-8"), 9), zlib.compress(worker.encode("utf-8"), 9)),
+        }
+
+    @property
+    def name(self) -> str:
+        """The module name under which a process keeps the shim."""
+        return self._globals["name"]
+
+    def call(self) -> Callable[..., Any]:
+        """``call(settings, header, package, attempts, *values)`` as an object that pickles by value."""
+        return eval(_EXPRESSION, dict(self._globals))  # noqa: S307 - our own constant
+
+    def part(self, name: str) -> Callable[..., Any]:
+        """A function of the shim, such as ``cancel``, as an object that pickles by value."""
+        return self.call().part_of(name)  # type: ignore[attr-defined]
+
+    def module(self) -> Any:
+        """The shim as this process has it."""
+        import sys
+
+        self.call()
+        return sys.modules[self.name]
+
+    def function(self) -> Callable[..., Any]:
+        """The call as a plain function of ``__main__``; with kept results it returns (meta, data)."""
+        namespace: Dict[str, Any] = {"__name__": "__main__", "expression": _EXPRESSION, **self._globals}
+        exec(_FUNCTION, namespace)  # noqa: S102 - our own constant
+        return namespace["taps_wasm_call"]

@@ -1,0 +1,527 @@
+"""The shim: an engine's worker process hands its calls to ``taps-wasm worker``.
+
+This text travels with every submission, so the hosts of an engine's workers
+need the binary and nothing else of taps-wasm: standard library only, Python 3.9
+and later, no classes that a receiver would have to import.
+
+Each engine worker process keeps children, one per call that runs at the same
+time, and speaks frames with them over a socketpair. A child that dies is a
+result with the status ``"lost"``: nothing here raises for what a task does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+if "_frames" not in globals():  # Placed there when this text comes with a submission.
+    from taps_wasm import _frames
+
+PROTOCOL = 1
+SETUP_SECONDS = 300.0
+"""A child that has not loaded its bundle by then is taken for dead."""
+CANCEL_SECONDS = 5.0
+"""How long a child may take to answer a cancel before it is killed."""
+IDLE_SECONDS = 300.0
+"""A child that had nothing to do for so long is ended; the next call starts another."""
+_POLL_MS = 100
+_SMALL_BYTES = 4096
+_REMEMBERED_CANCELS = 10000
+
+
+class Buf:
+    """A buffer that pickles out of band; it is received as a ``memoryview``."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return memoryview(self.data).nbytes
+
+    def __sizeof__(self):
+        return 64 + memoryview(self.data).nbytes
+
+    def __reduce_ex__(self, protocol):
+        if protocol >= 5:
+            return memoryview, (pickle.PickleBuffer(self.data),)
+        return bytes, (bytes(self.data),)
+
+
+def wrapped(settings, data):
+    """``data`` in the form that this engine pickles best."""
+    if settings.get("wrap") and len(data) > _SMALL_BYTES:
+        return Buf(data)
+    return bytes(data)
+
+
+def unwrapped(value):
+    """The buffer behind a ``Buf`` or anything bytes-like."""
+    return value.data if hasattr(value, "data") and not isinstance(value, memoryview) else value
+
+
+class SetupFailed(Exception):
+    """A child cannot serve this run: no binary, another version, a broken bundle."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+class ChildDied(Exception):
+    """The child ended or broke the protocol; the message says how."""
+
+
+def find_binary(settings):
+    """The path of ``taps-wasm`` on this host, or ``SetupFailed``."""
+    tried = []
+    for origin, path in (("executor.worker_binary", settings.get("binary")), ("TAPS_WASM_BIN", os.environ.get("TAPS_WASM_BIN"))):
+        if path:
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
+            tried.append("%s = %s (no executable file)" % (origin, path))
+        else:
+            tried.append("%s (not set)" % origin)
+    found = shutil.which("taps-wasm")
+    if found:
+        return found
+    tried.append("taps-wasm on PATH (not found)")
+    raise SetupFailed(
+        "no-binary",
+        "no taps-wasm program on the worker's host %s; tried %s. Install it there, or set executor.worker_binary "
+        "or the environment variable TAPS_WASM_BIN to its path on that host" % (socket.gethostname(), "; ".join(tried)),
+    )
+
+
+class Child:
+    """One ``taps-wasm worker`` process and its channel."""
+
+    def __init__(self, settings):
+        binary = find_binary(settings)
+        ours, theirs = socket.socketpair()
+        try:
+            self.process = subprocess.Popen(
+                [binary, "worker"], stdin=theirs, stdout=subprocess.DEVNULL, stderr=None, close_fds=True
+            )
+        except OSError as error:
+            ours.close()
+            raise SetupFailed("no-binary", "cannot start %s on %s: %s" % (binary, socket.gethostname(), error)) from None
+        finally:
+            theirs.close()
+        self.channel = _frames.Channel(ours)
+        self.writing = threading.Lock()
+        self.ready = False
+        self.needs_package = False
+        self.sound = True  # False while a frame is half read or half written.
+        self.attempts = ()
+        self.idle_since = time.monotonic()
+        self.key = (settings["run"], settings["digest"])
+        self.poll = select.poll()
+        self.poll.register(ours, select.POLLIN)
+        setup = {name: settings.get(name) for name in ("protocol", "version", "digest", "path", "keep", "cancel_dir")}
+        self.send(dict(setup, t="setup"))
+
+    def send(self, header, buffers=()):
+        """Writes one frame; ``ChildDied`` when nobody reads it."""
+        try:
+            with self.writing:
+                self.sound = False
+                self.channel.send(header, buffers)
+                self.sound = True
+        except OSError:
+            raise ChildDied(self.obituary()) from None
+
+    def receive(self, seconds=None, on_interrupt=None):
+        """The next frame. A KeyboardInterrupt (how Ray cancels) goes to ``on_interrupt``, once.
+
+        The wait is in ``poll`` with a short time, where an interrupt is safe
+        and prompt: in it, no byte has been taken from the stream.
+        """
+        limit = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                if self.poll.poll(_POLL_MS):
+                    break
+            except KeyboardInterrupt:
+                if on_interrupt is None:
+                    raise
+                on_interrupt()
+                on_interrupt = None
+                limit = time.monotonic() + CANCEL_SECONDS
+            if limit is not None and time.monotonic() > limit:
+                raise ChildDied("taps-wasm worker (pid %d) did not answer in time" % self.process.pid)
+        self.sound = False
+        try:
+            frame = self.channel.receive()
+        except (OSError, _frames.ProtocolError) as error:
+            raise ChildDied(self.obituary(str(error))) from None
+        if frame is None:
+            raise ChildDied(self.obituary())
+        self.sound = True
+        return frame
+
+    def cancel(self, attempts):
+        """Asks the child to stop ``attempts``; never waits, never raises."""
+
+        def ask():
+            try:
+                self.send({"t": "cancel", "ids": list(attempts)})
+            except (ChildDied, ValueError):
+                pass
+
+        threading.Thread(target=ask, name="taps-wasm-cancel", daemon=True).start()
+
+    def obituary(self, detail=""):
+        """How the child ended, in words."""
+        try:
+            code = self.process.wait(timeout=2.0)
+        except subprocess.TimeoutExpired:
+            return "taps-wasm worker (pid %d) on %s broke the protocol: %s" % (
+                self.process.pid,
+                socket.gethostname(),
+                detail or "it closed its channel",
+            )
+        if code < 0:
+            try:
+                how = "was killed by signal %d (%s)" % (-code, signal.Signals(-code).name)
+            except ValueError:
+                how = "was killed by signal %d" % -code
+        else:
+            how = "exited with code %d" % code
+        return "taps-wasm worker (pid %d) on %s %s" % (self.process.pid, socket.gethostname(), how)
+
+    def kill(self):
+        """Ends the child at once."""
+        try:
+            self.process.kill()
+            self.process.wait(timeout=5.0)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+        self.channel.close()
+
+    def end(self, seconds=2.0):
+        """Ends the child by the end of its stream, and by force when that does not do."""
+        self.channel.close()
+        try:
+            self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class Pool:
+    """The children of this process. One per process: a fork has its own."""
+
+    def __init__(self):
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.free = []
+        self.busy = set()
+        self.cancelled = {}
+        self.janitor = None
+
+    def acquire(self, settings):
+        """A free child of this run, or a new one."""
+        key = (settings["run"], settings["digest"])
+        with self.lock:
+            strangers = [child for child in self.free if child.key != key]
+            self.free = [child for child in self.free if child.key == key]
+            child = self.free.pop() if self.free else None
+            if child is not None:
+                self.busy.add(child)
+        for stranger in strangers:
+            stranger.end(0.2)
+        if child is not None and child.process.poll() is not None:
+            self.drop(child)  # It died while it had nothing to do: no task is hurt.
+            return self.acquire(settings)
+        if child is None:
+            child = Child(settings)
+            with self.lock:
+                self.busy.add(child)
+        return child
+
+    def release(self, child):
+        """Gives a child back; one that is not sound is killed."""
+        if not child.sound:
+            self.drop(child)
+            return
+        with self.lock:
+            child.attempts = ()
+            child.idle_since = time.monotonic()
+            self.busy.discard(child)
+            self.free.append(child)
+            if self.janitor is None:
+                self.janitor = threading.Thread(target=self.sweep, name="taps-wasm-idle", daemon=True)
+                self.janitor.start()
+
+    def drop(self, child):
+        """Kills a child and forgets it."""
+        with self.lock:
+            self.busy.discard(child)
+        child.kill()
+
+    def sweep(self):
+        """Ends children that have been idle for long; runs in a thread of its own."""
+        while True:
+            time.sleep(IDLE_SECONDS / 10)
+            with self.lock:
+                old = [child for child in self.free if time.monotonic() - child.idle_since > IDLE_SECONDS]
+                self.free = [child for child in self.free if child not in old]
+            for child in old:
+                child.end()
+
+    def close(self):
+        """Ends every child, politely and together."""
+        with self.lock:
+            children = self.free + list(self.busy)
+            self.free, self.busy = [], set()
+        for child in children:
+            child.channel.close()
+        for child in children:
+            child.end()
+
+
+_pool = Pool()
+
+
+def pool():
+    """This process's pool."""
+    return _pool
+
+
+def _after_fork():
+    """In a forked process: the parent's children are not ours, and our copies of
+    their sockets would keep them from seeing the parent's end."""
+    global _pool
+    for child in _pool.free + list(_pool.busy):
+        child.channel.close()
+    _pool = Pool()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: _pool.close())
+
+
+def cancel(run, attempts):
+    """Stops attempts of ``run`` in this process, those that run and those yet to come."""
+    here = pool()
+    with here.lock:
+        for attempt in attempts:
+            here.cancelled[(run, attempt)] = True
+        while len(here.cancelled) > _REMEMBERED_CANCELS:
+            del here.cancelled[next(iter(here.cancelled))]
+        asked = [(child, [a for a in attempts if a in child.attempts]) for child in here.busy if child.key[0] == run]
+    for child, wanted in asked:
+        if wanted:
+            child.cancel(wanted)
+
+
+def close(run):
+    """Ends the idle children of ``run`` in this process."""
+    here = pool()
+    with here.lock:
+        ours = [child for child in here.free if child.key[0] == run]
+        here.free = [child for child in here.free if child.key[0] != run]
+    for child in ours:
+        child.end()
+
+
+def _asked_to_stop(settings, attempt):
+    if (settings["run"], attempt) in pool().cancelled:
+        return True
+    folder = settings.get("cancel_dir")
+    return bool(folder) and os.path.exists(os.path.join(folder, attempt))
+
+
+def _read(value, key, index):
+    """``("buffer", data)``, ``("need-package",)`` or ``("bad", why)`` of an engine reference's value."""
+    if not isinstance(value, (tuple, list)):
+        return "buffer", unwrapped(value)
+    if value[0] == "need-package":
+        return ("need-package",)
+    if value[0] == "data":
+        _, status, said = value
+        if status == "ok":
+            return "buffer", unwrapped(said[index])
+        return "bad", "the result %s that it reads is not there: %s" % (key, said)
+    if value[0] == "done":
+        _, status, said, outs = value[1][0]
+        if status == "ok":
+            return "buffer", unwrapped(outs[index])
+        return "bad", "the result %s that it reads is not there: %s" % (key, status if status == "not-ok" else said)
+    return "bad", "the result %s that it reads is not there: %s" % (key, value[-1])
+
+
+def _gather(settings, header, attempts, values):
+    """What to send to the child: positions to run, refs and their buffers, and results known already."""
+    known, running, refs, buffers = {}, [], [], []
+    for position, (attempt, reads) in enumerate(header):
+        if _asked_to_stop(settings, attempt):
+            known[position] = (attempt, "cancelled", "cancelled before it started", [])
+            continue
+        found = []
+        for at, key, index in reads:
+            what = _read(values[at], key, index)
+            if what[0] == "need-package":
+                return None
+            if what[0] == "bad":
+                known[position] = (attempt, "upstream", what[1], [])
+                break
+            found.append(([key, index], what[1]))
+        else:
+            running.append(position)
+            for ref, buffer in found:
+                if ref not in refs:
+                    refs.append(ref)
+                    buffers.append(buffer)
+    return known, running, refs, buffers
+
+
+def run(settings, header, package, attempts, values):
+    """Runs a batch of attempts; see the package's documentation of the engine call.
+
+    Returns ``("done", [(id, status, report_or_message, outs), …])``,
+    ``("need-package",)`` or ``("setup-failed", kind, message)``; raises nothing.
+    """
+    tell(settings, "started", [attempt for attempt, _ in header])
+    value = _run(settings, header, package, attempts, values)
+    if settings.get("events") and settings.get("keep"):
+        tell(settings, "meta", split(value)[0])
+    return value
+
+
+def _run(settings, header, package, attempts, values):
+    child = None
+    try:
+        plan = _gather(settings, header, attempts, values)
+        if plan is None:
+            return ("need-package",)
+        known, running, refs, buffers = plan
+        if running:
+            child = pool().acquire(settings)
+            if not child.ready and not _set_up(child, package):
+                return ("need-package",)
+            known.update(_ask(settings, child, header, attempts, running, refs, buffers))
+        return ("done", [known[position] for position in range(len(header))])
+    except SetupFailed as error:
+        if child is not None:
+            child.sound = False
+        return ("setup-failed", error.kind, error.message)
+    except ChildDied as error:
+        if child is not None:
+            child.sound = False
+        return ("done", [(attempt, "lost", str(error), []) for attempt, _ in header])
+    except KeyboardInterrupt:
+        if child is not None:
+            child.sound = False
+        return ("done", [(attempt, "cancelled", "cancelled by the engine", []) for attempt, _ in header])
+    except Exception as error:
+        if child is not None:
+            child.sound = False
+        return ("setup-failed", "shim", "%s: %s" % (type(error).__name__, error))
+    finally:
+        if child is not None:
+            pool().release(child)
+
+
+def _set_up(child, package):
+    """Waits until a new child can run; ``False`` when it needs the package and there is none."""
+    if child.needs_package:
+        if package is None:
+            return False
+        child.needs_package = False
+        child.send({"t": "package"}, [unwrapped(package)])
+    while True:
+        header, _ = child.receive(SETUP_SECONDS)
+        if header["t"] == "ready":
+            child.ready = True
+            return True
+        if header["t"] == "need-package":
+            if package is None:
+                child.needs_package = True
+                return False
+            child.send({"t": "package"}, [unwrapped(package)])
+        elif header["t"] == "failed":
+            raise SetupFailed(str(header.get("kind", "protocol")), str(header.get("message", "")))
+        else:
+            raise SetupFailed("protocol", "taps-wasm worker sent %r before it was ready" % header["t"])
+
+
+def _ask(settings, child, header, attempts, running, refs, buffers):
+    """One ``run`` frame and its answer: results by position."""
+    names = [header[position][0] for position in running]
+    child.attempts = names
+    blobs = [unwrapped(attempts[position]) for position in running]
+    child.send({"t": "run", "n": len(running), "refs": refs}, blobs + buffers)
+    late = [name for name in names if (settings["run"], name) in pool().cancelled]
+    if late:  # A cancel came between the look at the list and the send.
+        child.cancel(late)
+    interrupted = []
+
+    def on_interrupt():
+        interrupted.append(True)
+        child.cancel(names)
+
+    try:
+        answer, answered = child.receive(None, on_interrupt)
+    except ChildDied as error:
+        if not interrupted:
+            raise
+        child.sound = False
+        return {at: (header[at][0], "cancelled", "%s after a cancel" % error, []) for at in running}
+    if answer["t"] != "done" or len(answer.get("results", ())) != len(running):
+        raise ChildDied("taps-wasm worker (pid %d) answered %r to a batch of %d" % (child.process.pid, answer["t"], len(running)))
+    results, taken = {}, 0
+    for position, result in zip(running, answer["results"]):
+        report, outs = answered[taken], answered[taken + 1 : taken + 1 + result["outs"]]
+        taken += 1 + len(outs)
+        status = "ok" if result["ok"] else "not-ok"
+        results[position] = (result["id"], status, wrapped(settings, report), [wrapped(settings, out) for out in outs])
+    return results
+
+
+def split(value):
+    """A call's value as (meta, data): meta goes to the host, data stays and is what later calls get."""
+    if value[0] != "done":
+        return value, value
+    results = [(attempt, status, said, [len(out) for out in outs]) for attempt, status, said, outs in value[1]]
+    attempt, status, said, outs = value[1][0]
+    if status == "ok":
+        return ("done", results), ("data", "ok", outs)
+    said = "task %s failed" % attempt if status == "not-ok" else "task %s: %s" % (attempt, said)
+    return ("done", results), ("data", status, said)
+
+
+def pick(value, index):
+    """Output ``index`` of a kept value."""
+    what = _read(value, "", index)
+    return what[1] if what[0] == "buffer" else None
+
+
+def tell(settings, kind, what):
+    """Tells a Dask client of a start or a result's meta part, where the run asked for it."""
+    topic = settings.get("events")
+    if not topic:
+        return
+    try:
+        from distributed import get_worker
+
+        if kind == "meta" and what[0] == "done":
+            results = [[attempt, status, _plain(said), outs] for attempt, status, said, outs in what[1]]
+            what = ["done", results]
+        get_worker().log_event(topic, {"kind": kind, "what": what})
+    except Exception:  # The count is lost, not the task.
+        pass
+
+
+def _plain(said):
+    return said if isinstance(said, str) else bytes(unwrapped(said))
