@@ -15,7 +15,7 @@ import os
 import shutil
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .._frames import Channel, ProtocolError, encode
+from taps_wasm._frames import Channel, ProtocolError, encode
 from .base import Fatal, Group
 
 Value = Tuple[Any, ...]
