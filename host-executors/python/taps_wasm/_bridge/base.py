@@ -343,8 +343,6 @@ class FuturesEngine(Engine):
             self.context.report(submission.group, value, max(1, submission.executions))
         except BaseException as error:  # noqa: BLE001
             self._fail(submission, error)
-        finally:
-            submission.future = None
 
     def _error_of(self, future: Any) -> Optional[BaseException]:
         try:
@@ -359,6 +357,8 @@ class FuturesEngine(Engine):
                     del self._flying[task.id]
                 if self._flying_keys.get(task.key) is submission:
                     del self._flying_keys[task.key]
+                task.blob = b""  # A kept future may hold this submission for long.
+            submission.future = None
         self._wake(submission)
 
     def _fail(self, submission: Submission, error: BaseException) -> None:
