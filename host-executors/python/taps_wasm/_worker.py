@@ -34,6 +34,7 @@ IDLE_SECONDS = 300.0
 """A child that had nothing to do for so long is ended; the next call starts another."""
 _POLL_MS = 100
 _SMALL_BYTES = 4096
+_EVENT_BYTES = 16384
 _REMEMBERED_CANCELS = 10000
 
 
@@ -392,10 +393,12 @@ def run(settings, header, package, attempts, values):
     Returns ``("done", [(id, status, report_or_message, outs), …])``,
     ``("need-package",)`` or ``("setup-failed", kind, message)``; raises nothing.
     """
-    tell(settings, "started", [attempt for attempt, _ in header])
+    if not settings.get("events"):
+        return _run(settings, header, package, attempts, values)
+    names = [attempt for attempt, _ in header]
+    tell(settings, {"kind": "started", "what": names})
     value = _run(settings, header, package, attempts, values)
-    if settings.get("events") and settings.get("keep"):
-        tell(settings, "meta", split(value)[0])
+    _tell_end(settings, names, value)
     return value
 
 
@@ -507,21 +510,31 @@ def pick(value, index):
     return what[1] if what[0] == "buffer" else None
 
 
-def tell(settings, kind, what):
-    """Tells a Dask client of a start or a result's meta part, where the run asked for it."""
-    topic = settings.get("events")
-    if not topic:
-        return
+def meta_of(value):
+    """The meta part of a kept value."""
+    return split(value)[0]
+
+
+def tell(settings, message):
+    """Tells a Dask client of a start or an end, where the run asked for it."""
     try:
         from distributed import get_worker
 
-        if kind == "meta" and what[0] == "done":
-            results = [[attempt, status, _plain(said), outs] for attempt, status, said, outs in what[1]]
-            what = ["done", results]
-        get_worker().log_event(topic, {"kind": kind, "what": what})
-    except Exception:  # The count is lost, not the task.
+        get_worker().log_event(settings["events"], message)
+    except Exception:  # The news is lost, not the task.
         pass
 
 
-def _plain(said):
-    return said if isinstance(said, str) else bytes(unwrapped(said))
+def _tell_end(settings, names, value):
+    """The meta part of a value as an event, unless it is large: then the client asks for it."""
+    if value[0] == "done":
+        meta = split(value)[0] if settings["keep"] else value
+        results, size = [], 0
+        for attempt, status, said, outs in meta[1]:
+            said = said if isinstance(said, str) else bytes(unwrapped(said))
+            size += len(said)
+            results.append([attempt, status, said, outs])
+        if size > _EVENT_BYTES:
+            return
+        value = ("done", results)
+    tell(settings, {"kind": "meta", "ids": names, "what": list(value)})

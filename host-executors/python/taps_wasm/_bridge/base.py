@@ -230,6 +230,8 @@ class Submission:
     """Starts seen by the engine; 0 when it does not see them: then reported as 1."""
     future: Any = None
     handle: Any = None
+    inner: Any = None
+    """The engine's own future, where ``future`` is another."""
     cancelled: bool = False
     rounds: int = 0
     """How often it was sent again with the package."""
@@ -467,3 +469,17 @@ def run_bounded(what: Callable[[], Any], seconds: float, late: Fatal) -> Any:
     if "error" in box:
         raise box["error"]
     return box.get("value")
+
+
+def require_version(engine: str, package: str, version: str, minimum: Tuple[int, ...]) -> None:
+    """Raises ``Fatal`` when an engine's package is older than what the bridge was written for."""
+    parts = []
+    for part in version.split("."):
+        digits = "".join(character for character in part if character.isdigit())
+        if not digits:
+            break
+        parts.append(int(digits))
+    if tuple(parts) < minimum:
+        wanted = ".".join(str(part) for part in minimum)
+        text = f"{engine}: the package {package} has version {version}; {wanted} or later is needed"
+        raise Fatal("unsupported", text, f'upgrade it with `python -m pip install "{package}>={wanted}"`')

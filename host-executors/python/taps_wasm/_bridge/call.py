@@ -21,8 +21,10 @@ from typing import Any, Callable, Dict
 # Evaluated where a call arrives, with the globals {name, boot, texts}.
 _EXPRESSION = "(__import__('sys').modules.get(name) or exec(boot) or __import__('sys').modules[name]).call"
 
-# Executed at the first call of a process. A module is registered only when it
-# is whole, and the first one registered wins: two threads may come here at once.
+# Executed where a call first arrives. A module is registered only when it is
+# whole, and the first one registered wins: two threads may come here at once.
+# The shim itself is loaded at the first call, not on arrival: an engine's
+# scheduler unpickles calls that it will never run.
 _BOOT = '''
 def _load(name, boot, texts):
     import sys, types, zlib
@@ -30,28 +32,54 @@ def _load(name, boot, texts):
         made = types.ModuleType(name)
         made.__dict__.update(given)
         exec(compile(zlib.decompress(text).decode("utf-8"), "<" + name + ">", "exec"), made.__dict__)
-        return made
-    frames = module(name + "_frames", texts[0])
-    shim = module(name, texts[1], _frames=frames)
+        return sys.modules.setdefault(name, made)
+    def shim():
+        loaded = sys.modules.get(name + "_worker")
+        if loaded is None:
+            loaded = module(name + "_worker", texts[1], _frames=module(name + "_frames", texts[0]))
+        return loaded
+    def pickled(suffix, **more):
+        return eval, (EXPRESSION + suffix, dict(more, name=name, boot=boot, texts=texts))
     class Call:
         """The engine call; see taps_wasm/_bridge/call.py."""
         __name__ = __qualname__ = "taps_wasm_call"
         def __call__(self, settings, header, package, attempts, *values):
-            return shim.run(settings, header, package, attempts, values)
+            return shim().run(settings, header, package, attempts, values)
         def __reduce__(self):
-            return eval, (EXPRESSION, {"name": name, "boot": boot, "texts": texts})
-    class Part(Call):
+            return pickled("")
+        def bind(self, *given):
+            return Bound(given)
+        def bind_package(self, *given):
+            return WithPackage(given)
+        def part(self, part):
+            return Part(part)
+    class Bound:
+        """The call with all but the values given: for engines that look into arguments."""
+        __name__ = __qualname__ = "taps_wasm_call"
+        def __init__(self, given):
+            self.given = given
+        def __call__(self, *values):
+            return shim().run(*self.given, values)
+        def __reduce__(self):
+            return pickled(".bind(*given)", given=self.given)
+    class WithPackage(Bound):
+        """The same, and its first value is the package."""
+        def __call__(self, package, *values):
+            settings, header, attempts = self.given
+            return shim().run(settings, header, package, attempts, values)
+        def __reduce__(self):
+            return pickled(".bind_package(*given)", given=self.given)
+    class Part:
         """Another function of the shim, such as `cancel`."""
         def __init__(self, part):
-            self.part = part
+            self.part = self.__name__ = self.__qualname__ = part
         def __call__(self, *arguments):
-            return getattr(shim, self.part)(*arguments)
+            return getattr(shim(), self.part)(*arguments)
         def __reduce__(self):
-            expression = EXPRESSION + ".part_of(part)"
-            return eval, (expression, {"name": name, "boot": boot, "texts": texts, "part": self.part})
-    Call.part_of = lambda self, part: Part(part)
-    shim.call = Call()
-    sys.modules.setdefault(name, shim)
+            return pickled(".part(part)", part=self.part)
+    made = types.ModuleType(name)
+    made.call, made.shim = Call(), shim
+    sys.modules.setdefault(name, made)
 _load(name, boot, texts)
 '''.replace("EXPRESSION", repr(_EXPRESSION))
 
@@ -61,7 +89,7 @@ def taps_wasm_call(settings, header, package, attempts, *values):
     shim = eval(expression, {"name": name, "boot": boot, "texts": texts})
     value = shim(settings, header, package, attempts, *values)
     if settings["keep"]:
-        return shim.part_of("split")(value)
+        return shim.part("split")(value)
     return value
 '''
 
@@ -95,16 +123,24 @@ class Sources:
         """``call(settings, header, package, attempts, *values)`` as an object that pickles by value."""
         return eval(_EXPRESSION, dict(self._globals))  # noqa: S307 - our own constant
 
+    def bind(self, *given: Any) -> Callable[..., Any]:
+        """The call with ``settings, header, package, attempts`` given; takes the values."""
+        return self.call().bind(*given)  # type: ignore[attr-defined]
+
+    def bind_package(self, *given: Any) -> Callable[..., Any]:
+        """The call with ``settings, header, attempts`` given; takes the package and the values."""
+        return self.call().bind_package(*given)  # type: ignore[attr-defined]
+
     def part(self, name: str) -> Callable[..., Any]:
         """A function of the shim, such as ``cancel``, as an object that pickles by value."""
-        return self.call().part_of(name)  # type: ignore[attr-defined]
+        return self.call().part(name)  # type: ignore[attr-defined]
 
     def module(self) -> Any:
         """The shim as this process has it."""
         import sys
 
         self.call()
-        return sys.modules[self.name]
+        return sys.modules[self.name].shim()
 
     def function(self) -> Callable[..., Any]:
         """The call as a plain function of ``__main__``; with kept results it returns (meta, data)."""

@@ -1,0 +1,331 @@
+"""Dask Distributed, a cluster of its own or one that runs already.
+
+How a result comes back: a worker tells of each start and of each result's meta
+part in an event (``log_event``), which travels the same ordered stream as the
+news that the task is done. So a small result needs no fetch, a kept one leaves
+its data where it is, and executions that Dask repeats on its own are seen.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from . import base
+from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultLost, Submission
+
+MINIMUM_VERSION = (2024, 1)
+_CONNECT_SECONDS = 10.0
+_FORGET_EARLY = 4096
+"""Ends that are remembered to recognise executions after them."""
+_INLINE_BYTES = 8192
+
+
+class Adapter(FuturesEngine):
+    """``dask``: one ``client.submit`` per group."""
+
+    name = "dask"
+    wrap = True
+
+    def start(self, config: Mapping[str, Any], context: Context) -> Ready:
+        """Connects to ``scheduler`` or starts a LocalCluster of ``workers`` processes."""
+        import dask
+        import distributed
+
+        base.require_version("dask", "distributed", distributed.__version__, MINIMUM_VERSION)
+        self.context = context
+        self._cluster: Any = None
+        self._package: Any = None
+        self._puts: Dict[int, Buffer] = {}
+        self._starts: Dict[str, int] = {}
+        self._metas: Dict[str, Any] = {}
+        self._ended: Dict[str, bool] = {}
+        self._events = threading.Lock()
+        self._waiters = concurrent.futures.ThreadPoolExecutor(4, thread_name_prefix="dask-wait")
+        notes: List[str] = []
+        dask.config.set({"distributed.worker.daemon": bool(config.get("daemon_workers", True))})
+        dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"})
+        security = self._security(config)
+        if config.get("scheduler"):
+            self._client = self._connect(str(config["scheduler"]), security)
+            for field in ("allowed_failures", "no_workers_timeout", "workers", "threads_per_worker", "memory_limit"):
+                if field in config and not (field == "workers" and config.get("wait_for_workers")):
+                    notes.append(f"executor.{field} has no effect with a scheduler that runs already: set it there")
+        else:
+            self._client = self._own_cluster(config, security)
+        self._wait_for_workers(config)
+        self._topic = "taps-wasm-" + str(context.settings["run"])
+        self._client.subscribe_topic(self._topic, self._on_event)
+        self._settings = dict(context.settings, events=self._topic)
+        workers = self._client.scheduler_info(n_workers=-1)["workers"] if _takes_count(self._client) else self._client.scheduler_info()["workers"]
+        count = sum(worker.get("nthreads", 1) for worker in workers.values())
+        return Ready(distributed.__version__, count, cancels_running=True, keeps_results=True, notes=notes)
+
+    def _security(self, config: Mapping[str, Any]) -> Any:
+        names = ("tls_ca_file", "tls_cert", "tls_key")
+        given = {name: config[name] for name in names if config.get(name)}
+        if not given:
+            return None
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise Fatal("config", f"dask: executor.{missing[0]} is missing", f"give all of {', '.join(names)}, or none")
+        from distributed.security import Security
+
+        return Security(
+            tls_ca_file=given["tls_ca_file"],
+            tls_client_cert=given["tls_cert"],
+            tls_client_key=given["tls_key"],
+            tls_worker_cert=given["tls_cert"],
+            tls_worker_key=given["tls_key"],
+            tls_scheduler_cert=given["tls_cert"],
+            tls_scheduler_key=given["tls_key"],
+            require_encryption=True,
+        )
+
+    def _connect(self, address: str, security: Any) -> Any:
+        from distributed import Client
+
+        fix = "start it with `dask scheduler`, check executor.scheduler and that this host reaches it"
+        late = Fatal("unreachable", f"dask: no answer from executor.scheduler = {address!r} in {_CONNECT_SECONDS:.0f} s", fix)
+        options = {"security": security} if security else {}
+        try:
+            return base.run_bounded(
+                lambda: Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, **options), _CONNECT_SECONDS + 5.0, late
+            )
+        except (OSError, TimeoutError) as error:
+            if "ssl" in str(error).lower() or "certificate" in str(error).lower():
+                text = f"dask: executor.scheduler = {address!r} refused the TLS connection: {base.describe(error)}"
+                raise Fatal("authentication", text, "check executor.tls_ca_file, tls_cert and tls_key") from error
+            text = f"dask: cannot reach executor.scheduler = {address!r}: {base.describe(error)}"
+            raise Fatal("unreachable", text, fix) from error
+        except (ValueError, TypeError) as error:
+            text = f"dask: executor.scheduler = {address!r} is not an address: {base.describe(error)}"
+            raise Fatal("config", text, "write it like tcp://host:8786 or tls://host:8786") from error
+
+    def _own_cluster(self, config: Mapping[str, Any], security: Any) -> Any:
+        import dask
+        from distributed import Client, LocalCluster
+
+        dask.config.set({"distributed.scheduler.allowed-failures": int(config.get("allowed_failures", 0))})
+        if "no_workers_timeout" in config:
+            dask.config.set({"distributed.scheduler.no-workers-timeout": f"{float(config['no_workers_timeout'])}s"})
+        processes = not config.get("use_threads", False)
+        options: Dict[str, Any] = {"processes": processes, "dashboard_address": None, "host": "127.0.0.1"}
+        if config.get("workers"):
+            # With threads alone, workers are the threads of one worker: one process has one set of children.
+            options["n_workers"], options["threads_per_worker"] = int(config["workers"]), int(config.get("threads_per_worker", 1))
+            if not processes:
+                options["n_workers"], options["threads_per_worker"] = 1, options["n_workers"] * options["threads_per_worker"]
+        elif config.get("threads_per_worker"):
+            options["threads_per_worker"] = int(config["threads_per_worker"])
+        if config.get("memory_limit"):
+            options["memory_limit"] = config["memory_limit"]
+        if security:
+            options["security"] = security
+        self._cluster = LocalCluster(**options)
+        return Client(self._cluster, set_as_default=False, **({"security": security} if security else {}))
+
+    def _wait_for_workers(self, config: Mapping[str, Any]) -> None:
+        if not config.get("wait_for_workers", True) and not self._cluster:
+            return
+        wanted = int(config.get("workers") or 1) if not config.get("use_threads") or config.get("scheduler") else 1
+        seconds = float(config.get("wait_for_workers_timeout") or 60.0)
+        try:
+            self._client.wait_for_workers(wanted, timeout=seconds)
+        except TimeoutError as error:
+            text = f"dask: fewer than executor.workers = {wanted} workers came in executor.wait_for_workers_timeout = {seconds:g} s"
+            raise Fatal("engine", text, "start workers with `dask worker`, lower executor.workers or raise the time") from error
+
+    # Events, on the client's loop: short and never raising.
+
+    def _on_event(self, event: Any) -> None:
+        try:
+            _, message = event
+            what = message["what"]
+            if message["kind"] == "started":
+                again = []
+                with self._events:
+                    for task in what:
+                        self._starts[task] = self._starts.get(task, 0) + 1
+                        if task in self._ended:
+                            again.append(task)
+                if again:
+                    self.context.reran(again)
+            elif message["kind"] == "meta":
+                with self._events:
+                    self._metas[message["ids"][0]] = what
+        except Exception as error:  # noqa: BLE001
+            self.context.log("warning", f"dask sent an event that the bridge does not know: {base.describe(error)}")
+
+    def _end(self, submission: Submission) -> Any:
+        """The meta part, if its event came; counts the executions."""
+        with self._events:
+            starts = 0
+            for task in submission.group.ids:
+                starts = max(starts, self._starts.pop(task, 0))
+                self._ended[task] = True
+            while len(self._ended) > _FORGET_EARLY:
+                del self._ended[next(iter(self._ended))]
+            submission.executions = starts
+            return self._metas.pop(submission.group.ids[0], None)
+
+    # Calls.
+
+    def launch(self, submission: Submission) -> Tuple[Any, Any]:
+        """One ``client.submit``; the outer future has the meta part."""
+        group = submission.group
+        self._check_resources(group.custom)
+        shim = self.context.sources.module()
+        attempts = [shim.Buf(blob) if len(blob) > _INLINE_BYTES else bytes(blob) for blob in submission.attempts]
+        call = self.context.sources.bind(self._settings, submission.header, None, attempts)
+        if submission.package is not None:
+            call = self.context.sources.bind_package(self._settings, submission.header, attempts)
+            values = [submission.package, *submission.values]
+        else:
+            values = submission.values
+        future = self._client.submit(
+            call,
+            *values,
+            key=f"taps-wasm-{self.context.settings['run']}-{group.ids[0]}-{submission.rounds}",
+            pure=False,
+            retries=0,
+            priority=group.priority,
+            resources=dict(group.custom) or None,
+        )
+        outer: "concurrent.futures.Future[Any]" = concurrent.futures.Future()
+        submission.inner = future
+        future.add_done_callback(lambda done: self._done(submission, done, outer))
+        return outer, future
+
+    def _done(self, submission: Submission, future: Any, outer: Any) -> None:
+        """On Dask's one callback thread: what waits goes elsewhere."""
+        try:
+            meta = self._end(submission)
+            if future.status == "finished":
+                if meta is not None:
+                    outer.set_result(meta)
+                else:
+                    self._waiters.submit(self._fetch_meta, future, outer)
+            elif future.status == "error":
+                self._waiters.submit(self._fetch_error, future, outer)
+            else:
+                outer.set_exception(concurrent.futures.CancelledError(str(getattr(future._state, "exception", "") or "cancelled")))
+        except BaseException as error:  # noqa: BLE001
+            if not outer.done():
+                outer.set_exception(error)
+
+    def _fetch_meta(self, future: Any, outer: Any) -> None:
+        try:
+            if self.context.keep:
+                part = self._client.submit(self.context.sources.part("meta_of"), future, pure=False)
+                outer.set_result(part.result())
+            else:
+                outer.set_result(future.result())
+        except BaseException as error:  # noqa: BLE001
+            outer.set_exception(error)
+
+    def _fetch_error(self, future: Any, outer: Any) -> None:
+        try:
+            outer.set_exception(future.exception() or RuntimeError("the task erred without an exception"))
+        except BaseException as error:  # noqa: BLE001
+            outer.set_exception(error)
+
+    def _check_resources(self, custom: Mapping[str, float]) -> None:
+        """Dask waits for ever for a worker with resources that none has."""
+        if not custom or self._cluster is None and not custom:
+            return
+        workers = self._client.scheduler_info()["workers"].values()
+        for name, amount in custom.items():
+            best = max((worker.get("resources", {}).get(name, 0) for worker in workers), default=0)
+            if best < amount:
+                raise Infeasible(
+                    f"the task demands {amount:g} of the resource {name!r} and no dask worker has more than {best:g}; "
+                    f'start workers with --resources "{name}={amount:g}" or lower the demand'
+                )
+
+    def share_package(self, package: Buffer) -> Any:
+        """Scattered once; workers get it from each other."""
+        if self._package is None or self._package.status != "finished":
+            shim = self.context.sources.module()
+            self._package = self._client.scatter([shim.Buf(package)], hash=False, broadcast=self._cluster is not None)[0]
+        return self._package
+
+    def store(self, buffer: Buffer) -> Any:
+        """Scattered to a worker; lost with it."""
+        shim = self.context.sources.module()
+        return self._client.scatter([shim.Buf(buffer)], hash=False)[0]
+
+    def load(self, handle: Any, index: int) -> Buffer:
+        """The output alone crosses to the client."""
+        try:
+            data = self._client.submit(self.context.sources.part("pick"), handle, index, pure=False).result()
+        except Exception as error:  # noqa: BLE001
+            raise ResultLost(f"dask lost it: {base.describe(error)}") from error
+        if data is None:
+            raise ResultLost("its task did not end well")
+        return self.context.sources.module().unwrapped(data)
+
+    def forget(self, handle: Any) -> None:
+        """Tells the scheduler now rather than at the next garbage collection."""
+        handle.release()
+
+    def interrupt(self, submission: Submission, ids: Sequence[str], whole: bool) -> None:
+        """Dask stops only what is queued; what runs is stopped by the shim of its worker."""
+        with self._events:
+            started = any(self._starts.get(task) for task in submission.group.ids)
+        if whole and not started:
+            submission.inner.cancel()
+        self._waiters.submit(self._broadcast, "cancel", self._settings["run"], list(ids))
+
+    def _broadcast(self, part: str, *arguments: Any) -> None:
+        try:
+            self._client.run(self.context.sources.part(part), *arguments, on_error="ignore", nanny=False)
+        except Exception as error:  # noqa: BLE001
+            self.context.log("warning", f"dask did not take a {part}: {base.describe(error)}")
+
+    def classify(self, error: BaseException) -> Failure:
+        """Dask's exceptions in the host's terms."""
+        kind, text = type(error).__name__, base.describe(error)
+        if isinstance(error, Infeasible):
+            return Failure("engine-error", "infeasible-resources", text)
+        if kind == "KilledWorker":
+            return Failure("worker-lost", kind, text)
+        if kind in ("NoValidWorkerError", "NoWorkerError"):
+            return Failure("engine-error", "infeasible-resources", text)
+        if kind in ("FutureCancelledError", "CancelledError"):
+            if "lost" in text:
+                return Failure("worker-lost", kind, text)
+            return Failure("cancelled", kind, text)
+        if kind in ("CommClosedError", "TimeoutError"):
+            self.context.fatal(Fatal("engine", f"dask: the connection to the scheduler broke: {text}", "see the scheduler's log"))
+        return Failure("engine-error", kind, text)
+
+    def stop(self, deadline_s: float) -> None:
+        """Ends our cluster; of another's, only what this run has there."""
+        from distributed import Future
+
+        with self._lock:
+            flying = {task: submission for task, submission in self._flying.items()}
+            self._handles.clear()
+        if self._cluster is None:
+            if flying:
+                self._client.cancel([submission.inner for submission in flying.values()])
+                self._broadcast("cancel", self._settings["run"], list(flying))
+            self._broadcast("close", self._settings["run"])
+        executor: Optional[Any] = getattr(Future, "_cb_executor", None)
+        if executor is not None:
+            executor.shutdown(wait=False)
+        self._client.close(timeout=deadline_s / 2)
+        if self._cluster is not None:
+            self._cluster.close(timeout=deadline_s)
+
+
+class Infeasible(Exception):
+    """No worker can ever run the task."""
+
+
+def _takes_count(client: Any) -> bool:
+    import inspect
+
+    return "n_workers" in inspect.signature(client.scheduler_info).parameters
