@@ -72,7 +72,7 @@ class Adapter(Engine):
         self._stopping = threading.Event()
         self._threads: List[threading.Thread] = []
         self._directory = ""
-        self._server: "_Server" = None  # type: ignore[assignment]  # set by start()
+        self._server: Any = None  # a _Server from start() on
         self._local_cores = 0
 
     # -------------------------------------------------------------------------------------------- start and stop
@@ -88,9 +88,9 @@ class Adapter(Engine):
             f"hyperqueue: the server {_where(options)} did not answer within {START_S:.0f} s",
             "check with `hq server info` that it runs, or leave `executor.server_dir` out to start one here",
         )
-        self._server = _open_server(options, context)
+        self._server = server = _open_server(options, context)
         try:
-            version, cores, notes = run_bounded(self._server.start, START_S, late)
+            version, cores, notes = run_bounded(server.start, START_S, late)
         except Fatal:
             raise
         except Exception as error:  # noqa: BLE001 - the package raises RuntimeError with a stack trace in its text
@@ -125,8 +125,10 @@ class Adapter(Engine):
         self._submissions.put(None)
         with self._lock:
             jobs = [job for job, calls in self._jobs.items() if calls]
+        server = self._server
         try:
-            run_bounded(lambda: self._server.stop(jobs), max(0.5, deadline_s), Fatal("engine", "", ""))
+            if server is not None:
+                run_bounded(lambda: server.stop(jobs), max(0.5, deadline_s), Fatal("engine", "no answer", ""))
         except Exception as error:  # noqa: BLE001 - what is left is killed by the process above this one
             self.context.log("debug", f"hyperqueue: the server did not stop in order: {_short(error)}")
         if self._directory:

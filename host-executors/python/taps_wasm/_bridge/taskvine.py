@@ -57,6 +57,7 @@ class Adapter(Engine):
         self._calls: Dict[int, _Call] = {}
         self._stopping = False
         self._stopped = threading.Event()
+        self._thread: Optional[threading.Thread] = None
         self._manager: Any = None
         self._factory: Any = None
         self._joined = self._lost = 0
@@ -69,7 +70,8 @@ class Adapter(Engine):
         self._options = _options(config)
         self._binary = execute.find_binary(context.settings, "taskvine")
         started: "queue.Queue[Any]" = queue.Queue()
-        threading.Thread(target=self._run, args=(started,), name="taskvine-manager", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="taskvine-manager", daemon=True)
+        self._thread.start()
         late = Fatal("engine", f"taskvine: the manager did not start within {START_S:.0f} s", "see the messages of TaskVine above")
         said = run_bounded(started.get, START_S, late)
         if isinstance(said, BaseException):
@@ -81,11 +83,9 @@ class Adapter(Engine):
         """The manager's thread, from its birth to its end."""
         try:
             ready = self._open()
-        except Fatal as error:
-            started.put(error)
-            return
         except Exception as error:  # noqa: BLE001 - swig and the factory raise anything
-            started.put(_fatal(error, self._options))
+            started.put(error if isinstance(error, Fatal) else _fatal(error, self._options))
+            self._close()
             return
         started.put(ready)
         try:
@@ -160,7 +160,8 @@ class Adapter(Engine):
             self._stopping = True
 
         self._commands.put(end)
-        self._stopped.wait(max(1.5, deadline_s))
+        if self._thread is not None:
+            self._stopped.wait(max(1.5, deadline_s))
 
     def _close(self) -> None:
         try:
