@@ -217,6 +217,14 @@ class Host:
                     found.append(int(name))
         return found
 
+    def hang_up(self) -> None:
+        """Ends the channel, as the host's death does."""
+        try:
+            self.channel.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.channel.close()
+
     def shutdown(self, deadline_s: float = 8.0) -> bytes:
         """Ends the bridge; its stdout, which must be empty."""
         if self.process.poll() is None:
@@ -236,12 +244,7 @@ class Host:
 
     def close(self) -> None:
         """Leaves nothing behind, whatever the test did."""
-        try:
-            # A close alone is not seen by the bridge while our own reader waits in the same socket.
-            self.channel.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.channel.close()
+        self.hang_up()
         try:
             self.process.communicate(timeout=10)
         except subprocess.TimeoutExpired:

@@ -20,6 +20,7 @@ import queue
 import socket
 import sys
 import threading
+import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -247,6 +248,9 @@ class Bridge:
             self.channel.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        # The main thread may be stuck inside the engine.
+        time.sleep(2 * _END_SECONDS)
+        os._exit(3)
 
     def _start(self, header: Dict[str, Any], buffers: List[bytearray]) -> None:
         if header["t"] != "hello" or header.get("protocol") != PROTOCOL:

@@ -18,9 +18,10 @@ wait. Everything in ``Context`` may be called from any thread.
 from __future__ import annotations
 
 import abc
+import contextlib
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 Buffer = Union[bytes, bytearray, memoryview]
 Ref = Tuple[str, int]
@@ -251,13 +252,19 @@ class FuturesEngine(Engine):
     for and sent again, and callbacks that never lose an exception.
     """
 
+    package_by_reference = False
+    """Whether every call gets the package once one has needed it: for engines that pass a reference."""
+
     def __init__(self) -> None:
         self.context: Context = None  # type: ignore[assignment]  # set by start()
+        self._package: Any = None
         self._lock = threading.RLock()
         self._handles: Dict[str, Any] = {}
         self._flying: Dict[str, Submission] = {}
         self._flying_keys: Dict[str, Submission] = {}
         self._waiting: Dict[str, List[Submission]] = {}
+        self._broken: Dict[int, Any] = {}
+        """Handles of calls that the engine failed, by identity, until they are released."""
 
     # What a subclass writes.
 
@@ -284,6 +291,11 @@ class FuturesEngine(Engine):
         """The handle by which a call gets the package's bytes."""
         return bytes(package)
 
+    def upstream_failed(self, submission: Submission) -> bool:
+        """Whether a failed call failed for what it reads. May wait a moment."""
+        with self._lock:
+            return any(id(value) in self._broken for value in submission.values)
+
     def interrupt(self, submission: Submission, ids: Sequence[str], whole: bool) -> None:
         """Asks that ``ids`` of a call stop; ``whole`` when they are all that it has."""
 
@@ -302,6 +314,8 @@ class FuturesEngine(Engine):
                     text = f"the result {missing!r} that it reads is not held by {self.name}"
                     self.context.failed(task.id, Failure("upstream-failed", "unknown-reference", text))
                 return
+            if submission.package is None and self.package_by_reference:
+                submission.package = self._package
             try:
                 submission.future, submission.handle = self.launch(submission)
             except Exception as error:  # noqa: BLE001 - engines raise anything; it is the tasks' failure
@@ -364,14 +378,18 @@ class FuturesEngine(Engine):
         self._wake(submission)
 
     def _fail(self, submission: Submission, error: BaseException) -> None:
+        with self._lock:
+            if submission.handle is not None and self.context.keep:
+                self._broken[id(submission.handle)] = submission.handle
         self._land(submission)
         try:
             failure = self.classify(error)
         except Exception as second:  # noqa: BLE001
             failure = Failure("engine-error", type(second).__name__, describe(second))
-        if failure.outcome == "cancelled" and not submission.cancelled and submission.values:
-            # The engine cancels what hangs on a cancelled or failed call.
-            failure = Failure("upstream-failed", failure.kind, failure.message)
+        if failure.outcome != "upstream-failed" and submission.values and not submission.cancelled:
+            # Engines give what hangs on a failed call that call's own error.
+            if failure.outcome == "cancelled" or self.upstream_failed(submission):
+                failure = Failure("upstream-failed", failure.kind, failure.message)
         for task in submission.group.tasks:
             self.context.failed(task.id, failure, max(1, submission.executions))
 
@@ -395,6 +413,8 @@ class FuturesEngine(Engine):
     def _with_package(self, submission: Submission, package: Buffer) -> None:
         try:
             submission.package = self.share_package(package)
+            if self.package_by_reference:
+                self._package = submission.package
         except Exception as error:  # noqa: BLE001
             self._fail(submission, error)
             return
@@ -428,6 +448,8 @@ class FuturesEngine(Engine):
         """See ``Engine.release``."""
         with self._lock:
             handles = [self._handles.pop(key) for key in keys if key in self._handles]
+            for handle in handles:
+                self._broken.pop(id(handle), None)
         for handle in handles:
             self.forget(handle)
 
@@ -469,6 +491,21 @@ def run_bounded(what: Callable[[], Any], seconds: float, late: Fatal) -> Any:
     if "error" in box:
         raise box["error"]
     return box.get("value")
+
+
+@contextlib.contextmanager
+def watched(context: Context, seconds: float, late: Fatal) -> Iterator[None]:
+    """Reports ``late`` when the block takes too long; the bridge then ends around it.
+
+    For what must run in the main thread and so cannot be left behind.
+    """
+    timer = threading.Timer(seconds, context.fatal, args=(late,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def require_version(engine: str, package: str, version: str, minimum: Tuple[int, ...]) -> None:

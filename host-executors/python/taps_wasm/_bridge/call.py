@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Mapping
 
 # Evaluated where a call arrives, with the globals {name, boot, texts}.
 _EXPRESSION = "(__import__('sys').modules.get(name) or exec(boot) or __import__('sys').modules[name]).call"
@@ -85,12 +85,11 @@ _load(name, boot, texts)
 
 # For engines that take functions only; a function of __main__ is pickled by value.
 _FUNCTION = '''
-def taps_wasm_call(settings, header, package, attempts, *values):
-    shim = eval(expression, {"name": name, "boot": boot, "texts": texts})
-    value = shim(settings, header, package, attempts, *values)
-    if settings["keep"]:
-        return shim.part("split")(value)
-    return value
+def taps_wasm_call(work, package, *values):
+    call = eval(expression, {"name": name, "boot": boot, "texts": texts})
+    header, attempts = work
+    value = call(settings, header, package, attempts, *values)
+    return call.part("split")(value) if settings["keep"] else value
 '''
 
 
@@ -142,9 +141,13 @@ class Sources:
         self.call()
         return sys.modules[self.name].shim()
 
-    def function(self) -> Callable[..., Any]:
-        """The call as a plain function of ``__main__``; with kept results it returns (meta, data)."""
-        namespace: Dict[str, Any] = {"__name__": "__main__", "expression": _EXPRESSION, **self._globals}
+    def function(self, settings: Mapping[str, Any]) -> Callable[..., Any]:
+        """``f((header, attempts), package, *values)`` as a plain function of ``__main__``.
+
+        With kept results it returns (meta, data) as two values.
+        """
+        namespace: Dict[str, Any] = {"__name__": "__main__", "expression": _EXPRESSION, "settings": dict(settings)}
+        namespace.update(self._globals)
         exec(_FUNCTION, namespace)  # noqa: S102 - our own constant
         return namespace["taps_wasm_call"]
 

@@ -27,6 +27,7 @@ class Adapter(FuturesEngine):
 
     name = "dask"
     wrap = True
+    package_by_reference = True
 
     def start(self, config: Mapping[str, Any], context: Context) -> Ready:
         """Connects to ``scheduler`` or starts a LocalCluster of ``workers`` processes."""
@@ -36,8 +37,6 @@ class Adapter(FuturesEngine):
         base.require_version("dask", "distributed", distributed.__version__, MINIMUM_VERSION)
         self.context = context
         self._cluster: Any = None
-        self._package: Any = None
-        self._puts: Dict[int, Buffer] = {}
         self._starts: Dict[str, int] = {}
         self._metas: Dict[str, Any] = {}
         self._ended: Dict[str, bool] = {}
@@ -245,11 +244,10 @@ class Adapter(FuturesEngine):
                 )
 
     def share_package(self, package: Buffer) -> Any:
-        """Scattered once; workers get it from each other."""
-        if self._package is None or self._package.status != "finished":
-            shim = self.context.sources.module()
-            self._package = self._client.scatter([shim.Buf(package)], hash=False, broadcast=self._cluster is not None)[0]
-        return self._package
+        """Scattered once, again when its holders died; workers get it from each other."""
+        if self._package is not None and self._package.status == "finished":
+            return self._package
+        return self._client.scatter([self.context.sources.module().Buf(package)], hash=False, broadcast=True)[0]
 
     def store(self, buffer: Buffer) -> Any:
         """Scattered to a worker; lost with it."""
@@ -269,6 +267,10 @@ class Adapter(FuturesEngine):
     def forget(self, handle: Any) -> None:
         """Tells the scheduler now rather than at the next garbage collection."""
         handle.release()
+
+    def upstream_failed(self, submission: Submission) -> bool:
+        """The client learnt of the upstream's error first: one stream brings both."""
+        return any(value.status in ("error", "cancelled", "lost") for value in submission.values)
 
     def interrupt(self, submission: Submission, ids: Sequence[str], whole: bool) -> None:
         """Dask stops only what is queued; what runs is stopped by the shim of its worker."""

@@ -1,0 +1,287 @@
+"""The same behaviour behind every engine, with the real engines on this host.
+
+Two bridges per engine serve all of these tests: one whose results come back to
+the host, one that keeps them in the engine. Neither engine's workers see the
+package's file, so every test also runs on a package that was sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from typing import Any, Callable, Dict, Iterator, List
+
+import pytest
+from harness import Host, needs
+
+CONFIGS: Dict[str, Dict[str, Any]] = {
+    "threads": {"workers": 2},
+    "dask": {"workers": 2},
+    "ray": {"num_cpus": 2},
+    "parsl-local": {"workers": 2},
+    "parsl-htex": {"htex": {"address": "127.0.0.1", "max_workers_per_node": 2}},
+}
+PACKAGES = {"dask": "distributed", "ray": "ray", "parsl-local": "parsl", "parsl-htex": "parsl", "threads": "json"}
+IN_PROCESS = ("threads", "parsl-local")
+ENGINES = [pytest.param(name, marks=needs(PACKAGES[name])) for name in CONFIGS]
+
+_numbers = itertools.count(1)
+
+
+def fresh(count: int = 1) -> List[str]:
+    """Attempt ids that no test has used."""
+    return [f"{next(_numbers)}:0" for _ in range(count)]
+
+
+def until(what: Callable[[], Any], why: str, seconds: float = 30.0) -> Any:
+    """Polls for something outside of the channel."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        got = what()
+        if got:
+            return got
+        time.sleep(0.02)
+    raise AssertionError(f"{why} did not happen in {seconds} s")
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def plain(request: Any) -> Iterator[Any]:
+    """A bridge whose results come back; ended by ``shutdown`` with a task in flight."""
+    with Host(request.param, CONFIGS[request.param], keep=False, visible=False) as host:
+        host.engine = request.param  # type: ignore[attr-defined]
+        host.ready()
+        yield host
+        host.one(fresh()[0], "sleep", seconds=60)
+        time.sleep(0.3)
+        assert host.shutdown() == b"", "something wrote to the bridge's stdout"
+        assert host.process.returncode == 0
+        until(lambda: not host.descendants(), "the end of all processes after shutdown", 10)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def keeping(request: Any) -> Iterator[Any]:
+    """A bridge that keeps results; ended by the end of its channel with a task in flight."""
+    with Host(request.param, CONFIGS[request.param], keep=True, visible=False) as host:
+        host.engine = request.param  # type: ignore[attr-defined]
+        host.ready()
+        yield host
+        host.one(fresh()[0], "sleep", seconds=60)
+        time.sleep(0.3)
+        host.hang_up()
+        host.wait_end(15)
+        until(lambda: not host.descendants(), "the end of all processes after the channel's end", 10)
+
+
+def running(host: Host, task: str) -> str:
+    """The file into which a task writes when it starts."""
+    return os.path.join(host.scratch, "started-" + task.replace(":", "-"))
+
+
+def test_ready_names_versions_and_workers(plain: Host) -> None:
+    ready = plain.ready()
+    assert ready["engine"] == plain.engine
+    assert ready["workers"] == 2
+    assert ready["version"][0].isdigit()
+    assert ready["capabilities"] == {"cancels_running": True, "keeps_results": True}
+
+
+def test_a_batch_gives_each_result_once(plain: Host) -> None:
+    ids = fresh(40)
+    plain.submit([(task, "echo", {"payload": task.encode()}) for task in ids])
+    for task in ids:
+        result = plain.result(task)
+        assert result["report"]["said"] == task
+        assert result["executions"] == 1
+    assert plain.asked_for_package >= 1
+    assert plain.results[ids[0]]["report"]["package"] == len(plain.package)
+
+
+def test_the_package_is_asked_for_once(plain: Host) -> None:
+    ids = fresh(20)
+    for task in ids:
+        plain.one(task, "echo")
+    for task in ids:
+        assert "report" in plain.result(task)
+    assert plain.asked_for_package == 1
+
+
+def test_errors_are_values(plain: Host) -> None:
+    good, bad = fresh(2)
+    plain.submit([(good, "echo", {"payload": b"fine"}), (bad, "fail", {})])
+    assert plain.result(good)["report"]["said"] == "fine"
+    assert plain.result(bad)["report"]["said"] == "fail"
+
+
+def test_a_large_report_comes_whole(plain: Host) -> None:
+    (task,) = fresh()
+    plain.one(task, "echo", payload=b"x" * 300_000)
+    assert plain.result(task)["report"]["said"] == "x" * 300_000
+
+
+def test_a_task_that_prints_does_not_break_the_channel(plain: Host) -> None:
+    loud, after = fresh(2)
+    plain.one(loud, "print")
+    plain.one(after, "echo", payload=b"after")
+    assert "report" in plain.result(loud)
+    assert plain.result(after)["report"]["said"] == "after"
+
+
+def test_cancel_stops_a_running_task(plain: Host) -> None:
+    task, after = fresh(2)
+    plain.one(task, "sleep", seconds=100, count=running(plain, task))
+    until(lambda: os.path.exists(running(plain, task)), "the task's start")
+    plain.send("cancel", ids=[task])
+    plain.patience = 20
+    result = plain.result(task)
+    cancelled = result.get("failed", {}).get("outcome") == "cancelled" or result.get("report", {}).get("said") == "cancelled"
+    assert cancelled, result
+    plain.one(after, "echo", payload=b"after")
+    assert plain.result(after)["report"]["said"] == "after"
+
+
+def test_cancel_of_one_in_a_batch_leaves_the_others(plain: Host) -> None:
+    slow, cancelled, last = fresh(3)
+    plain.submit([(slow, "sleep", {"seconds": 1.5, "count": running(plain, slow)}), (cancelled, "sleep", {"seconds": 100}), (last, "echo", {})])
+    until(lambda: os.path.exists(running(plain, slow)), "the batch's start")
+    plain.send("cancel", ids=[cancelled])
+    assert plain.result(slow)["report"]["said"] == "sleep"
+    assert plain.result(last)["report"]["said"] == ""
+    result = plain.result(cancelled)
+    assert result.get("report", {}).get("said") == "cancelled" or result["failed"]["outcome"] == "cancelled"
+
+
+def test_cancel_of_a_queued_task(plain: Host) -> None:
+    busy, queued = fresh(2), fresh()[0]
+    for task in busy:
+        plain.one(task, "sleep", seconds=1.5, count=running(plain, task))
+    for task in busy:
+        until(lambda task=task: os.path.exists(running(plain, task)), "both workers being busy")
+    plain.one(queued, "sleep", seconds=100)
+    plain.send("cancel", ids=[queued])
+    result = plain.result(queued)
+    assert result.get("report", {}).get("said") == "cancelled" or result["failed"]["outcome"] == "cancelled", result
+    for task in busy:
+        assert plain.result(task)["report"]["said"] == "sleep"
+
+
+def test_a_child_that_dies_is_a_worker_loss(plain: Host) -> None:
+    task, after = fresh(2)
+    plain.one(task, "die")
+    failed = plain.result(task)["failed"]
+    assert (failed["outcome"], failed["kind"]) == ("worker-lost", "child-died")
+    assert "signal 9" in failed["message"]
+    plain.one(after, "echo", payload=b"after")
+    assert plain.result(after)["report"]["said"] == "after"
+
+
+def test_an_engine_worker_that_dies_is_a_worker_loss(plain: Host) -> None:
+    if plain.engine in IN_PROCESS:
+        pytest.skip("its worker is the bridge")
+    task, again = fresh(2)
+    flag, count = os.path.join(plain.scratch, "killed"), running(plain, task)
+    plain.one(task, "kill-worker", flag=flag, count=count)
+    result = plain.result(task)
+    assert result["failed"]["outcome"] == "worker-lost", result
+    with open(count) as file:
+        assert len(file.readlines()) == 1 == result["executions"], "the engine tried again by itself"
+    plain.one(again, "kill-worker", flag=flag)
+    assert plain.result(again)["report"]["said"] == "kill-worker"
+
+
+@pytest.mark.parametrize("resource", ["custom", "cores"])
+def test_infeasible_resources_are_named(plain: Host, resource: str) -> None:
+    if plain.engine not in ("dask", "ray") or (plain.engine, resource) == ("dask", "cores"):
+        pytest.skip("the engine has no such resource")
+    (task,) = fresh()
+    demands = {"cores": 1, "custom": {"telescope": 2}} if resource == "custom" else {"cores": 10_000}
+    plain.submit([(task, "echo", {})], resources=demands)
+    failed = plain.result(task)["failed"]
+    assert (failed["outcome"], failed["kind"]) == ("engine-error", "infeasible-resources")
+    assert ("telescope" if resource == "custom" else "CPU") in failed["message"]
+
+
+def test_results_flow_by_reference(keeping: Host) -> None:
+    first, second, third = fresh(3)
+    keeping.put("p1", b"\x07" * 100_000)
+    keeping.one(first, "make", n=1 << 20, outputs=2)
+    keeping.one(second, "step", refs=[[first, 1]])
+    keeping.one(third, "sizes", refs=[[second, 0], [first, 0], ["p1", 0]])
+    assert keeping.result(third)["report"]["said"] == [[[second, 0], 1 << 20, 1], [[first, 0], 1 << 20, 0], [["p1", 0], 100_000, 7]]
+    header, data = keeping.fetch(second)
+    assert header["ok"] and data == b"\x01" + bytes((1 << 20) - 1)
+    header, data = keeping.fetch(first, 1)
+    assert header["ok"] and data == bytes(1 << 20)
+
+
+def test_small_results_flow_by_reference_too(keeping: Host) -> None:
+    first, second = fresh(2)
+    keeping.put("p2", b"\x09")
+    keeping.one(first, "make", n=3)
+    keeping.one(second, "sizes", refs=[[first, 0], ["p2", 0]])
+    assert keeping.result(second)["report"]["said"] == [[[first, 0], 3, 0], [["p2", 0], 1, 9]]
+    assert keeping.fetch(first)[1] == bytes(3)
+
+
+def test_a_released_result_is_gone(keeping: Host) -> None:
+    first, second = fresh(2)
+    keeping.one(first, "make", n=10)
+    keeping.result(first)
+    keeping.send("release", keys=[first, "never-seen"])
+    header, _ = keeping.fetch(first)
+    assert header["ok"] is False and header["lost"] is True and header["message"]
+    keeping.one(second, "step", refs=[[first, 0]])
+    assert keeping.result(second)["failed"]["outcome"] == "upstream-failed"
+
+
+def test_what_hangs_on_a_failed_task_is_upstream_failed(keeping: Host) -> None:
+    first, second, third = fresh(3)
+    keeping.one(first, "fail")
+    keeping.one(second, "step", refs=[[first, 0]])
+    keeping.one(third, "step", refs=[[second, 0]])
+    assert keeping.result(first)["report"]["said"] == "fail"
+    for task in (second, third):
+        assert keeping.result(task)["failed"]["outcome"] == "upstream-failed"
+
+
+def test_what_hangs_on_a_lost_worker_is_upstream_failed(keeping: Host) -> None:
+    if keeping.engine in IN_PROCESS:
+        pytest.skip("its worker is the bridge")
+    first, second, third, again = fresh(4)
+    flag = os.path.join(keeping.scratch, "killed")
+    keeping.one(first, "kill-worker", flag=flag)
+    keeping.one(second, "step", refs=[[first, 0]])
+    keeping.one(third, "step", refs=[[second, 0]])
+    assert keeping.result(first)["failed"]["outcome"] == "worker-lost"
+    for task in (second, third):
+        assert keeping.result(task)["failed"]["outcome"] == "upstream-failed", keeping.results[task]
+    keeping.one(again, "make", n=5)
+    assert "report" in keeping.result(again)
+
+
+def test_a_result_of_a_dead_worker_is_lost_or_made_again(keeping: Host) -> None:
+    """Dask runs the task again, visibly; Ray and Parsl do not hold results in workers."""
+    if keeping.engine != "dask":
+        pytest.skip("results are not held by workers")
+    (task,) = fresh()
+    count = running(keeping, task)
+    keeping.one(task, "make", n=1000, count=count)
+    worker = keeping.result(task)["report"]["parent"]
+    os.kill(worker, signal.SIGKILL)
+    reran = keeping.frame("reran")
+    assert reran["ids"] == [task]
+    header, data = keeping.fetch(task)
+    assert header["ok"] and data == bytes(1000)
+    with open(count) as file:
+        assert file.read().split() == [task, task]
+
+
+def test_a_chain_forwarded_at_once(keeping: Host) -> None:
+    ids = fresh(21)
+    keeping.one(ids[0], "make", n=50_000)
+    for before, task in zip(ids, ids[1:]):
+        keeping.one(task, "step", refs=[[before, 0]])
+    keeping.result(ids[-1])
+    assert keeping.fetch(ids[-1])[1][0] == 20
+    keeping.send("release", keys=ids)
