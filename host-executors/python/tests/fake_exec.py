@@ -16,6 +16,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from fake_worker import Cancelled, Worker  # noqa: E402
+
 from taps_wasm import _frames  # noqa: E402
 from taps_wasm._bridge.execute import _Bytes  # noqa: E402
 
@@ -59,7 +60,13 @@ class Exec(Worker):
         self.setup = setup
         path = os.path.join(self.directory, setup["path"])
         if setup["version"] != "0.1.0":
-            self.channel.send({"t": "failed", "kind": "version", "message": "this is taps-wasm 0.1.0; the run needs %s" % setup["version"]})
+            self.channel.send(
+                {
+                    "t": "failed",
+                    "kind": "version",
+                    "message": "this is taps-wasm 0.1.0; the run needs %s" % setup["version"],
+                }
+            )
         elif not os.path.exists(path):
             self.channel.send({"t": "failed", "kind": "bundle", "message": "there is no package at %s" % path})
         else:

@@ -68,8 +68,23 @@ class LocalClient:
         self.functions[identity] = serializer.pack_buffers([serializer.serialize(function)])
         return identity
 
-    def create_batch(self, task_group_id: Any = None, resource_specification: Any = None, user_endpoint_config: Any = None, create_websocket_queue: bool = False, result_serializers: Any = None) -> Batch:
-        return Batch(task_group_id, resource_specification, user_endpoint_config, create_websocket_queue, self.fx_serializer, create_user_runtime(), result_serializers)
+    def create_batch(
+        self,
+        task_group_id: Any = None,
+        resource_specification: Any = None,
+        user_endpoint_config: Any = None,
+        create_websocket_queue: bool = False,
+        result_serializers: Any = None,
+    ) -> Batch:
+        return Batch(
+            task_group_id,
+            resource_specification,
+            user_endpoint_config,
+            create_websocket_queue,
+            self.fx_serializer,
+            create_user_runtime(),
+            result_serializers,
+        )
 
     def batch_run(self, endpoint_id: Any, batch: Batch) -> Dict[str, Any]:
         if self.trouble == "submit-fails-once":
@@ -84,7 +99,12 @@ class LocalClient:
                 answer.setdefault(function, []).append(str(task_id))
                 self._submit(task_id, self.functions[function] + payload)
         group = data.get("task_group_id") or str(uuid.uuid4())
-        return {"tasks": answer, "task_group_id": group, "request_id": str(uuid.uuid4()), "endpoint_id": str(endpoint_id)}
+        return {
+            "tasks": answer,
+            "task_group_id": group,
+            "request_id": str(uuid.uuid4()),
+            "endpoint_id": str(endpoint_id),
+        }
 
     def _submit(self, task_id: uuid.UUID, payload: str) -> None:
         serializer = self.fx_serializer

@@ -193,9 +193,18 @@ def test_half_a_client_identity_is_told(tmp_path: Any, monkeypatch: Any) -> None
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [
-        ("Traceback …\nparsl.executors.high_throughput.errors.WorkerLost: Task failure due to loss of worker 3 on host n1", "worker-lost"),
-        ("concurrent.futures.process.BrokenProcessPool: A process in the process pool was terminated abruptly", "worker-lost"),
-        ("parsl.executors.high_throughput.errors.ManagerLost: Task failure due to loss of manager abc on host n2", "worker-lost"),
+        (
+            "Traceback …\nparsl.executors.high_throughput.errors.WorkerLost: Task failure due to loss of worker 3 on host n1",
+            "worker-lost",
+        ),
+        (
+            "concurrent.futures.process.BrokenProcessPool: A process in the process pool was terminated abruptly",
+            "worker-lost",
+        ),
+        (
+            "parsl.executors.high_throughput.errors.ManagerLost: Task failure due to loss of manager abc on host n2",
+            "worker-lost",
+        ),
         ("MaxResultSizeExceeded(12748492, 10485760)", "payload-error"),
         ("Task result of 12748492B exceeded current limit of 10485760B", "payload-error"),
         ("MemoryError: cannot allocate", "out-of-memory"),

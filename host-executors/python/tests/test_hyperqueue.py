@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator
 import pytest
 from harness import HERE, Host, needs
 
-from taps_wasm._bridge import execute, hyperqueue
+from taps_wasm._bridge import execute, hq_server, hyperqueue
 from taps_wasm._bridge.base import Fatal, Group, Task
 
 EXEC = os.path.join(HERE, "fake_exec.py")
@@ -59,7 +59,11 @@ def test_many_groups_leave_no_files(host: Host) -> None:
     deadline = time.monotonic() + 5
     left = ["?"]
     while left and time.monotonic() < deadline:
-        left = [name for kind in ("in", "out", "runs", "cancel") for name in os.listdir(os.path.join(host.scratch, directory, kind))]
+        left = [
+            name
+            for kind in ("in", "out", "runs", "cancel")
+            for name in os.listdir(os.path.join(host.scratch, directory, kind))
+        ]
         time.sleep(0.05)
     assert left == []
     host.shutdown()
@@ -106,7 +110,9 @@ def test_answer_that_is_no_frame(host: Host) -> None:
 
 def test_cancel_of_a_running_and_a_queued_task(host: Host) -> None:
     host.submit(*[[(f"{n}:0", "sleep", {"seconds": 60})] for n in range(4)])
-    runs = next(os.path.join(host.scratch, name, "runs") for name in os.listdir(host.scratch) if name.startswith("taps-hq-"))
+    runs = next(
+        os.path.join(host.scratch, name, "runs") for name in os.listdir(host.scratch) if name.startswith("taps-hq-")
+    )
     deadline = time.monotonic() + 20
     while len(os.listdir(runs)) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -115,7 +121,9 @@ def test_cancel_of_a_running_and_a_queued_task(host: Host) -> None:
     running = [result for result in said if "report" in result]
     queued = [result for result in said if "failed" in result]
     assert len(running) == 2 and all(result["report"]["said"] == "cancelled" for result in running)
-    assert len(queued) == 2 and all(result["failed"]["outcome"] == "cancelled" and result["executions"] == 0 for result in queued)
+    assert len(queued) == 2 and all(
+        result["failed"]["outcome"] == "cancelled" and result["executions"] == 0 for result in queued
+    )
     host.one("9:0", "echo")
     host.result("9:0")
     host.shutdown()
@@ -156,7 +164,9 @@ def test_worker_s_crash_is_counted(way: str, tmp_path: Any) -> None:
     with start(way) as host:
         host.ready()
         host.one("1:0", "sleep", seconds=1)
-        runs = next(os.path.join(host.scratch, name, "runs") for name in os.listdir(host.scratch) if name.startswith("taps-hq-"))
+        runs = next(
+            os.path.join(host.scratch, name, "runs") for name in os.listdir(host.scratch) if name.startswith("taps-hq-")
+        )
         while not os.listdir(runs):
             time.sleep(0.01)
         with open(os.path.join(runs, os.listdir(runs)[0]), "ab") as file:
@@ -210,14 +220,14 @@ def test_no_binary_is_told_at_the_start() -> None:
 def test_job_file_is_toml() -> None:
     tomllib = pytest.importorskip("tomllib")
     program = {
-        "args": ["/bin/sh", "-c", 'printf . >> "$2"', "sh", "/a b/\x7f\"taps\"", "0"],
+        "args": ["/bin/sh", "-c", 'printf . >> "$2"', "sh", '/a b/\x7f"taps"', "0"],
         "cwd": "/work/ü",
         "stderr": "/work/err/0",
         "resources": {"cpus": 1.0, "gpus": "0.5000"},
         "memory_bytes": (1 << 20) + 1,
         "priority": -3,
     }
-    read = tomllib.loads(hyperqueue.job_file([program, dict(program, memory_bytes=0)], 1, "90s"))
+    read = tomllib.loads(hq_server.job_file([program, dict(program, memory_bytes=0)], 1, "90s"))
     first, second = read["task"]
     assert first["command"] == program["args"] and first["cwd"] == "/work/ü"
     assert (first["priority"], first["crash_limit"], first["time_limit"], first["stdout"]) == (-3, 1, "90s", "none")
@@ -228,7 +238,11 @@ def test_job_file_is_toml() -> None:
 @pytest.mark.parametrize(
     ("error", "outcome", "kind"),
     [
-        ("Task was running on a worker that was lost; the task has occurred 1 times in this situation and limit was reached.", "worker-lost", "worker-lost"),
+        (
+            "Task was running on a worker that was lost; the task has occurred 1 times in this situation and limit was reached.",
+            "worker-lost",
+            "worker-lost",
+        ),
         ("Task was running on a lost worker while never restart flag was set.", "worker-lost", "worker-lost"),
         ("Program terminated with exit code -1. Received signal 9 (SIGKILL).", "worker-lost", "child-died"),
         ("Time limit reached", "engine-error", "time-limit"),
@@ -249,18 +263,28 @@ def test_cpus_of_a_worker_as_the_program_tells_them() -> None:
     def worker(resource: Dict[str, Any]) -> Dict[str, Any]:
         return {"configuration": {"resources": {"resources": [dict(resource, name="cpus")], "coupling": None}}}
 
-    assert hyperqueue._cpus(worker({"kind": "range", "start": 0, "end": 3})) == 4
-    assert hyperqueue._cpus(worker({"kind": "list", "values": ["0", "5"]})) == 2
-    assert hyperqueue._cpus(worker({"kind": "groups", "groups": [["0", "1"], ["2", "3"]]})) == 4
-    assert hyperqueue._cpus({}) == 1
+    assert hq_server._cpus(worker({"kind": "range", "start": 0, "end": 3})) == 4
+    assert hq_server._cpus(worker({"kind": "list", "values": ["0", "5"]})) == 2
+    assert hq_server._cpus(worker({"kind": "groups", "groups": [["0", "1"], ["2", "3"]]})) == 4
+    assert hq_server._cpus({}) == 1
 
 
 def test_request_and_answer_files(tmp_path: Any) -> None:
     settings = {"protocol": 1, "version": "0.1.0", "digest": "d", "path": "p"}
-    group = Group([Task("1:0", "1:0", [], b'{"op": "echo", "id": "1:0"}\nabc'), Task("2:0", "2:0", [], b'{"op": "fail", "id": "2:0"}\n')])
+    group = Group(
+        [
+            Task("1:0", "1:0", [], b'{"op": "echo", "id": "1:0"}\nabc'),
+            Task("2:0", "2:0", [], b'{"op": "fail", "id": "2:0"}\n'),
+        ]
+    )
     (tmp_path / "package").write_bytes(b"pp")
     (tmp_path / "in").write_bytes(execute.request(settings, group, "package", None))
-    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, EXEC, "exec", str(tmp_path / "in"), str(tmp_path / "out")]) == 0
+    assert (
+        os.spawnv(
+            os.P_WAIT, sys.executable, [sys.executable, EXEC, "exec", str(tmp_path / "in"), str(tmp_path / "out")]
+        )
+        == 0
+    )
     kind, results = execute.answer((tmp_path / "out").read_bytes())
     assert kind == "done"
     assert [(task, status, outs) for task, status, _, outs in results] == [("1:0", "ok", []), ("2:0", "not-ok", [])]

@@ -23,7 +23,9 @@ EXEC = os.path.join(HERE, "fake_exec.py")
 REAL = importlib.util.find_spec("ndcctools") is not None
 ENGINES = [
     "stand-in",
-    pytest.param("ndcctools", marks=pytest.mark.skipif(not REAL, reason="ndcctools is not installed (conda-forge only)")),
+    pytest.param(
+        "ndcctools", marks=pytest.mark.skipif(not REAL, reason="ndcctools is not installed (conda-forge only)")
+    ),
 ]
 
 
@@ -189,7 +191,14 @@ class Said:
     """A context that keeps what it is told."""
 
     def __init__(self, path: Any) -> None:
-        self.settings = {"protocol": 1, "version": "0.1.0", "digest": "d", "path": str(path / "package"), "binary": EXEC, "cancel_dir": None}
+        self.settings = {
+            "protocol": 1,
+            "version": "0.1.0",
+            "digest": "d",
+            "path": str(path / "package"),
+            "binary": EXEC,
+            "cancel_dir": None,
+        }
         self.scratch = str(path)
         self.results: List[Any] = []
         self.lost: List[Any] = []

@@ -117,7 +117,9 @@ class LibraryHarness:
         expected = {"name": self.name, "taskid": self.task_id, "exec_mode": "direct"}
         for key, value in expected.items():
             if hello.get(key) != value:
-                raise LibraryError(f"the library's first message has {key} = {hello.get(key)!r}, not {value!r}: {message}")
+                raise LibraryError(
+                    f"the library's first message has {key} = {hello.get(key)!r}, not {value!r}: {message}"
+                )
         return hello
 
     def stop(self, timeout_s: float = 10.0) -> int:

@@ -16,6 +16,7 @@ import shutil
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from taps_wasm._frames import Channel, ProtocolError, encode
+
 from .base import Fatal, Group
 
 Value = Tuple[Any, ...]

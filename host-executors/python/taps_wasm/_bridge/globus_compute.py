@@ -23,7 +23,17 @@ import threading
 import uuid
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
-from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Group, Ready, Submission, describe, run_bounded
+from .base import (
+    Context,
+    Failure,
+    Fatal,
+    FuturesEngine,
+    Group,
+    Ready,
+    Submission,
+    describe,
+    run_bounded,
+)
 
 START_S = 30.0
 """How long the service may take to answer at the start."""
@@ -32,7 +42,7 @@ LIMIT_BYTES = 7_000_000
 TEST_CLIENT = "TAPS_GLOBUS_TEST_CLIENT"
 """Environment variable of the tests: ``module:function`` that gives a client in place of Globus' own."""
 LOGIN = (
-    "log in once with `globus-compute-endpoint login` (or `python -c \"import globus_compute_sdk; globus_compute_sdk.Client()\"`), "
+    'log in once with `globus-compute-endpoint login` (or `python -c "import globus_compute_sdk; globus_compute_sdk.Client()"`), '
     "or set GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET to a client's"
 )
 LARGER = (
@@ -46,7 +56,9 @@ _LOST = re.compile(
     r"|[Ww]orker (?:process )?(?:was )?lost|BadStateException|TooManyJobFailuresError"
 )
 _MEMORY = re.compile(r"\bMemoryError\b|[Oo]ut of memory|oom-kill")
-_TOO_LARGE = re.compile(r"MaxResultSizeExceeded|exceeded current limit of|payload.{0,40}too large|TASK_PAYLOAD_TOO_LARGE", re.IGNORECASE)
+_TOO_LARGE = re.compile(
+    r"MaxResultSizeExceeded|exceeded current limit of|payload.{0,40}too large|TASK_PAYLOAD_TOO_LARGE", re.IGNORECASE
+)
 
 
 class LoginRefused(Exception):
@@ -80,7 +92,11 @@ class Adapter(FuturesEngine):
         self._sdk = globus_compute_sdk
         version = str(globus_compute_sdk.__version__)
         if not hasattr(globus_compute_sdk.Executor, "submit_to_registered_function") or int(version.split(".")[0]) < 3:
-            raise Fatal("unsupported", f"globus: globus-compute-sdk {version} is too old", "install version 3 or later: pip install -U globus-compute-sdk")
+            raise Fatal(
+                "unsupported",
+                f"globus: globus-compute-sdk {version} is too old",
+                "install version 3 or later: pip install -U globus-compute-sdk",
+            )
         late = Fatal(
             "unreachable",
             f"globus: the service did not answer within {START_S:.0f} s",
@@ -135,7 +151,10 @@ class Adapter(FuturesEngine):
         """The SDK's executor; a new one when the last stopped itself, as it does after any failed request."""
         with self._open_lock:
             if self._executor is None or getattr(self._executor, "_stopped", False):
-                from globus_compute_sdk.serialize import ComputeSerializer, PureSourceTextInspect
+                from globus_compute_sdk.serialize import (
+                    ComputeSerializer,
+                    PureSourceTextInspect,
+                )
 
                 options = self._options
                 self._executor = self._sdk.Executor(
@@ -266,22 +285,40 @@ def _options(config: Mapping[str, Any]) -> Dict[str, Any]:
     """The executor's fields, checked; a wrong one is a ``Fatal`` that names it."""
     endpoint = config.get("endpoint")
     if not endpoint:
-        raise Fatal("config", "globus: `executor.endpoint` is not set", "give the endpoint's UUID (`globus-compute-endpoint list`)")
+        raise Fatal(
+            "config",
+            "globus: `executor.endpoint` is not set",
+            "give the endpoint's UUID (`globus-compute-endpoint list`)",
+        )
     try:
         endpoint = str(uuid.UUID(str(endpoint)))
     except ValueError:
-        raise Fatal("config", f"globus: `executor.endpoint` = {endpoint!r} is not a UUID", "see `globus-compute-endpoint list`") from None
+        raise Fatal(
+            "config", f"globus: `executor.endpoint` = {endpoint!r} is not a UUID", "see `globus-compute-endpoint list`"
+        ) from None
     batch_size = config.get("batch_size", 128)
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise Fatal("config", f"globus: `executor.batch_size` = {batch_size!r} is not a number from 1 on", "TaPS's default is 128")
+        raise Fatal(
+            "config",
+            f"globus: `executor.batch_size` = {batch_size!r} is not a number from 1 on",
+            "TaPS's default is 128",
+        )
     port = config.get("amqp_port")
     if port not in (None, 443, 5671, 5672):
-        raise Fatal("config", f"globus: `executor.amqp_port` = {port!r} is none of 443, 5671, 5672", "leave it out for what the service chooses")
+        raise Fatal(
+            "config",
+            f"globus: `executor.amqp_port` = {port!r} is none of 443, 5671, 5672",
+            "leave it out for what the service chooses",
+        )
     objects = {}
     for name in ("user_endpoint_config", "resource_specification"):
         value = config.get(name)
         if value is not None and not isinstance(value, dict):
-            raise Fatal("config", f"globus: `executor.{name}` = {value!r} is not an object", "write it as a table of names and values")
+            raise Fatal(
+                "config",
+                f"globus: `executor.{name}` = {value!r} is not an object",
+                "write it as a table of names and values",
+            )
         objects[name] = value or None
     return {"endpoint": endpoint, "batch_size": batch_size, "amqp_port": port, **objects}
 
@@ -302,16 +339,30 @@ def _fatal(error: BaseException, endpoint: str) -> Fatal:
     """An error at the start, or one after which no call can be sent."""
     status, text = _http_status(error), _last_line(describe(error))
     if isinstance(error, LoginRefused):
-        return Fatal("authentication", "globus: there are no credentials for Globus Compute, or they have expired", LOGIN)
+        return Fatal(
+            "authentication", "globus: there are no credentials for Globus Compute, or they have expired", LOGIN
+        )
     if status in (400, 401, 403) and type(error).__name__ == "AuthAPIError" or status in (401, 403):
-        return Fatal("authentication", f"globus: the service refused the credentials for the endpoint {endpoint}: {text}", LOGIN)
+        return Fatal(
+            "authentication", f"globus: the service refused the credentials for the endpoint {endpoint}: {text}", LOGIN
+        )
     if status == 404:
-        return Fatal("config", f"globus: there is no endpoint `executor.endpoint` = {endpoint}: {text}", "see `globus-compute-endpoint list`")
+        return Fatal(
+            "config",
+            f"globus: there is no endpoint `executor.endpoint` = {endpoint}: {text}",
+            "see `globus-compute-endpoint list`",
+        )
     if type(error).__name__ == "VersionMismatch":
         return Fatal("unsupported", f"globus: {text}", "pip install -U globus-compute-sdk")
     if status >= 500 or _is_network(error):
-        return Fatal("unreachable", f"globus: the service cannot be reached: {text}", "check the network; the service is compute.api.globus.org, port 443")
-    return Fatal("engine", f"globus: {type(error).__name__}: {text}", f"check the endpoint {endpoint} and the SDK's version")
+        return Fatal(
+            "unreachable",
+            f"globus: the service cannot be reached: {text}",
+            "check the network; the service is compute.api.globus.org, port 443",
+        )
+    return Fatal(
+        "engine", f"globus: {type(error).__name__}: {text}", f"check the endpoint {endpoint} and the SDK's version"
+    )
 
 
 def _last_line(text: str) -> str:

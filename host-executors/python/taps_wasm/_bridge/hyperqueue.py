@@ -17,29 +17,24 @@ to through the ``hq`` program where there is one, else through the package
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import queue
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
-from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import execute
 from .base import Context, Engine, Failure, Fatal, Group, Ready, describe, run_bounded
+from .hq_server import INSTALL, START_S, amount, open_server, short
 
-START_S = 30.0
-"""How long a server may take to start or to answer at first."""
 LOOK_S = 0.02
 """How often finished groups are looked for."""
 ASK_S = 0.5
 """How often the server is asked for failed tasks."""
 SUBMIT_MOST = 500
 """Most groups in one HyperQueue job."""
-INSTALL = "install it with `pip install hyperqueue`, or put the program `hq` on PATH (https://it4innovations.github.io/hyperqueue)"
 
 # The run's directory and the group's number are arguments, so no name is ever read by the shell.
 _SCRIPT = 'printf . >> "$2/runs/$3" && exec "$1" exec "$2/in/$3" "$2/out/$3"'
@@ -72,7 +67,7 @@ class Adapter(Engine):
         self._stopping = threading.Event()
         self._threads: List[threading.Thread] = []
         self._directory = ""
-        self._server: Any = None  # a _Server from start() on
+        self._server: Any = None  # a Server from start() on
         self._local_cores = 0
 
     # -------------------------------------------------------------------------------------------- start and stop
@@ -88,14 +83,16 @@ class Adapter(Engine):
             f"hyperqueue: the server {_where(options)} did not answer within {START_S:.0f} s",
             "check with `hq server info` that it runs, or leave `executor.server_dir` out to start one here",
         )
-        self._server = server = _open_server(options, context)
+        self._server = server = open_server(options, context)
         try:
             version, cores, notes = run_bounded(server.start, START_S, late)
         except Fatal:
             raise
         except Exception as error:  # noqa: BLE001 - the package raises RuntimeError with a stack trace in its text
             fix = "check `executor.server_dir` and that the server runs (`hq server info --server-dir …`)"
-            raise Fatal("unreachable", f"hyperqueue: the server {_where(options)} cannot be used: {_short(error)}", fix) from None
+            raise Fatal(
+                "unreachable", f"hyperqueue: the server {_where(options)} cannot be used: {short(error)}", fix
+            ) from None
         self._local_cores = cores if options["server_dir"] is None and not options["alloc"] else 0
         self._make_directory(options, context)
         for body in (self._submit_loop, self._look_loop, self._ask_loop):
@@ -116,7 +113,11 @@ class Adapter(Engine):
                 # The package lies where only this machine may see it.
                 self._package = shutil.copy(self._package, os.path.join(self._directory, "package"))
         except OSError as error:
-            raise Fatal("config", f"hyperqueue: `executor.shared_dir` = {base!r} cannot be used: {error}", "name a directory that can be written to") from None
+            raise Fatal(
+                "config",
+                f"hyperqueue: `executor.shared_dir` = {base!r} cannot be used: {error}",
+                "name a directory that can be written to",
+            ) from None
 
     def stop(self, deadline_s: float) -> None:
         """See ``Engine.stop``."""
@@ -130,7 +131,7 @@ class Adapter(Engine):
             if server is not None:
                 run_bounded(lambda: server.stop(jobs), max(0.5, deadline_s), Fatal("engine", "no answer", ""))
         except Exception as error:  # noqa: BLE001 - what is left is killed by the process above this one
-            self.context.log("debug", f"hyperqueue: the server did not stop in order: {_short(error)}")
+            self.context.log("debug", f"hyperqueue: the server did not stop in order: {short(error)}")
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -139,7 +140,13 @@ class Adapter(Engine):
             body()
         except Exception as error:  # noqa: BLE001 - a dead loop would leave tasks without an answer
             if not self._stopping.is_set():
-                self.context.fatal(Fatal("engine", f"hyperqueue: {_short(error)}", "check that the server and `executor.shared_dir` are still there"))
+                self.context.fatal(
+                    Fatal(
+                        "engine",
+                        f"hyperqueue: {short(error)}",
+                        "check that the server and `executor.shared_dir` are still there",
+                    )
+                )
 
     # -------------------------------------------------------------------------------------------- submitting
 
@@ -155,7 +162,9 @@ class Adapter(Engine):
     def _infeasible(self, group: Group) -> Optional[Failure]:
         """HyperQueue waits for ever for a worker that is large enough; of its own workers we know the size."""
         if group.tasks and any(task.refs for task in group.tasks):
-            return Failure("engine-error", "unsupported", "hyperqueue keeps no results: a task cannot read one by reference")
+            return Failure(
+                "engine-error", "unsupported", "hyperqueue keeps no results: a task cannot read one by reference"
+            )
         if not self._local_cores:
             return None
         if group.cores > self._local_cores:
@@ -182,7 +191,7 @@ class Adapter(Engine):
                 self._submit_job(groups)
 
     def _submit_job(self, groups: Sequence[Group]) -> None:
-        calls = []
+        calls: List[_Call] = []
         for group in groups:
             call = _Call(next(self._numbers), group)
             try:
@@ -190,7 +199,12 @@ class Adapter(Engine):
                 with open(self._path("in", call), "wb") as file:
                     file.write(data)
             except Exception as error:  # noqa: BLE001
-                self._fail(call, Failure("payload-error", "shared-directory", f"the request could not be written: {describe(error)}"))
+                self._fail(
+                    call,
+                    Failure(
+                        "payload-error", "shared-directory", f"the request could not be written: {describe(error)}"
+                    ),
+                )
                 continue
             call.task = len(calls)
             calls.append(call)
@@ -204,7 +218,9 @@ class Adapter(Engine):
         except Exception as error:  # noqa: BLE001
             for call in calls:
                 if self._take(call.number) is not None:
-                    self._fail(call, Failure("engine-error", "submission", f"hyperqueue did not take the task: {_short(error)}"))
+                    self._fail(
+                        call, Failure("engine-error", "submission", f"hyperqueue did not take the task: {short(error)}")
+                    )
             return
         with self._lock:
             waiting = {}
@@ -218,8 +234,8 @@ class Adapter(Engine):
 
     def _program(self, call: _Call) -> Dict[str, Any]:
         group = call.group
-        resources: Dict[str, Any] = {"cpus": _amount(max(group.cores, 0.0001))}
-        resources.update((name, _amount(value)) for name, value in group.custom.items())
+        resources: Dict[str, Any] = {"cpus": amount(max(group.cores, 0.0001))}
+        resources.update((name, amount(value)) for name, value in group.custom.items())
         return {
             "args": ["/bin/sh", "-c", _SCRIPT, "sh", self._binary, self._directory, str(call.number)],
             "cwd": self._directory,
@@ -269,7 +285,9 @@ class Adapter(Engine):
             with open(self._path("out", call), "rb") as file:
                 value = execute.answer(file.read())
         except Exception as error:  # noqa: BLE001
-            self._fail(call, Failure("engine-error", "answer", f"the answer of the task cannot be read: {describe(error)}"))
+            self._fail(
+                call, Failure("engine-error", "answer", f"the answer of the task cannot be read: {describe(error)}")
+            )
             return
         self.context.report(call.group, value, executions)
         self._forget_files(call)
@@ -311,7 +329,7 @@ class Adapter(Engine):
             except Exception as error:  # noqa: BLE001 - a server may be busy for a moment
                 failures += 1
                 if failures >= 10 and not self._stopping.is_set():
-                    raise RuntimeError(f"the server does not answer any more: {_short(error)}") from None
+                    raise RuntimeError(f"the server does not answer any more: {short(error)}") from None
 
     def _settle(self, failed: Sequence[Tuple[int, int, str]]) -> None:
         for job, task, error in failed:
@@ -342,19 +360,25 @@ class Adapter(Engine):
             return ""
 
     def _classify(self, error: str, stderr: str) -> Failure:
-        text = _short(error)
+        text = short(error)
         said = f"; it wrote: {stderr}" if stderr else ""
         if "lost worker" in text or "was lost" in text:
             return Failure("worker-lost", "worker-lost", text)
         if "Received signal" in text or "exit code 137" in text:
             return Failure("worker-lost", "child-died", text + said)
         if "Time limit" in text:
-            return Failure("engine-error", "time-limit", f"{text}: `executor.time_limit` = {self._options['time_limit']!r}")
+            return Failure(
+                "engine-error", "time-limit", f"{text}: `executor.time_limit` = {self._options['time_limit']!r}"
+            )
         if "exit code 127" in text or "exit code 126" in text:
             fix = "set `executor.worker_binary` to a path that every worker sees"
             return Failure("engine-error", "no-binary", f"{self._binary!r} cannot be run on the worker{said}; {fix}")
         if "exit code" in text and not stderr:
-            return Failure("engine-error", "exit-status", f"{text} The run's directory {self._directory!r} has to be seen by the workers: set `executor.shared_dir`")
+            return Failure(
+                "engine-error",
+                "exit-status",
+                f"{text} The run's directory {self._directory!r} has to be seen by the workers: set `executor.shared_dir`",
+            )
         if "ancel" in text:
             return Failure("cancelled", "cancelled", text)
         return Failure("engine-error", "task", text + said)
@@ -377,224 +401,6 @@ class Adapter(Engine):
                     self.context.failed(task, Failure("cancelled", "cancelled", "cancelled before it started"), 0)
 
 
-# ------------------------------------------------------------------------------------------------ the server
-
-
-class _Server(ABC):
-    """A HyperQueue server, ours or the user's."""
-
-    has_custom_resources = True
-
-    def __init__(self, options: Mapping[str, Any], context: Context) -> None:
-        self.options = options
-        self.context = context
-
-    @abstractmethod
-    def start(self) -> Tuple[str, int, List[str]]:
-        """Connects or starts; gives version, cores of the workers (0 when not known), and notes."""
-
-    @abstractmethod
-    def submit(self, programs: Sequence[Mapping[str, Any]]) -> int:
-        """Submits one job with a task per program, numbered from 0, and gives its id."""
-
-    @abstractmethod
-    def failed(self, jobs: Sequence[int]) -> List[Tuple[int, int, str]]:
-        """Job, task and error of all tasks of ``jobs`` that failed or were cancelled."""
-
-    @abstractmethod
-    def forget(self, job: int) -> bool:
-        """Frees a finished job's memory; false when it has not finished yet."""
-
-    @abstractmethod
-    def stop(self, jobs: Sequence[int]) -> None:
-        """Cancels what runs and stops a server that we started."""
-
-
-class _Package(_Server):
-    """By the package ``hyperqueue``: its client, and its server and worker inside this process."""
-
-    def start(self) -> Tuple[str, int, List[str]]:
-        from hyperqueue import Client
-        from hyperqueue.ffi import get_version
-
-        notes: List[str] = []
-        self._cluster: Any = None
-        cores = 0
-        if self.options["server_dir"] is None:
-            from hyperqueue.cluster import LocalCluster, WorkerConfig
-
-            self.has_custom_resources = False
-            cores = self.options["workers"]
-            self._cluster = LocalCluster(server_dir=os.path.join(self.context.scratch, "hq-server"))
-            self._cluster.start_worker(WorkerConfig(cores=cores))
-            self._client = self._cluster.client()
-        else:
-            self._client = Client(self.options["server_dir"])
-            notes.append("hyperqueue: the package cannot count the server's workers; with `hq` on PATH it could")
-        return get_version(), cores, notes
-
-    def submit(self, programs: Sequence[Mapping[str, Any]]) -> int:
-        from hyperqueue.ffi.protocol import ResourceRequest
-        from hyperqueue.job import Job
-        from hyperqueue.output import StdioDef
-
-        job = Job(max_fails=None, name="taps-wasm")
-        for program in programs:
-            resources = dict(program["resources"])
-            job.program(
-                program["args"],
-                cwd=program["cwd"],
-                stdout=None,
-                stderr=StdioDef.remove_if_finished(program["stderr"]),
-                priority=program["priority"],
-                resources=ResourceRequest(cpus=resources.pop("cpus"), resources=resources),
-                crash_limit=self.options["crash_limit"],
-            )
-        return int(self._client.submit(job).id)
-
-    def failed(self, jobs: Sequence[int]) -> List[Tuple[int, int, str]]:
-        found = self._client.connection.get_failed_tasks(list(jobs))
-        return [(job, task, context.error) for job, tasks in found.items() for task, context in tasks.items()]
-
-    def forget(self, job: int) -> bool:
-        try:
-            self._client.forget(job)
-        except RuntimeError:
-            return False
-        return True
-
-    def stop(self, jobs: Sequence[int]) -> None:
-        if self._cluster is not None:
-            self._cluster.stop()
-
-
-class _Program(_Server):
-    """By the program ``hq``."""
-
-    def start(self) -> Tuple[str, int, List[str]]:
-        self._started: List["subprocess.Popen[bytes]"] = []
-        self._own = self.options["server_dir"] is None
-        self._server_dir = self.options["server_dir"] or os.path.join(self.context.scratch, "hq-server")
-        notes: List[str] = []
-        cores = 0
-        if self._own:
-            self._spawn(["server", "start"])
-        info = self._await_server()
-        if self.options["alloc"]:
-            self._call(["alloc", "add", *self.options["alloc"]])
-        elif self._own:
-            cores = self.options["workers"]
-            self._spawn(["worker", "start", "--cpus", str(cores)])
-            self._call(["worker", "wait", "1"])
-        if not self._own:
-            cores = sum(_cpus(worker) for worker in self._call(["worker", "list"]))
-            if not cores:
-                notes.append("hyperqueue: the server has no workers yet; tasks wait until one joins (`hq worker start`, `hq alloc add`)")
-        return str(info.get("version", "unknown")), cores, notes
-
-    def _await_server(self) -> Dict[str, Any]:
-        """`hq server wait` looks every 5 s, which is too seldom for a server that starts in 50 ms."""
-        deadline = time.monotonic() + (START_S if self._own else 0.0)
-        while True:
-            try:
-                return dict(self._call(["server", "info"]))
-            except RuntimeError:
-                if time.monotonic() >= deadline or any(process.poll() is not None for process in self._started):
-                    raise
-                time.sleep(0.05)
-
-    def _command(self, arguments: Sequence[str]) -> List[str]:
-        return [self.options["hq"], "--server-dir", self._server_dir, *arguments]
-
-    def _spawn(self, arguments: Sequence[str]) -> None:
-        null = subprocess.DEVNULL
-        self._started.append(subprocess.Popen(self._command(arguments), stdin=null, stdout=null, stderr=null))
-
-    def _call(self, arguments: Sequence[str]) -> Any:
-        """Runs ``hq`` and reads its JSON. ``--output-mode`` stands in front: `alloc add` takes anything behind it."""
-        command = [self.options["hq"], "--server-dir", self._server_dir, "--output-mode", "json", *arguments]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_S, check=False)
-        text = done.stdout.decode("utf-8", "replace")
-        try:
-            value = json.loads(text) if text.strip() else {}
-        except ValueError:
-            value = {}
-        if done.returncode != 0:
-            error = value.get("error") if isinstance(value, dict) else None
-            said = error or done.stderr.decode("utf-8", "replace").strip() or text.strip()
-            raise RuntimeError(f"`hq {' '.join(arguments[:3])}` failed: {said}")
-        return value
-
-    def submit(self, programs: Sequence[Mapping[str, Any]]) -> int:
-        path = os.path.join(programs[0]["cwd"], "job.toml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(job_file(programs, self.options["crash_limit"], self.options["time_limit"]))
-        return int(self._call(["job", "submit-file", path])["id"])
-
-    def failed(self, jobs: Sequence[int]) -> List[Tuple[int, int, str]]:
-        selector = ",".join(str(job) for job in jobs)
-        listed = self._call(["task", "list", selector, "--task-status", "failed,canceled,aborted"])
-        return [
-            (int(job), int(task["id"]), str(task.get("error") or task["state"]))
-            for job, tasks in listed.items()
-            for task in tasks
-        ]
-
-    def forget(self, job: int) -> bool:
-        return bool(self._call(["job", "forget", str(job)]) is not None)
-
-    def stop(self, jobs: Sequence[int]) -> None:
-        if jobs:
-            self._call(["job", "cancel", ",".join(str(job) for job in jobs)])
-        if self._own:
-            self._call(["server", "stop"])
-            for process in self._started:
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-
-
-def _open_server(options: Mapping[str, Any], context: Context) -> _Server:
-    if options["hq"]:
-        return _Program(options, context)
-    try:
-        import hyperqueue  # noqa: F401
-    except ImportError as error:
-        raise Fatal("missing-package", f"hyperqueue: neither the program `hq` nor the Python package is here ({error})", INSTALL) from None
-    for name in ("alloc", "time_limit"):
-        if options[name]:
-            text = f"hyperqueue: `executor.{name}` needs the program `hq`, which is not on PATH; the Python package has no such call"
-            raise Fatal("config", text, "install hq and put it on PATH, or name it with `executor.hq`")
-    return _Package(options, context)
-
-
-def job_file(programs: Sequence[Mapping[str, Any]], crash_limit: int, time_limit: Optional[str]) -> str:
-    """A job definition file (TOML) for ``hq job submit-file``, with one task per program."""
-    lines = ['name = "taps-wasm"', ""]
-    for number, program in enumerate(programs):
-        resources = dict(program["resources"])
-        if program["memory_bytes"]:
-            # HyperQueue finds a node's memory itself, as the resource `mem` in MiB.
-            resources["mem"] = _amount(-(-program["memory_bytes"] // (1 << 20)))
-        amounts = ", ".join(f"{_quoted(name)} = {_quoted(str(value))}" for name, value in resources.items())
-        lines += [
-            "[[task]]",
-            f"id = {number}",
-            f"command = [{', '.join(_quoted(argument) for argument in program['args'])}]",
-            f"cwd = {_quoted(program['cwd'])}",
-            'stdout = "none"',
-            f"stderr = {{ path = {_quoted(program['stderr'])}, on_close = \"rm-if-finished\" }}",
-            f"priority = {program['priority']}",
-            f"crash_limit = {crash_limit}",
-            f"request = [{{ resources = {{ {amounts} }} }}]",
-        ]
-        if time_limit:
-            lines.append(f"time_limit = {_quoted(time_limit)}")
-        lines.append("")
-    return "\n".join(lines)
-
-
 # ------------------------------------------------------------------------------------------------ options
 
 
@@ -603,14 +409,26 @@ def _options(config: Mapping[str, Any]) -> Dict[str, Any]:
     crash_limit = config.get("crash_limit")
     crash_limit = 1 if crash_limit is None else crash_limit
     if not isinstance(crash_limit, int) or isinstance(crash_limit, bool) or not 1 <= crash_limit <= 65535:
-        raise Fatal("config", f"hyperqueue: `executor.crash_limit` = {crash_limit!r} is not a number from 1 to 65535", "1 leaves retries to taps-wasm")
+        raise Fatal(
+            "config",
+            f"hyperqueue: `executor.crash_limit` = {crash_limit!r} is not a number from 1 to 65535",
+            "1 leaves retries to taps-wasm",
+        )
     workers = config.get("workers")
     workers = (os.cpu_count() or 1) if workers is None else workers
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise Fatal("config", f"hyperqueue: `executor.workers` = {workers!r} is not a number from 1 on", "leave it out for one per CPU")
+        raise Fatal(
+            "config",
+            f"hyperqueue: `executor.workers` = {workers!r} is not a number from 1 on",
+            "leave it out for one per CPU",
+        )
     alloc = config.get("alloc") or []
     if isinstance(alloc, str) or not all(isinstance(part, str) for part in alloc):
-        raise Fatal("config", f"hyperqueue: `executor.alloc` = {alloc!r} is not a list of arguments", 'such as ["slurm", "--time-limit", "1h", "--", "--partition=p1"]')
+        raise Fatal(
+            "config",
+            f"hyperqueue: `executor.alloc` = {alloc!r} is not a list of arguments",
+            'such as ["slurm", "--time-limit", "1h", "--", "--partition=p1"]',
+        )
     server_dir = config.get("server_dir")
     shared_dir = config.get("shared_dir")
     return {
@@ -640,35 +458,6 @@ def _binary_for(settings: Mapping[str, Any], options: Mapping[str, Any]) -> str:
 
 def _where(options: Mapping[str, Any]) -> str:
     return f"`executor.server_dir` = {options['server_dir']!r}" if options["server_dir"] else "that is started here"
-
-
-def _amount(value: float) -> Any:
-    """HyperQueue takes whole numbers, and fractions as text with four digits."""
-    return int(value) if float(value).is_integer() else f"{value:.4f}"
-
-
-def _cpus(worker: Mapping[str, Any]) -> int:
-    """The number of CPUs of a worker in the JSON of ``hq worker list``; 1 when it is not told."""
-    try:
-        resources = worker["configuration"]["resources"]["resources"]
-        kind = next(resource for resource in resources if resource["name"] == "cpus")
-        if "values" in kind:
-            return len(kind["values"])
-        if "groups" in kind:
-            return sum(len(group) for group in kind["groups"])
-        return int(kind["end"]) - int(kind["start"]) + 1
-    except (KeyError, TypeError, ValueError, StopIteration):
-        return 1
-
-
-def _quoted(text: str) -> str:
-    """A TOML string: JSON's escapes are TOML's, but for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
-
-
-def _short(error: Any) -> str:
-    """An error of the package without the stack trace that its text carries."""
-    return str(error).split("\n\nStack backtrace")[0].strip() or type(error).__name__
 
 
 def _remove(path: str) -> None:

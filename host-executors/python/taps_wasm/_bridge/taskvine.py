@@ -72,7 +72,11 @@ class Adapter(Engine):
         started: "queue.Queue[Any]" = queue.Queue()
         self._thread = threading.Thread(target=self._run, args=(started,), name="taskvine-manager", daemon=True)
         self._thread.start()
-        late = Fatal("engine", f"taskvine: the manager did not start within {START_S:.0f} s", "see the messages of TaskVine above")
+        late = Fatal(
+            "engine",
+            f"taskvine: the manager did not start within {START_S:.0f} s",
+            "see the messages of TaskVine above",
+        )
         said = run_bounded(started.get, START_S, late)
         if isinstance(said, BaseException):
             raise said
@@ -92,7 +96,13 @@ class Adapter(Engine):
             self._loop()
         except BaseException as error:  # noqa: BLE001 - without this thread no task is answered
             if not self._stopping:
-                self.context.fatal(Fatal("engine", f"taskvine: the manager failed: {describe(error)}", "see the messages of TaskVine above"))
+                self.context.fatal(
+                    Fatal(
+                        "engine",
+                        f"taskvine: the manager failed: {describe(error)}",
+                        "see the messages of TaskVine above",
+                    )
+                )
         finally:
             self._close()
 
@@ -109,12 +119,20 @@ class Adapter(Engine):
             ssl=options["ssl"],
         )
         if options["password_file"] and not manager.set_password_file(options["password_file"]):
-            raise Fatal("config", f"taskvine: `executor.password_file` = {options['password_file']!r} cannot be read", "name a file that this user can read")
+            raise Fatal(
+                "config",
+                f"taskvine: `executor.password_file` = {options['password_file']!r} cannot be read",
+                "name a file that this user can read",
+            )
         if options["peer_transfers"] is not None:
             (manager.enable_peer_transfers if options["peer_transfers"] else manager.disable_peer_transfers)()
         for name, value in options["tune"].items():
             if manager.tune(name, value) != 0:
-                raise Fatal("config", f"taskvine: `executor.tune` has {name!r}, which this TaskVine does not know", "see `Manager.tune` in TaskVine's manual")
+                raise Fatal(
+                    "config",
+                    f"taskvine: `executor.tune` has {name!r}, which this TaskVine does not know",
+                    "see `Manager.tune` in TaskVine's manual",
+                )
         cache = options["bundle_cache"]
         self._files = {
             "taps-wasm": manager.declare_file(self._binary, cache=cache),
@@ -240,7 +258,9 @@ class Adapter(Engine):
         """What TaskVine would let wait for ever."""
         options = self._options
         if any(task.refs for task in group.tasks):
-            return Failure("engine-error", "unsupported", "taskvine keeps no results: a task cannot read one by reference")
+            return Failure(
+                "engine-error", "unsupported", "taskvine keeps no results: a task cannot read one by reference"
+            )
         cores = max(group.cores, options["cores_per_task"])
         if options["factory"] and cores > options["cores_per_worker"]:
             text = f"the task asks for {cores:g} cores, a worker has {options['cores_per_worker']} (`executor.cores_per_worker`)"
@@ -321,10 +341,18 @@ class Adapter(Engine):
         if result == "signal":
             return Failure("worker-lost", "child-died", f"the program was ended by signal {code}{output}")
         if result == "resource exhaustion":
-            return Failure("out-of-memory", "resource-exhaustion", f"the task used more than its share of the worker{output}")
+            return Failure(
+                "out-of-memory", "resource-exhaustion", f"the task used more than its share of the worker{output}"
+            )
         if result == "cancelled":
             return Failure("cancelled", "cancelled", "cancelled")
-        if result in ("input missing", "output missing", "stdout missing", "sandbox exhaustion", "output transfer error"):
+        if result in (
+            "input missing",
+            "output missing",
+            "stdout missing",
+            "sandbox exhaustion",
+            "output transfer error",
+        ):
             return Failure("payload-error", result.replace(" ", "-"), f"TaskVine: {result}{output}")
         return Failure("engine-error", result.replace(" ", "-"), f"TaskVine: {result}{output}")
 
@@ -342,7 +370,11 @@ class Adapter(Engine):
 
 def _exit_failure(code: int, output: str) -> Failure:
     if code in (126, 127):
-        return Failure("engine-error", "no-binary", f"taps-wasm cannot be run on the worker (exit code {code}){output}; it has to be built for the worker's system")
+        return Failure(
+            "engine-error",
+            "no-binary",
+            f"taps-wasm cannot be run on the worker (exit code {code}){output}; it has to be built for the worker's system",
+        )
     if code > 128:
         return Failure("worker-lost", "child-died", f"the program was ended by signal {code - 128}{output}")
     return Failure("engine-error", "exit-status", f"the program ended with exit code {code} and no answer{output}")
@@ -371,12 +403,24 @@ def _options(config: Mapping[str, Any]) -> Dict[str, Any]:
         raise Fatal("config", text, "give a worker at least the cores of one task")
     options["slots"] = _at_least(config, "library_slots", slots, 1) if options["serverless"] else slots
     if options["bundle_cache"] not in ("worker", "forever"):
-        raise Fatal("config", f"taskvine: `executor.bundle_cache` = {options['bundle_cache']!r} is neither 'worker' nor 'forever'", "'worker' keeps it as long as the worker lives")
+        raise Fatal(
+            "config",
+            f"taskvine: `executor.bundle_cache` = {options['bundle_cache']!r} is neither 'worker' nor 'forever'",
+            "'worker' keeps it as long as the worker lives",
+        )
     if options["batch_type"] != "local" and not options["factory"]:
-        raise Fatal("config", "taskvine: `executor.batch_type` is for workers that the factory starts, and `executor.factory` is false", "leave one of them out")
+        raise Fatal(
+            "config",
+            "taskvine: `executor.batch_type` is for workers that the factory starts, and `executor.factory` is false",
+            "leave one of them out",
+        )
     tune = config.get("tune") or {}
     if not isinstance(tune, dict) or not all(isinstance(value, (int, float)) for value in tune.values()):
-        raise Fatal("config", f"taskvine: `executor.tune` = {tune!r} is not an object of names and numbers", "see `Manager.tune` in TaskVine's manual")
+        raise Fatal(
+            "config",
+            f"taskvine: `executor.tune` = {tune!r} is not an object of names and numbers",
+            "see `Manager.tune` in TaskVine's manual",
+        )
     options["tune"] = dict({"watch-library-logfiles": 1} if options["debug"] and options["serverless"] else {}, **tune)
     return options
 
@@ -384,14 +428,22 @@ def _options(config: Mapping[str, Any]) -> Dict[str, Any]:
 def _at_least(config: Mapping[str, Any], name: str, default: int, least: int) -> int:
     value = config.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise Fatal("config", f"taskvine: `executor.{name}` = {value!r} is not a whole number from {least} on", f"leave it out for {default}")
+        raise Fatal(
+            "config",
+            f"taskvine: `executor.{name}` = {value!r} is not a whole number from {least} on",
+            f"leave it out for {default}",
+        )
     return value
 
 
 def _port(value: Any) -> Any:
     ports = value if isinstance(value, list) else [value]
-    if not all(isinstance(port, int) and not isinstance(port, bool) and 0 <= port <= 65535 for port in ports) or len(ports) not in (1, 2):
-        raise Fatal("config", f"taskvine: `executor.port` = {value!r} is neither a port nor [low, high]", "0 chooses a free one")
+    if not all(isinstance(port, int) and not isinstance(port, bool) and 0 <= port <= 65535 for port in ports) or len(
+        ports
+    ) not in (1, 2):
+        raise Fatal(
+            "config", f"taskvine: `executor.port` = {value!r} is neither a port nor [low, high]", "0 chooses a free one"
+        )
     return value
 
 
@@ -399,14 +451,26 @@ def _ssl(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value):
         return tuple(value)
     if not isinstance(value, bool):
-        raise Fatal("config", f"taskvine: `executor.ssl` = {value!r} is neither true, false nor [key file, certificate file]", "true makes a certificate for this run")
+        raise Fatal(
+            "config",
+            f"taskvine: `executor.ssl` = {value!r} is neither true, false nor [key file, certificate file]",
+            "true makes a certificate for this run",
+        )
     return value
 
 
 def _fatal(error: Exception, options: Mapping[str, Any]) -> Fatal:
     text = describe(error)
     if "Could not create manager" in text:
-        return Fatal("config", f"taskvine: no manager on `executor.port` = {options['port']!r}: the port is taken or not allowed", "choose another, 0 for a free one")
+        return Fatal(
+            "config",
+            f"taskvine: no manager on `executor.port` = {options['port']!r}: the port is taken or not allowed",
+            "choose another, 0 for a free one",
+        )
     if isinstance(error, OSError) and options["factory"]:
-        return Fatal("config", f"taskvine: the factory cannot be started: {text}", "vine_factory and vine_worker have to be on PATH; or set `executor.factory` to false and start workers yourself")
+        return Fatal(
+            "config",
+            f"taskvine: the factory cannot be started: {text}",
+            "vine_factory and vine_worker have to be on PATH; or set `executor.factory` to false and start workers yourself",
+        )
     return Fatal("engine", f"taskvine: {type(error).__name__}: {text}", "see the messages of TaskVine above")

@@ -90,7 +90,9 @@ class Task:
         _is_name(remote_name)
         self.inputs.append((file, remote_name))
 
-    def add_output(self, file: File, remote_name: str, watch: bool = False, failure_only: Any = None, success_only: Any = None) -> None:
+    def add_output(
+        self, file: File, remote_name: str, watch: bool = False, failure_only: Any = None, success_only: Any = None
+    ) -> None:
         _is_name(remote_name)
         self.outputs.append((file, remote_name))
 
@@ -224,14 +226,18 @@ class Manager:
     def disable_peer_transfers(self) -> None:
         self.peer_transfers = False
 
-    def declare_file(self, path: str, cache: Any = False, peer_transfer: bool = True, unlink_when_done: bool = False) -> File:
+    def declare_file(
+        self, path: str, cache: Any = False, peer_transfer: bool = True, unlink_when_done: bool = False
+    ) -> File:
         _is_cache_level(cache)
         return File(os.path.abspath(path), None)
 
     def declare_buffer(self, buffer: Any = None, cache: Any = False, peer_transfer: bool = True) -> File:
         _is_cache_level(cache)
         if buffer is not None and not isinstance(buffer, (bytes, str)):
-            raise TypeError(f"in method 'vine_declare_buffer', argument 2 of type 'char *', not {type(buffer).__name__}")
+            raise TypeError(
+                f"in method 'vine_declare_buffer', argument 2 of type 'char *', not {type(buffer).__name__}"
+            )
         return File(None, buffer.encode() if isinstance(buffer, str) else buffer)
 
     def undeclare_file(self, file: File) -> None:
@@ -325,7 +331,13 @@ class Manager:
 class Factory:
     """Starts workers; `min_workers` and `cores` are attributes, as with `vine_factory`."""
 
-    def __init__(self, batch_type: str = "local", manager: Optional[Manager] = None, manager_host_port: Optional[str] = None, manager_name: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        batch_type: str = "local",
+        manager: Optional[Manager] = None,
+        manager_host_port: Optional[str] = None,
+        manager_name: Optional[str] = None,
+    ) -> None:
         if manager is None:
             raise ValueError("Either manager, manager_host_port, or manager_name or manager should be specified.")
         self.batch_type = batch_type
@@ -392,7 +404,14 @@ class _Worker:
     def _library(self, task: LibraryTask) -> LibraryHarness:
         library = self.libraries.get(task.name)
         if library is None:
-            library = LibraryHarness(["exec"] + task.command.split(), name=task.name, slots=task.slots, cores=task.cores, directory=self.directory, task_id=1)
+            library = LibraryHarness(
+                ["exec"] + task.command.split(),
+                name=task.name,
+                slots=task.slots,
+                cores=task.cores,
+                directory=self.directory,
+                task_id=1,
+            )
             library.check_signals = False
             library.sandbox.mkdir(parents=True, exist_ok=True)
             for file, name in task.inputs:
