@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator
 import pytest
 from harness import HERE, Host, needs
 
+from taps_wasm import _frames
 from taps_wasm._bridge import execute, hq_server, hyperqueue
 from taps_wasm._bridge.base import Fatal, Group, Task
 
@@ -289,6 +290,8 @@ def test_request_and_answer_files(tmp_path: Any) -> None:
     assert kind == "done"
     assert [(task, status, outs) for task, status, _, outs in results] == [("1:0", "ok", []), ("2:0", "not-ok", [])]
     assert json.loads(bytes(results[0][2]))["said"] == "abc"
+    wanted = execute.answer(b"".join(_frames.encode({"t": "need-package", "digest": "d"})))  # type: ignore[arg-type]
+    assert wanted[:2] == ("setup-failed", "no-package") and "executor.shared_dir" in wanted[2]
     for cut in (0, 5, 40):
         with pytest.raises(Exception, match="empty|inside a frame"):
             execute.answer((tmp_path / "out").read_bytes()[:cut])

@@ -1,7 +1,7 @@
 """Requests and answers of ``taps-wasm exec IN OUT``, for engines that run programs and move files.
 
-IN holds two frames, ``setup`` and ``run``; OUT gets one, ``done`` or
-``failed``. TaskVine and HyperQueue use it: neither has Python on its workers,
+IN holds two frames, ``setup`` and ``run``; OUT gets one, ``done``, ``failed``
+or ``need-package``. TaskVine and HyperQueue use it: neither has Python on its workers,
 and each group of tasks is one run of a program.
 
 A path in ``setup`` that is not absolute is meant from the directory of IN, which
@@ -46,6 +46,11 @@ def answer(data: bytes) -> Value:
     header, buffers = frame
     if header["t"] == "failed":
         return ("setup-failed", str(header.get("kind", "failed")), str(header.get("message", "")))
+    if header["t"] == "need-package":
+        text = (
+            "the worker does not see the run's package; set `executor.shared_dir` to a directory that all workers see"
+        )
+        return ("setup-failed", "no-package", text)
     if header["t"] != "done":
         raise ProtocolError(f"the answer of `taps-wasm exec` is a frame {header['t']!r}, not `done` or `failed`")
     results: List[Tuple[str, str, Any, List[Any]]] = []

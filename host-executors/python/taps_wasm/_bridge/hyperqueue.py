@@ -102,22 +102,21 @@ class Adapter(Engine):
         return Ready(version, max(1, cores), cancels_running=True, keeps_results=False, notes=notes)
 
     def _make_directory(self, options: Mapping[str, Any], context: Context) -> None:
-        base = options["shared_dir"] or context.scratch
+        self._package = str(context.settings["path"])
+        beside = os.path.dirname(self._package)
+        # The host puts the package where all workers see it, if it knows such a place, and removes that in every ending.
+        shared = not _is_below(beside, context.scratch)
+        base = beside if shared else options["shared_dir"] or context.scratch
         try:
             os.makedirs(base, exist_ok=True)
             self._directory = tempfile.mkdtemp(prefix="taps-hq-", dir=base)
             for name in ("in", "out", "runs", "err", "cancel"):
                 os.mkdir(os.path.join(self._directory, name))
-            self._package = context.settings.get("path")
-            if options["shared_dir"] and self._package:
-                # The package lies where only this machine may see it.
+            if not shared and options["shared_dir"]:
                 self._package = shutil.copy(self._package, os.path.join(self._directory, "package"))
         except OSError as error:
-            raise Fatal(
-                "config",
-                f"hyperqueue: `executor.shared_dir` = {base!r} cannot be used: {error}",
-                "name a directory that can be written to",
-            ) from None
+            text = f"hyperqueue: `executor.shared_dir` = {base!r} cannot be used: {error}"
+            raise Fatal("config", text, "name a directory that can be written to") from None
 
     def stop(self, deadline_s: float) -> None:
         """See ``Engine.stop``."""
@@ -458,6 +457,10 @@ def _binary_for(settings: Mapping[str, Any], options: Mapping[str, Any]) -> str:
 
 def _where(options: Mapping[str, Any]) -> str:
     return f"`executor.server_dir` = {options['server_dir']!r}" if options["server_dir"] else "that is started here"
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return os.path.commonpath([os.path.realpath(path), os.path.realpath(directory)]) == os.path.realpath(directory)
 
 
 def _remove(path: str) -> None:
