@@ -272,8 +272,11 @@ def test_results_of_taskvine_in_our_terms(result: str, code: int, outcome: str, 
 # ------------------------------------------------------------------------------------------------ the library's pipes
 
 
+BINARY = os.environ.get("TAPS_WASM_BIN")
+
+
 def library_command() -> List[Any]:
-    """The fake library, and the real one where TAPS_WASM_TEST_BIN names a taps-wasm."""
+    """The fake library: its tasks can be written in Python. What the real one shares with it is tested below."""
     return [pytest.param([sys.executable, EXEC, "taskvine-library", "taps-wasm"], id="fake")]
 
 
@@ -343,3 +346,35 @@ def test_harness_misses_the_signal(tmp_path: Any) -> None:
     with pytest.raises(LibraryError, match="SIGCHLD"):
         library.start(10)
     library.kill()
+
+
+@pytest.mark.skipif(BINARY is None, reason="TAPS_WASM_BIN names no taps-wasm")
+@pytest.mark.parametrize("slots", [1, 3])
+def test_real_library_keeps_the_protocol(slots: int, tmp_path: Any) -> None:
+    """Without a package of the host's no task runs, but each call has to be answered, and none may end the library."""
+    assert BINARY is not None
+    with LibraryHarness(BINARY, name="lib", slots=slots, directory=tmp_path / "worker") as library:
+        for round_number in range(2):
+            bad = tmp_path / f"bad{round_number}"
+            bad.mkdir()
+            assert library.call("run", bad) != 0
+            (bad / "in").write_bytes(b"\xff" * 100)
+            assert library.call("run", bad) != 0
+            old = sandbox_with(tmp_path, f"{round_number}:0", "echo")
+            assert library.call("run", old) == 0
+            kind, reason, message = execute.answer((old / "out").read_bytes())
+            # The digest or the version is not what it expects: said in an answer, not by an exit.
+            assert kind == "setup-failed" and reason in ("version", "protocol", "no-package", "bundle"), message
+        assert library.stop() == 0
+
+
+@pytest.mark.skipif(BINARY is None, reason="TAPS_WASM_BIN names no taps-wasm")
+def test_real_exec_answers_or_fails(tmp_path: Any) -> None:
+    assert BINARY is not None
+    directory = sandbox_with(tmp_path, "1:0", "echo")
+    assert os.spawnl(os.P_WAIT, BINARY, BINARY, "exec", str(directory / "in"), str(directory / "out")) == 0
+    assert execute.answer((directory / "out").read_bytes())[0] == "setup-failed"
+    (directory / "in").write_bytes(b"")
+    os.unlink(directory / "out")
+    assert os.spawnl(os.P_WAIT, BINARY, BINARY, "exec", str(directory / "in"), str(directory / "out")) != 0
+    assert not (directory / "out").exists()
