@@ -510,6 +510,11 @@ def pick(value, index):
     return what[1] if what[0] == "buffer" else None
 
 
+def same(value):
+    """The value itself: a payload as a task."""
+    return value
+
+
 def meta_of(value):
     """The meta part of a kept value."""
     return split(value)[0]

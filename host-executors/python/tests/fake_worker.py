@@ -100,7 +100,7 @@ class Worker:
                 with open(task["flag"], "w"):
                     pass
                 os.kill(os.getppid(), signal.SIGKILL)
-                time.sleep(30)
+                sys.exit(0)
         elif operation == "echo":
             return payload.decode("latin-1"), [payload]
         return operation, []

@@ -35,6 +35,15 @@ def fresh(count: int = 1) -> List[str]:
     return [f"{next(_numbers)}:0" for _ in range(count)]
 
 
+def nothing_left(host: Host, when: str) -> None:
+    """Waits until no process of a bridge is left, and names those that are."""
+    try:
+        until(lambda: not host.descendants(), "", 10)
+    except AssertionError:
+        left = {pid: open(f"/proc/{pid}/cmdline").read().replace("\0", " ") for pid in host.descendants()}
+        raise AssertionError(f"processes left 10 s after {when}: {left}") from None
+
+
 def until(what: Callable[[], Any], why: str, seconds: float = 30.0) -> Any:
     """Polls for something outside of the channel."""
     end = time.monotonic() + seconds
@@ -57,7 +66,7 @@ def plain(request: Any) -> Iterator[Any]:
         time.sleep(0.3)
         assert host.shutdown() == b"", "something wrote to the bridge's stdout"
         assert host.process.returncode == 0
-        until(lambda: not host.descendants(), "the end of all processes after shutdown", 10)
+        nothing_left(host, "shutdown")
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -71,7 +80,7 @@ def keeping(request: Any) -> Iterator[Any]:
         time.sleep(0.3)
         host.hang_up()
         host.wait_end(15)
-        until(lambda: not host.descendants(), "the end of all processes after the channel's end", 10)
+        nothing_left(host, "the channel's end")
 
 
 def running(host: Host, task: str) -> str:
@@ -266,15 +275,19 @@ def test_a_result_of_a_dead_worker_is_lost_or_made_again(keeping: Host) -> None:
         pytest.skip("results are not held by workers")
     (task,) = fresh()
     count = running(keeping, task)
-    keeping.one(task, "make", n=1000, count=count)
+    keeping.put("p9", b"\x03" * 1000)
+    keeping.one(task, "make", n=1000, count=count, refs=[["p9", 0]])
     worker = keeping.result(task)["report"]["parent"]
     os.kill(worker, signal.SIGKILL)
-    reran = keeping.frame("reran")
-    assert reran["ids"] == [task]
+    second = fresh()[0]
+    keeping.wait(lambda: any(h["t"] == "reran" and task in h["ids"] for h in keeping.headers()), "the second execution")
     header, data = keeping.fetch(task)
     assert header["ok"] and data == bytes(1000)
     with open(count) as file:
         assert file.read().split() == [task, task]
+    # A payload that went with the worker is put again.
+    keeping.one(second, "sizes", refs=[["p9", 0]])
+    assert keeping.result(second)["report"]["said"] == [[["p9", 0], 1000, 3]]
 
 
 def test_a_chain_forwarded_at_once(keeping: Host) -> None:
@@ -282,6 +295,6 @@ def test_a_chain_forwarded_at_once(keeping: Host) -> None:
     keeping.one(ids[0], "make", n=50_000)
     for before, task in zip(ids, ids[1:]):
         keeping.one(task, "step", refs=[[before, 0]])
-    keeping.result(ids[-1])
+    assert "report" in keeping.result(ids[-1]), keeping.results[ids[-1]]
     assert keeping.fetch(ids[-1])[1][0] == 20
     keeping.send("release", keys=ids)

@@ -50,6 +50,10 @@ class ResultLost(Exception):
     """A kept result or a put payload is gone from the engine; its task must run again."""
 
 
+class PackageLost(Exception):
+    """The package was sent and a worker does not have it."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """How a task failed in the engine's hands, not in its own code."""
@@ -383,7 +387,12 @@ class FuturesEngine(Engine):
                 self._broken[id(submission.handle)] = submission.handle
         self._land(submission)
         try:
-            failure = self.classify(error)
+            if isinstance(error, PackageLost):
+                # With references, what it reads was made again by a worker without the package.
+                outcome, kind = ("upstream-failed", "result-lost") if submission.values else ("engine-error", "package")
+                failure = Failure(outcome, kind, describe(error))
+            else:
+                failure = self.classify(error)
         except Exception as second:  # noqa: BLE001
             failure = Failure("engine-error", type(second).__name__, describe(second))
         if failure.outcome != "upstream-failed" and submission.values and not submission.cancelled:
@@ -406,7 +415,7 @@ class FuturesEngine(Engine):
                         return
         submission.rounds += 1
         if submission.rounds > _PACKAGE_ROUNDS:
-            self._fail(submission, RuntimeError("the worker asked for the package again after it was sent"))
+            self._fail(submission, PackageLost("a worker asked for the package again and again after it was sent"))
             return
         self.context.with_package(lambda package: self._with_package(submission, package))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from . import base
 from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultLost, Submission
@@ -27,6 +27,7 @@ class Adapter(FuturesEngine):
 
     name = "dask"
     wrap = True
+    # A call that Dask runs again by itself, on a worker that never had the package, must find it, too.
     package_by_reference = True
 
     def start(self, config: Mapping[str, Any], context: Context) -> Ready:
@@ -244,15 +245,14 @@ class Adapter(FuturesEngine):
                 )
 
     def share_package(self, package: Buffer) -> Any:
-        """Scattered once, again when its holders died; workers get it from each other."""
-        if self._package is not None and self._package.status == "finished":
-            return self._package
-        return self._client.scatter([self.context.sources.module().Buf(package)], hash=False, broadcast=True)[0]
+        """Once for all workers: they get it from each other."""
+        if self._package is None:
+            self._package = self.store(package)
+        return self._package
 
     def store(self, buffer: Buffer) -> Any:
-        """Scattered to a worker; lost with it."""
-        shim = self.context.sources.module()
-        return self._client.scatter([shim.Buf(buffer)], hash=False)[0]
+        """As a task that gives the payload: scattered data would be lost with its worker, a task runs again."""
+        return self._client.submit(self.context.sources.part("same"), self.context.sources.module().Buf(buffer), pure=False)
 
     def load(self, handle: Any, index: int) -> Buffer:
         """The output alone crosses to the client."""
@@ -305,19 +305,14 @@ class Adapter(FuturesEngine):
 
     def stop(self, deadline_s: float) -> None:
         """Ends our cluster; of another's, only what this run has there."""
-        from distributed import Future
-
         with self._lock:
-            flying = {task: submission for task, submission in self._flying.items()}
+            flying = list(self._flying)
             self._handles.clear()
+        # Workers wait for their running tasks before they end: these are told to stop.
+        calls = [self._waiters.submit(self._broadcast, "cancel", self._settings["run"], flying)] if flying else []
         if self._cluster is None:
-            if flying:
-                self._client.cancel([submission.inner for submission in flying.values()])
-                self._broadcast("cancel", self._settings["run"], list(flying))
-            self._broadcast("close", self._settings["run"])
-        executor: Optional[Any] = getattr(Future, "_cb_executor", None)
-        if executor is not None:
-            executor.shutdown(wait=False)
+            calls.append(self._waiters.submit(self._broadcast, "close", self._settings["run"]))
+        concurrent.futures.wait(calls, timeout=min(2.0, deadline_s / 4))
         self._client.close(timeout=deadline_s / 2)
         if self._cluster is not None:
             self._cluster.close(timeout=deadline_s)

@@ -17,6 +17,7 @@ from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultL
 MINIMUM_VERSION = (2024, 1)
 _LABEL = "taps_wasm"
 _WARMUP_SECONDS = 120.0
+_HEARTBEAT_SECONDS = 2
 _ENGINE_DOWN = ("BadStateException", "TooManyJobFailuresError", "ScalingFailed", "NoDataFlowKernelError", "CommandClientTimeoutError")
 
 
@@ -78,6 +79,8 @@ class Adapter(FuturesEngine):
             # The host's name may lead to an interface that its own workers cannot reach.
             options["address"] = "127.0.0.1"
         options["provider"] = _provider(kind, provider)
+        # A manager looks for dead workers once per period; Parsl's 30 s would be how long a loss goes unseen.
+        options.setdefault("heartbeat_period", _HEARTBEAT_SECONDS)
         for name in ("worker_port_range", "interchange_port_range", "worker_ports"):
             if options.get(name) is not None:
                 options[name] = tuple(options[name])
