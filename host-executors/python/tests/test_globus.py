@@ -219,3 +219,12 @@ def test_texts_of_the_endpoint_in_our_terms(text: str, outcome: str) -> None:
     failure = globus_compute.Adapter().classify(TaskExecutionFailed(text, "0"))
     assert failure.outcome == outcome
     assert "\n" not in failure.message or outcome == "engine-error"
+
+
+def test_workers_that_the_endpoint_may_have() -> None:
+    from taps_wasm._bridge.globus_compute import _count_workers
+
+    grows = {"max_blocks": 4, "nodes_per_block": 2, "max_workers_per_node": 32, "total_workers": 32}
+    assert _count_workers({"status": "online", "details": grows}, 128) == 256
+    assert _count_workers({"status": "online", "details": {"total_workers": 9, "max_workers_per_node": "?"}}, 128) == 9
+    assert _count_workers({"status": "online"}, 128) == 128

@@ -107,7 +107,7 @@ class Adapter(FuturesEngine):
         self._open()
         shares = bool(context.settings.get("cancel_dir"))
         notes = [] if shares else ["globus: a running task cannot be cancelled; a cancel only lets go of its result"]
-        return Ready(version, 1, cancels_running=shares, keeps_results=False, notes=notes)
+        return Ready(version, self._workers, cancels_running=shares, keeps_results=False, notes=notes)
 
     def _connect(self) -> None:
         """A client that is logged in, for an endpoint that is there."""
@@ -146,6 +146,7 @@ class Adapter(FuturesEngine):
                 f"globus: the endpoint `executor.endpoint` = {endpoint} is offline",
                 "start it on its host with `globus-compute-endpoint start NAME`",
             )
+        self._workers = _count_workers(dict(status), self._options["batch_size"])
 
     def _open(self) -> Any:
         """The SDK's executor; a new one when the last stopped itself, as it does after any failed request."""
@@ -268,6 +269,21 @@ def _as_function(context: Context) -> Callable[..., Any]:
     exec(compile(text, path, "exec"), namespace)  # noqa: S102 - our own text
     function: Callable[..., Any] = namespace["taps_wasm_call"]
     return function
+
+
+def _count_workers(status: Mapping[str, Any], unknown: int) -> int:
+    """How many workers the endpoint may have by its last report; ``unknown`` where it does not say.
+
+    Too many only makes batches smaller, too few would leave workers idle: so what it can grow to counts.
+    """
+    details = status.get("details") or {}
+
+    def number(name: str, default: int) -> int:
+        value = details.get(name)
+        return int(value) if isinstance(value, (int, float)) and value > 0 else default
+
+    most = number("max_blocks", 0) * number("nodes_per_block", 1) * number("max_workers_per_node", 0)
+    return max(most, number("total_workers", 0)) or unknown
 
 
 def _test_client() -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 import time
 from abc import ABC, abstractmethod
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -58,6 +59,8 @@ class PackageServer(Server):
         from hyperqueue.ffi import get_version
 
         notes: List[str] = []
+        # The client is one connection, lent to one call at a time.
+        self._lock = threading.Lock()
         self._cluster: Any = None
         cores = 0
         if self.options["server_dir"] is None:
@@ -90,15 +93,18 @@ class PackageServer(Server):
                 resources=ResourceRequest(cpus=resources.pop("cpus"), resources=resources),
                 crash_limit=self.options["crash_limit"],
             )
-        return int(self._client.submit(job).id)
+        with self._lock:
+            return int(self._client.submit(job).id)
 
     def failed(self, jobs: Sequence[int]) -> List[Tuple[int, int, str]]:
-        found = self._client.connection.get_failed_tasks(list(jobs))
+        with self._lock:
+            found = self._client.connection.get_failed_tasks(list(jobs))
         return [(job, task, context.error) for job, tasks in found.items() for task, context in tasks.items()]
 
     def forget(self, job: int) -> bool:
         try:
-            self._client.forget(job)
+            with self._lock:
+                self._client.forget(job)
         except RuntimeError:
             return False
         return True
@@ -128,10 +134,12 @@ class ProgramServer(Server):
             self._call(["worker", "wait", "1"])
         if not self._own:
             cores = sum(_cpus(worker) for worker in self._call(["worker", "list"]))
-            if not cores:
+            grows = bool(self._call(["alloc", "list"]))
+            if not cores and not grows:
                 notes.append(
-                    "hyperqueue: the server has no workers yet; tasks wait until one joins (`hq worker start`, `hq alloc add`)"
+                    "hyperqueue: the server has no workers and no allocation queue; tasks wait for `hq worker start`"
                 )
+            cores = 0 if grows else cores
         return str(info.get("version", "unknown")), cores, notes
 
     def _await_server(self) -> Dict[str, Any]:

@@ -33,6 +33,8 @@ LOOK_S = 0.02
 """How often finished groups are looked for."""
 ASK_S = 0.5
 """How often the server is asked for failed tasks."""
+UNKNOWN_WORKERS = 64
+"""Workers that the host is told of where they come and go: too few would leave some idle."""
 SUBMIT_MOST = 500
 """Most groups in one HyperQueue job."""
 
@@ -99,7 +101,7 @@ class Adapter(Engine):
             thread = threading.Thread(target=self._guarded, args=(body,), name=body.__name__.strip("_"), daemon=True)
             thread.start()
             self._threads.append(thread)
-        return Ready(version, max(1, cores), cancels_running=True, keeps_results=False, notes=notes)
+        return Ready(version, cores or UNKNOWN_WORKERS, cancels_running=True, keeps_results=False, notes=notes)
 
     def _make_directory(self, options: Mapping[str, Any], context: Context) -> None:
         self._package = str(context.settings["path"])

@@ -32,6 +32,8 @@ IDLE_S = 1.0
 """How often workers that join or leave are seen to while no task is out."""
 UNKNOWN_CAPACITY = 16
 """Tasks that may be out before workers count as busy, where we did not start the workers."""
+UNKNOWN_WORKERS = 64
+"""Workers that the host is told of where we did not start them: too few would leave some idle."""
 LIBRARY = "taps-wasm"
 _MEGABYTE = 1 << 20
 
@@ -142,7 +144,7 @@ class Adapter(Engine):
             self._install_library()
         notes = self._start_factory() if options["factory"] else self._tell_port()
         version = str(getattr(vine, "__version__", "unknown"))
-        slots = options["workers"] * options["slots"] if options["factory"] else 1
+        slots = options["workers"] * options["slots"] if options["factory"] else UNKNOWN_WORKERS
         return Ready(version, slots, cancels_running=not options["serverless"], keeps_results=False, notes=notes)
 
     def _install_library(self) -> None:
