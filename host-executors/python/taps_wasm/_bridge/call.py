@@ -93,6 +93,13 @@ def taps_wasm_call(work, package, *values):
 '''
 
 
+# For engines that send a function as its text: all that it needs is inside it.
+_TEXT = """def taps_wasm_call(settings, header, package, attempts, *values):
+    names = {names!r}
+    return eval({expression!r}, names)(settings, header, package, attempts, *values)
+"""
+
+
 class Sources:
     """The texts that travel with a call: the frame codec's and the shim's."""
 
@@ -143,3 +150,7 @@ class Sources:
         namespace.update(self._globals)
         exec(_FUNCTION, namespace)  # noqa: S102 - our own constant
         return namespace["taps_wasm_call"]
+
+    def text(self) -> str:
+        """The call as the text of the function ``taps_wasm_call``; for engines that keep no results."""
+        return _TEXT.format(names=self._globals, expression=_EXPRESSION)
