@@ -159,8 +159,7 @@ def _place(shape: Shape, value: Any, place: Any, out: bytearray, position: int) 
     elif shape.form == "text":
         text, start = place
         if len(text) <= _INLINE:
-            padded = text if len(text) == _INLINE else text + b"\xff" + bytes(_INLINE - 1 - len(text))
-            out[position : position + _INLINE] = padded
+            out[position : position + _INLINE] = text.ljust(_INLINE, b"\xff")
         else:
             length = (len(text) & 0x3F) | 0x80 | ((len(text) & ~0x3F) << 2)
             struct.pack_into("<Ii", out, position, length, start - position)
