@@ -49,7 +49,7 @@ class TaskFuture(Future):  # type: ignore[type-arg]
         super().__init__()
         self.task = task
         self.stats: Optional[TaskStats] = None
-        self._cancel_call = cancel
+        self._cancel_call: Optional[Callable[[bool], bool]] = cancel
         #: The bytes of the outputs, once they are there.
         self._outputs: Optional[List[Buffer]] = None
 
@@ -59,8 +59,10 @@ class TaskFuture(Future):  # type: ignore[type-arg]
         A running task is stopped in its sandbox, and its future ends with :class:`taps_wasm.Cancelled` soon
         after, unless the task ends first. Returns ``False`` for a task that has ended.
         """
+        # Gone with the task: it leads to the call, and from there back here.
+        cancel_call = self._cancel_call
         pending = super().cancel()
-        return self._cancel_call(pending)
+        return cancel_call(pending) if cancel_call is not None else pending
 
     def cancelled(self) -> bool:
         """Whether the task was cancelled, before it ran or while it did."""
@@ -131,6 +133,7 @@ class Call:
         self.task = task
         self.args: List[Any] = list(args)
         self.future = TaskFuture(task, lambda pending: cancel(self, pending))
+        self.future.add_done_callback(_let_go)
         self.number = -1
         self.header: Dict[str, Any] = {}
         self.buffers: List[Buffer] = [b""] * len(args)
@@ -251,6 +254,12 @@ class Call:
             result = self._hooks.finish(result, stats)
         self.future._outputs = kept
         self.future.set_result(result)
+
+
+def _let_go(future: "Future[Any]") -> None:
+    """Lets a future that is done go of its call, so that its outputs are freed with it."""
+    if isinstance(future, TaskFuture):
+        future._cancel_call = None
 
 
 def _passes(given: DeclaredType, wanted: DeclaredType) -> bool:

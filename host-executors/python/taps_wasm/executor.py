@@ -235,18 +235,22 @@ class Executor(AbstractExecutor):
     def _await_arguments(self, call: Call) -> None:
         futures = {id(arg): arg for arg in call.args if isinstance(arg, Future)}.values()
         call.missing = len(futures) + 1
+        # A future keeps its callbacks: they hold a number, so that it does not keep the outputs of all that
+        # came of it.
+        number = call.number
         for future in futures:
-            future.add_done_callback(lambda done: self._argument_done(call, done))
-        self._argument_done(call, None)
+            future.add_done_callback(lambda done: self._argument_done(number, done))
+        self._argument_done(number, None)
 
-    def _argument_done(self, call: Call, future: "Optional[Future[Any]]") -> None:
+    def _argument_done(self, number: int, future: "Optional[Future[Any]]") -> None:
         """One more of a call's futures is done; `None` stands for the submission itself."""
-        problem: Optional[BaseException] = None
-        if future is not None:
-            problem = call.upstream_failure(future)
         with self._lock:
+            call = self._waiting.get(number)
+            if call is None:
+                return
             call.missing -= 1
             ready = call.missing == 0
+        problem = None if future is None else call.upstream_failure(future)
         if problem is None and ready:
             try:
                 call.encode_resolved()
@@ -262,20 +266,25 @@ class Executor(AbstractExecutor):
             if self._waiting.pop(call.number, None) is None:
                 return
             self._queue.append(call)
-            self._work.notify()
-            if len(self._queue) > self._idle and len(self._threads) < self._workers:
-                self._start_thread()
+            more = len(self._queue) > self._idle and len(self._threads) < self._workers
+            if more and not self._start_thread() and not self._threads:
+                self._queue.remove(call)
+                self._waiting[call.number] = call
+            # At the end somebody waits for the last call, too.
+            self._work.notify(len(self._threads) + 1 if self._stopping else 1)
+            stranded = call.number in self._waiting
+        if stranded:
+            self._fail_unstarted(call, RuntimeError("cannot start a worker: the interpreter is shutting down"))
 
-    def _start_thread(self) -> None:
+    def _start_thread(self) -> bool:
+        """Starts a thread; not when the interpreter is shutting down."""
         thread = threading.Thread(target=_serve, args=(self,), name=f"taps-wasm-{len(self._threads)}", daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            # The interpreter is shutting down: the threads that there are do the work.
-            if not self._threads:
-                raise
-            return
+            return False
         self._threads.append(thread)
+        return True
 
     def _fail_unstarted(self, call: Call, error: BaseException) -> None:
         """Fails a call that never ran, and then those that wait for it: in a loop, not by recursion, because
@@ -304,6 +313,7 @@ class Executor(AbstractExecutor):
         with self._work:
             while not self._queue:
                 if self._stopping and not self._waiting:
+                    self._work.notify_all()
                     return None
                 self._idle += 1
                 self._work.wait()
@@ -419,11 +429,15 @@ class Executor(AbstractExecutor):
         for call in dropped:
             if call.future.cancel():
                 call.future.set_running_or_notify_cancel()
-        spare = self._take_spare() if not self._threads else None
+        with self._work:
+            while wait and self._waiting and threading.current_thread() not in self._threads:
+                self._work.wait()
+            threads, idle = list(self._threads), not self._threads and not self._waiting
+        spare = self._take_spare() if idle else None
         if spare is not None:
             spare.close()
         if wait:
-            for thread in list(self._threads):
+            for thread in threads:
                 if thread is not threading.current_thread():
                     thread.join()
 

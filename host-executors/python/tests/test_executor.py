@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import pickle
@@ -11,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from concurrent import futures
 from concurrent.futures import Future
 
@@ -373,6 +375,34 @@ def test_shutdown_finishes_what_was_submitted(program):
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit("nothing")
     executor.shutdown()
+
+
+def test_shutdown_waits_for_calls_whose_futures_are_not_done(program):
+    for busy in (0, 3):
+        executor = taps_wasm.Executor("fake", workers=3, binary=program)
+        futures.wait([executor.submit("sleep", 0.05) for _ in range(busy)])
+        gate = Future()
+        last = executor.submit("add", executor.submit("add", gate, 1), 1)
+        threading.Timer(0.1, gate.set_result, [1]).start()
+        executor.shutdown()
+        assert last.result(0) == 3
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("taps-wasm")]
+
+
+def test_outputs_are_freed_with_their_futures(executor):
+    gc.disable()
+    try:
+        first = executor.submit("echo", b"x")
+        second = executor.submit("echo", first)
+        third = executor.submit("echo", second)
+        assert third.result(30) == b"x"
+        # The thread that ran it still has it for a moment.
+        executor.submit("nothing").result(30)
+        gone = [weakref.ref(second), weakref.ref(third)]
+        del second, third
+        until(lambda: not any(future() for future in gone))
+    finally:
+        gc.enable()
 
 
 def test_shutdown_cancels_what_has_not_begun(program):
