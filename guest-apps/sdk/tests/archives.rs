@@ -21,7 +21,11 @@ fn check_value<T: Value + PartialEq + std::fmt::Debug>(case: &Case, value: &T) {
     let archive = value.encode().expect("it can be encoded");
     let digits: String = archive.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(digits, case.archive, "{name} {value:?}");
-    assert_eq!(T::decode(archive).expect("it can be decoded"), *value, "{name}");
+    assert_eq!(
+        T::decode(archive).expect("it can be decoded"),
+        *value,
+        "{name}"
+    );
 }
 
 /// Integers beyond 64 bits are texts in the file.
