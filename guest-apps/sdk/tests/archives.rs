@@ -19,13 +19,24 @@ fn check<T: Value + DeserializeOwned + PartialEq + std::fmt::Debug>(case: &Case)
 fn check_value<T: Value + PartialEq + std::fmt::Debug>(case: &Case, value: &T) {
     let name = &case.r#type;
     let archive = value.encode().expect("it can be encoded");
-    let digits: String = archive.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(digits, case.archive, "{name} {value:?}");
+    assert_eq!(
+        archive.as_slice(),
+        bytes_of(&case.archive),
+        "{name} {value:?}"
+    );
     assert_eq!(
         T::decode(archive).expect("it can be decoded"),
         *value,
         "{name}"
     );
+}
+
+/// The bytes that hexadecimal digits stand for.
+fn bytes_of(digits: &str) -> Vec<u8> {
+    let pairs = (0..digits.len()).step_by(2).map(|at| &digits[at..at + 2]);
+    pairs
+        .map(|pair| u8::from_str_radix(pair, 16).expect("the archive is in hexadecimal digits"))
+        .collect()
 }
 
 /// Integers beyond 64 bits are texts in the file.
