@@ -227,8 +227,7 @@ class Call:
         )
         self.future.stats = stats
         if not header.get("ok"):
-            message = str(header.get("message") or "no reason given")
-            self.fail(str(header.get("outcome", "engine-error")), message, header.get("kind"), header.get("detail"))
+            self._fail_as(header)
             return
         if len(outputs) != len(self.task.outputs):
             self.fail("payload-error", f"it gave {len(outputs)} outputs; declared are {len(self.task.outputs)}")
@@ -239,6 +238,12 @@ class Call:
             self.fail("payload-error", f"an output cannot be read: {error}")
         except BaseException as error:
             self.fail("engine-error", f"{type(error).__name__}: {error}")
+
+    def _fail_as(self, header: Mapping[str, Any]) -> None:
+        outcome, kind = str(header.get("outcome", "engine-error")), header.get("kind")
+        message = str(header.get("message") or "no reason given")
+        # Outcomes that have no kinds come with their own name.
+        self.fail(outcome, message, kind if kind and kind != outcome else None, header.get("detail"))
 
     def _succeed(self, media_types: Sequence[str], outputs: Sequence[Buffer], stats: TaskStats) -> None:
         kept: List[Buffer] = []

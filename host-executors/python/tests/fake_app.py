@@ -93,7 +93,7 @@ def answer(header, arguments, cancels):
         outputs = run(header["task"], arguments, header, cancels)
     except Failure as failure:
         outcome, kind = failure.args
-        result.update(ok=False, outcome=outcome, kind=kind or None, message=f"as asked: {outcome}", detail={"depth": 1})
+        result.update(ok=False, outcome=outcome, kind=kind or outcome, message=f"as asked: {outcome}", detail={"depth": 1})
         return result, []
     result.update(ok=True, outputs=len(outputs), media_types=["application/octet-stream"] * len(outputs))
     return result, outputs

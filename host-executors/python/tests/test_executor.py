@@ -246,6 +246,12 @@ def test_every_outcome_is_an_exception(executor, outcome, error):
     assert (type(copy), str(copy), copy.detail) == (error, str(failure), failure.detail)
 
 
+def test_an_outcome_without_kinds_has_none(executor):
+    failure = executor.submit("fail", b"timeout", b"").exception(30)
+    assert failure.kind is None
+    assert str(failure) == "task `fail`: timeout: as asked: timeout"
+
+
 def test_a_worker_that_dies_is_a_lost_worker_and_replaced(program):
     with taps_wasm.Executor("fake", workers=1, binary=program) as executor:
         before = executor.submit("pid").result(30)
