@@ -133,7 +133,7 @@ pub struct BridgeOptions {
     pub keep: bool,
     /// Workers are on this machine, or see its files.
     pub sees_host_paths: bool,
-    /// A directory of the run that all workers see; removed in the end.
+    /// A directory of the run that all workers see. Its owner removes it; the guard does for a run that was killed.
     pub shared_scratch: Option<PathBuf>,
     /// This program, where workers find it.
     pub binary: Option<PathBuf>,
@@ -414,14 +414,8 @@ impl Executor for External {
 impl Drop for External {
     fn drop(&mut self) {
         self.shutdown();
-        let shared = &self.shared;
         // The guard has, if there was one.
-        for directory in [
-            Some(&shared.scratch),
-            shared.options.shared_scratch.as_ref(),
-        ] {
-            let _ = directory.map(fs::remove_dir_all);
-        }
+        let _ = fs::remove_dir_all(&self.shared.scratch);
     }
 }
 

@@ -18,55 +18,32 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A file of the Python project.
+macro_rules! source {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../python/", $name)))
+    };
+}
+
 /// The bridge's own program: what goes below `bridge/` in the scratch directory.
 const SOURCES: &[(&str, &str)] = &[
-    ("main.py", include_str!("../../../python/main.py")),
+    source!("main.py"),
+    // Not the user's package: the bridge needs none of it.
     ("taps_wasm/__init__.py", ""),
-    (
-        "taps_wasm/_frames.py",
-        include_str!("../../../python/taps_wasm/_frames.py"),
-    ),
-    ("taps_wasm/_worker.py", SHIM),
-    (
-        "taps_wasm/_bridge/__init__.py",
-        include_str!("../../../python/taps_wasm/_bridge/__init__.py"),
-    ),
-    (
-        "taps_wasm/_bridge/base.py",
-        include_str!("../../../python/taps_wasm/_bridge/base.py"),
-    ),
-    (
-        "taps_wasm/_bridge/call.py",
-        include_str!("../../../python/taps_wasm/_bridge/call.py"),
-    ),
-    (
-        "taps_wasm/_bridge/dask.py",
-        include_str!("../../../python/taps_wasm/_bridge/dask.py"),
-    ),
-    (
-        "taps_wasm/_bridge/ray.py",
-        include_str!("../../../python/taps_wasm/_bridge/ray.py"),
-    ),
-    (
-        "taps_wasm/_bridge/parsl.py",
-        include_str!("../../../python/taps_wasm/_bridge/parsl.py"),
-    ),
-    (
-        "taps_wasm/_bridge/threads.py",
-        include_str!("../../../python/taps_wasm/_bridge/threads.py"),
-    ),
-    (
-        "taps_wasm/_bridge/globus_compute.py",
-        include_str!("../../../python/taps_wasm/_bridge/globus_compute.py"),
-    ),
-    (
-        "taps_wasm/_bridge/taskvine.py",
-        include_str!("../../../python/taps_wasm/_bridge/taskvine.py"),
-    ),
-    (
-        "taps_wasm/_bridge/hyperqueue.py",
-        include_str!("../../../python/taps_wasm/_bridge/hyperqueue.py"),
-    ),
+    source!("taps_wasm/_frames.py"),
+    source!("taps_wasm/_worker.py"),
+    source!("taps_wasm/_bridge/__init__.py"),
+    source!("taps_wasm/_bridge/base.py"),
+    source!("taps_wasm/_bridge/call.py"),
+    source!("taps_wasm/_bridge/dask.py"),
+    source!("taps_wasm/_bridge/execute.py"),
+    source!("taps_wasm/_bridge/globus_compute.py"),
+    source!("taps_wasm/_bridge/hq_server.py"),
+    source!("taps_wasm/_bridge/hyperqueue.py"),
+    source!("taps_wasm/_bridge/parsl.py"),
+    source!("taps_wasm/_bridge/ray.py"),
+    source!("taps_wasm/_bridge/taskvine.py"),
+    source!("taps_wasm/_bridge/threads.py"),
 ];
 
 /// What travels with each submission and finds, or starts, the worker.

@@ -117,7 +117,11 @@ fn attempt(
         )));
     };
     let given = arguments.len();
-    if !task.parameters.is_empty() && given != task.parameters.len() {
+    // A list at the end takes any number of arguments.
+    let takes_more = |(_, declared): &(String, String)| declared.starts_with("List<");
+    let fits = given == task.parameters.len()
+        || given + 1 >= task.parameters.len() && task.parameters.last().is_some_and(takes_more);
+    if !task.parameters.is_empty() && !fits {
         let names: Vec<&str> = task
             .parameters
             .iter()
