@@ -196,7 +196,7 @@ def main():
         json.dumps(
             {
                 "seconds": seconds,
-                "training_cpu_seconds": training,
+                "cpu_seconds": training,
                 "accuracies": accuracies,
                 "workers": options.workers,
                 "torch": torch.__version__,

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Simulates balls on a terrain with pybullet, as TaPS does: BALLS SECONDS TICK_RATE PROCESSES.
 
-Prints the seconds from the first task to the last result; processes are started, and pybullet is loaded, before.
+Prints a line of JSON: seconds from the first task to the last result, CPU seconds of the tasks, balls that left the
+terrain, versions. Processes are started, and pybullet is loaded, before.
 Each task gets the mesh and one ball, as in TaPS. Noise, friction and numbers are those of TaPS's defaults: 20 m,
-3 m high, 10 vertices per metre. Needs pybullet and numpy from PyPI; their versions go to standard error.
+3 m high, 10 vertices per metre. Needs pybullet and numpy from PyPI.
 """
 
+import json
 import math
 import multiprocessing
+import platform
 import random
 import sys
 import time
@@ -59,7 +62,8 @@ def terrain():
 
 
 def simulate(task):
-    """Position of a ball at the end."""
+    """Position of a ball at the end, and the CPU seconds that it took."""
+    begin = time.process_time()
     (vertices, triangles), position, velocity, steps, tick_rate = task
     client = pybullet.connect(pybullet.DIRECT)
     pybullet.setGravity(0, 0, -9.81)
@@ -74,7 +78,7 @@ def simulate(task):
         pybullet.stepSimulation()
     end = pybullet.getBasePositionAndOrientation(ball)[0]
     pybullet.disconnect(client)
-    return end
+    return end, time.process_time() - begin
 
 
 def wait(_):
@@ -83,8 +87,6 @@ def wait(_):
 
 def main():
     balls, seconds, tick_rate, processes = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pybullet", "numpy"))
-    print(versions, file=sys.stderr)
     mesh = terrain()
     randomness = random.Random(1)
     place = lambda: WIDTH * randomness.uniform(0.2, 0.8)
@@ -96,9 +98,13 @@ def main():
         begin = time.perf_counter()
         ends = pool.map(simulate, tasks, chunksize=1)
         elapsed = time.perf_counter() - begin
-    outside = sum(end[2] < 0 for end in ends)
-    print(f"{outside} of {balls} balls left the terrain", file=sys.stderr)
-    print(elapsed)
+    result = {
+        "seconds": elapsed,
+        "cpu_seconds": sum(cpu for _, cpu in ends),
+        "outside": sum(end[2] < 0 for end, _ in ends),
+        "python": platform.python_version(),
+    }
+    print(json.dumps(result | {name: metadata.version(name) for name in ("pybullet", "numpy")}))
 
 
 if __name__ == "__main__":

@@ -91,6 +91,84 @@ fn kernels_of_the_guest_learn_nearly_the_same() {
     }
 }
 
+/// Records of CIFAR: a label, or two, and an image that is the same for all of its class, but for some noise.
+fn photographs(labels: usize, count: usize) -> Vec<u8> {
+    let record = |index: usize| {
+        let class = index % 10;
+        let pixel = move |place: usize| (class * 20 + (place * (class + 3) + index * 7) % 56) as u8;
+        std::iter::repeat_n(class as u8, labels).chain((0..3072).map(pixel))
+    };
+    (0..count).flat_map(record).collect()
+}
+
+/// The convolutional network: the same on every executor, and nearly the same with kernels of the guest.
+#[test]
+fn convolutions_agree_everywhere() {
+    let place = Place::new();
+    place.write("photographs/cifar10_train.bin", photographs(1, 20));
+    place.write("photographs/cifar10_test.bin", photographs(1, 10));
+    let args = [
+        "fedlearn",
+        "--app.data-dir=photographs",
+        "--app.dataset=cifar10",
+        "--app.clients=2",
+        "--app.rounds=1",
+        "--app.epochs=1",
+        "--app.batch-size=4",
+        "--app.lr=0.05",
+    ];
+    let all: Vec<Value> = EXECUTIONS
+        .iter()
+        .map(|execution| run(&place, &[&args, *execution].concat()))
+        .collect();
+    assert_eq!(all[0]["values"]["parameters"], 5_851_338, "{}", all[0]);
+    for (json, execution) in all.iter().zip(EXECUTIONS) {
+        assert_eq!(json["values"], all[0]["values"], "{execution:?}");
+    }
+    let guest = run(&place, &[&args[..], &["--kernels=guest"]].concat());
+    for index in [3, 4] {
+        let (host, guest) = (column(&all[0], index)[0], column(&guest, index)[0]);
+        assert!((host - guest).abs() < 1e-3 * host, "{host} {guest}");
+    }
+}
+
+/// Files of the other formats get into the sandbox as well.
+#[test]
+fn every_format_is_read() {
+    let place = Place::new();
+    place.write("cifar100/train.bin", photographs(2, 30));
+    place.write("cifar100/test.bin", photographs(2, 10));
+    for (part, count) in [("train", 30_u32), ("t10k", 10)] {
+        let header = |kind: &[u8], sizes: &[u32]| {
+            let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
+            [0, 0, 8].iter().chain(kind).copied().chain(sizes).collect()
+        };
+        let mut images: Vec<u8> = header(&[3], &[count, 28, 28]);
+        images.extend((0..count * 784).map(|pixel| (pixel % 251) as u8));
+        let mut labels: Vec<u8> = header(&[1], &[count]);
+        labels.extend((0..count).map(|label| (label % 10) as u8));
+        place.write(&format!("fmnist/{part}-images-idx3-ubyte"), images);
+        place.write(&format!("fmnist/{part}-labels-idx1-ubyte"), labels);
+    }
+    for (dataset, parameters) in [("cifar100", 3073 * 128 + 129 * 100), ("fmnist", 101_770)] {
+        let dataset = format!("--app.dataset={dataset}");
+        let json = run(
+            &place,
+            &[
+                "fedlearn",
+                "--app.data-dir=.",
+                &dataset,
+                "--app.model=mlp",
+                "--app.clients=3",
+                "--app.lr=0.01",
+            ],
+        );
+        assert_eq!(json["values"]["samples"], 30, "{json}");
+        assert_eq!(json["values"]["test-samples"], 10, "{json}");
+        assert_eq!(json["values"]["parameters"], parameters, "{json}");
+    }
+}
+
 /// What a client's task is given: weights, its own samples, and little else.
 #[test]
 fn a_client_gets_its_own_shard_only() {

@@ -1,6 +1,6 @@
-//! The binary format of CIFAR: records of labels and 3 x 32 x 32 pixels, red, green, blue.
+//! The binary format of CIFAR: records of labels and 32 x 32 pixels, all red, then all green, then all blue.
 //!
-//! CIFAR-10 has a label; CIFAR-100 has that of the superclass and then that of the class.
+//! The colours of a pixel are put side by side, as layers take them. CIFAR-10 has a label; CIFAR-100 has that of the superclass and then that of the class.
 
 use taps::{Array, Result};
 
@@ -17,6 +17,8 @@ pub(super) fn samples(
         _ => 0,
     };
     let size = 1 + dataset.pixels();
+    let channels = dataset.channels() as usize;
+    let plane = dataset.pixels() / channels;
     let record = before + size;
     let mut count = 0;
     for (name, bytes) in files {
@@ -34,7 +36,15 @@ pub(super) fn samples(
         .iter()
         .flat_map(|(_, bytes)| bytes.chunks_exact(record));
     for (sample, record) in samples.as_mut_slice().chunks_exact_mut(size).zip(records) {
-        sample.copy_from_slice(&record[before..]);
+        let (label, pixels) = sample.split_at_mut(1);
+        let (of_record, planes) = record[before..].split_at(1);
+        label.copy_from_slice(of_record);
+        for (colour, plane) in planes.chunks_exact(plane).enumerate() {
+            let places = pixels.iter_mut().skip(colour).step_by(channels);
+            for (pixel, value) in places.zip(plane) {
+                *pixel = *value;
+            }
+        }
     }
     Ok(samples)
 }

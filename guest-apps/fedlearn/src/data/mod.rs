@@ -1,7 +1,7 @@
 //! The data sets: what they are, which files hold them, and how they become samples.
 //!
-//! A set of samples is one array of bytes, a row for each: the label, then the pixels, channel after
-//! channel. A task makes numbers from 0 to 1 of them when it needs them.
+//! A set of samples is one array of bytes, a row for each: the label, then the pixels, row after
+//! row, the colours of one side by side. A task makes numbers from 0 to 1 of them when it needs them.
 
 mod cifar;
 mod files;

@@ -1,20 +1,25 @@
 //! The convolution layer: 3 x 3, padding 1, stride 1, on square images.
 //!
 //! ```text
-//!   image: channels x side²          columns: 9 channels x side²
-//!   ┌─────────────┐                  ┌─────────────┐ channel 0, shifted by (-1,-1)
-//!   │ channel 0   │   ── unfold ──►  │             │ channel 0, shifted by (-1, 0)
-//!   │ channel 1   │   ◄── fold ────  │      …      │    …
-//!   └─────────────┘                  └─────────────┘
-//!   outputs = W columns, W: output channels x 9 channels
+//!   image, padded: (side+2)² x channels      patches: side² x 9 channels
+//!   ┌───┬───┬───┬───┐                        ┌───────┬───────┬───────┐ pixel (0, 0)
+//!   │ 0   0   0 │ 0 │                        │ row 0 │ row 1 │ row 2 │ pixel (0, 1)
+//!   │ 0   a   b │ 0 │   ── unfold ──►        │ 3 neighbours each     │   …
+//!   │ 0   c   d │ 0 │   ◄── fold ────        └───────┴───────┴───────┘
+//!   └───────────┴───┘                         outputs = patches Wᵀ, a row per pixel
 //! ```
 //!
-//! Image by image: the columns of one stay in the cache.
+//! With the channels of a pixel side by side, a third of a patch is one run of memory, and the outputs of
+//! many images are one product. A group of images is unfolded at a time: enough for a product to be large,
+//! few enough for the caches.
 
 use taps::Result;
 use taps::kernels::{self, Matrix, MatrixMut};
 
 use super::{Activation, Pass, Scratch, room};
+
+/// Most numbers in the patches of a group of images, unless one has more: 4 MiB.
+const GROUP: usize = 1 << 20;
 
 /// A convolution layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub(crate) struct Convolution {
     pub(crate) input_channels: usize,
     /// Channels after it.
     pub(crate) output_channels: usize,
-    /// Rows and columns of the images, at least 2.
+    /// Rows and columns of the images.
     pub(crate) side: usize,
     /// What follows.
     pub(crate) activation: Activation,
@@ -39,6 +44,11 @@ impl Convolution {
         self.side * self.side
     }
 
+    /// Images that are unfolded together.
+    pub(crate) fn group(&self) -> usize {
+        (GROUP / (self.fan_in() * self.pixels())).max(1)
+    }
+
     /// The outputs of a batch.
     pub(crate) fn forward(
         &self,
@@ -47,28 +57,30 @@ impl Convolution {
         outputs: &mut [f32],
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let (pixels, fan_in) = (self.pixels(), self.fan_in());
+        let (pixels, fan_in, group) = (self.pixels(), self.fan_in(), self.group());
         let (weights, biases) = parameters.split_at(fan_in * self.output_channels);
-        let columns = room(&mut scratch.columns, fan_in * pixels);
-        let images = inputs.chunks_exact(self.input_channels * pixels);
-        for (image, output) in images.zip(outputs.chunks_exact_mut(self.output_channels * pixels)) {
-            unfold(image, self.side, columns);
-            for (channel, bias) in output.chunks_exact_mut(pixels).zip(biases) {
-                channel.fill(*bias);
-            }
+        for row in outputs.chunks_exact_mut(self.output_channels) {
+            row.copy_from_slice(biases);
+        }
+        let images = inputs.chunks(group * self.input_channels * pixels);
+        for (images, outputs) in
+            images.zip(outputs.chunks_mut(group * self.output_channels * pixels))
+        {
+            let rows = outputs.len() / self.output_channels;
+            let patches = self.unfold(images, scratch);
             kernels::gemm(
                 1.0,
-                Matrix::row_major(weights, self.output_channels, fan_in),
-                Matrix::row_major(columns, fan_in, pixels),
+                Matrix::row_major(patches, rows, fan_in),
+                Matrix::row_major(weights, self.output_channels, fan_in).transpose(),
                 1.0,
-                MatrixMut::row_major(output, self.output_channels, pixels),
+                MatrixMut::row_major(outputs, rows, self.output_channels),
             )?;
         }
         self.activation.forward(outputs);
         Ok(())
     }
 
-    /// dW = Σ dY columnsᵀ, dX = fold(Wᵀ dY), then a step by `rate`.
+    /// dW = Σ dYᵀ patches, dX = fold(dY W), then a step by `rate`.
     pub(crate) fn backward(
         &self,
         parameters: &mut [f32],
@@ -76,104 +88,124 @@ impl Convolution {
         rate: f32,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let (pixels, fan_in) = (self.pixels(), self.fan_in());
+        let (pixels, fan_in, group) = (self.pixels(), self.fan_in(), self.group());
         let (weights, biases) = parameters.split_at_mut(fan_in * self.output_channels);
         self.activation.backward(pass.outputs, pass.gradient);
-        let columns = room(&mut scratch.columns, fan_in * pixels);
-        let gradient = room(&mut scratch.gradient, weights.len());
-        gradient.fill(0.0);
-        let size = self.input_channels * pixels;
-        let images = pass.inputs.chunks_exact(size).enumerate();
-        let output_gradients = pass.gradient.chunks_exact(self.output_channels * pixels);
-        for ((index, image), output) in images.zip(output_gradients) {
-            let output = Matrix::row_major(output, self.output_channels, pixels);
-            unfold(image, self.side, columns);
+        // The weights before the step are needed until the last group is through.
+        let mut step = std::mem::take(&mut scratch.step);
+        let step_of_all = room(&mut step, weights.len());
+        let size = group * self.input_channels * pixels;
+        let gradients = pass.gradient.chunks(group * self.output_channels * pixels);
+        for (index, (images, gradient)) in pass.inputs.chunks(size).zip(gradients).enumerate() {
+            let rows = gradient.len() / self.output_channels;
+            let gradient = Matrix::row_major(gradient, rows, self.output_channels);
+            let patches = self.unfold(images, scratch);
             kernels::gemm(
-                1.0,
-                output,
-                Matrix::row_major(&*columns, fan_in, pixels).transpose(),
-                1.0,
-                MatrixMut::row_major(gradient, self.output_channels, fan_in),
+                rate,
+                gradient.transpose(),
+                Matrix::row_major(&*patches, rows, fan_in),
+                if index == 0 { 0.0 } else { 1.0 },
+                MatrixMut::row_major(step_of_all, self.output_channels, fan_in),
             )?;
             if let Some(input_gradient) = &mut pass.input_gradient {
                 kernels::gemm(
                     1.0,
-                    Matrix::row_major(&*weights, self.output_channels, fan_in).transpose(),
-                    output,
+                    gradient,
+                    Matrix::row_major(&*weights, self.output_channels, fan_in),
                     0.0,
-                    MatrixMut::row_major(columns, fan_in, pixels),
+                    MatrixMut::row_major(patches, rows, fan_in),
                 )?;
-                fold(
-                    columns,
-                    self.side,
-                    &mut input_gradient[index * size..][..size],
-                );
+                self.fold(&mut input_gradient[index * size..][..images.len()], scratch);
             }
         }
-        for (weight, gradient) in weights.iter_mut().zip(&*gradient) {
-            *weight -= rate * gradient;
+        for (weight, step) in weights.iter_mut().zip(&*step_of_all) {
+            *weight -= step;
         }
+        scratch.step = step;
+        // Image by image: a sum of few numbers is a better one.
+        let sums = room(&mut scratch.padded, self.output_channels);
         for image in pass.gradient.chunks_exact(self.output_channels * pixels) {
-            for (bias, channel) in biases.iter_mut().zip(image.chunks_exact(pixels)) {
-                *bias -= rate * channel.iter().sum::<f32>();
+            sums.fill(0.0);
+            for row in image.chunks_exact(self.output_channels) {
+                add(sums, row);
+            }
+            for (bias, sum) in biases.iter_mut().zip(&*sums) {
+                *bias -= rate * sum;
             }
         }
         Ok(())
     }
-}
 
-/// Position of an image's first number in its copy shifted by (`down`, `right`) - 1, and in the
-/// image: one of them is 0.
-fn offsets(down: usize, right: usize, side: usize) -> (usize, usize) {
-    let (from, centre) = (down * side + right, side + 1);
-    (centre.saturating_sub(from), from.saturating_sub(centre))
-}
-
-/// Sets to zero what a shift by one column brings from the row before or after.
-fn clear_wrapped(plane: &mut [f32], right: usize, side: usize) {
-    let column = match right {
-        0 => 0,
-        1 => return,
-        _ => side - 1,
-    };
-    for row in plane.chunks_exact_mut(side) {
-        row[column] = 0.0;
-    }
-}
-
-/// Nine copies of each channel, shifted by a pixel in all directions; outside is zero. A copy is one
-/// move of memory, whatever the shift.
-pub(crate) fn unfold(image: &[f32], side: usize, columns: &mut [f32]) {
-    let pixels = side * side;
-    for (channel, copies) in image
-        .chunks_exact(pixels)
-        .zip(columns.chunks_exact_mut(9 * pixels))
-    {
-        for (shift, plane) in copies.chunks_exact_mut(pixels).enumerate() {
-            let (start, first) = offsets(shift / 3, shift % 3, side);
-            let length = pixels - start.max(first);
-            plane[..start].fill(0.0);
-            plane[start..start + length].copy_from_slice(&channel[first..first + length]);
-            plane[start + length..].fill(0.0);
-            clear_wrapped(plane, shift % 3, side);
-        }
-    }
-}
-
-/// The reverse of [`unfold`] for gradients: adds up the nine copies. They are used up.
-pub(crate) fn fold(columns: &mut [f32], side: usize, image: &mut [f32]) {
-    let pixels = side * side;
-    image.fill(0.0);
-    let channels = image.chunks_exact_mut(pixels);
-    for (channel, copies) in channels.zip(columns.chunks_exact_mut(9 * pixels)) {
-        for (shift, plane) in copies.chunks_exact_mut(pixels).enumerate() {
-            clear_wrapped(plane, shift % 3, side);
-            let (start, first) = offsets(shift / 3, shift % 3, side);
-            let length = pixels - start.max(first);
-            let values = &plane[start..start + length];
-            for (sum, value) in channel[first..first + length].iter_mut().zip(values) {
-                *sum += value;
+    /// The patches of some images.
+    pub(crate) fn unfold<'a>(&self, images: &[f32], scratch: &'a mut Scratch) -> &'a mut [f32] {
+        let (channels, patch) = (self.input_channels, self.fan_in());
+        let size = self.pixels() * channels;
+        let padded = self.padded(&mut scratch.padded);
+        padded.fill(0.0);
+        let patches = room(&mut scratch.patches, images.len() * 9);
+        for (image, patches) in images
+            .chunks_exact(size)
+            .zip(patches.chunks_exact_mut(self.pixels() * patch))
+        {
+            for (row, pixels) in image.chunks_exact(self.side * channels).enumerate() {
+                padded[self.place(row, 0)..][..pixels.len()].copy_from_slice(pixels);
+            }
+            for (pixel, patch) in patches.chunks_exact_mut(patch).enumerate() {
+                for (down, neighbours) in patch.chunks_exact_mut(3 * channels).enumerate() {
+                    let first = self.first(pixel, down);
+                    neighbours.copy_from_slice(&padded[first..first + 3 * channels]);
+                }
             }
         }
+        patches
+    }
+
+    /// The reverse of [`unfold`](Self::unfold) for gradients: adds up what the patches in the scratch hold of
+    /// each pixel.
+    pub(crate) fn fold(&self, images: &mut [f32], scratch: &mut Scratch) {
+        let (channels, patch) = (self.input_channels, self.fan_in());
+        let size = self.pixels() * channels;
+        let padded = self.padded(&mut scratch.padded);
+        for (image, patches) in images
+            .chunks_exact_mut(size)
+            .zip(scratch.patches.chunks_exact(self.pixels() * patch))
+        {
+            padded.fill(0.0);
+            for (pixel, patch) in patches.chunks_exact(patch).enumerate() {
+                for (down, neighbours) in patch.chunks_exact(3 * channels).enumerate() {
+                    let first = self.first(pixel, down);
+                    add(&mut padded[first..first + 3 * channels], neighbours);
+                }
+            }
+            for (row, pixels) in image.chunks_exact_mut(self.side * channels).enumerate() {
+                pixels.copy_from_slice(&padded[self.place(row, 0)..][..pixels.len()]);
+            }
+        }
+    }
+
+    /// Room for an image with a border of a pixel.
+    fn padded<'a>(&self, buffer: &'a mut Vec<f32>) -> &'a mut [f32] {
+        room(
+            buffer,
+            (self.side + 2) * (self.side + 2) * self.input_channels,
+        )
+    }
+
+    /// Where a pixel lies in the padded image.
+    fn place(&self, row: usize, column: usize) -> usize {
+        ((row + 1) * (self.side + 2) + column + 1) * self.input_channels
+    }
+
+    /// Where the neighbours of a pixel begin in the padded image: those in the row above, its own, and the
+    /// row below.
+    fn first(&self, pixel: usize, down: usize) -> usize {
+        ((pixel / self.side + down) * (self.side + 2) + pixel % self.side) * self.input_channels
+    }
+}
+
+/// Adds numbers to sums.
+fn add(sums: &mut [f32], numbers: &[f32]) {
+    for (sum, number) in sums.iter_mut().zip(numbers) {
+        *sum += number;
     }
 }

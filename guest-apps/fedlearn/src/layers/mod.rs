@@ -1,7 +1,7 @@
 //! Layers of a network, forward and backward, over the kernels.
 //!
-//! Activations lie sample after sample; images within a sample are channel after channel, row after
-//! row, as in PyTorch. Weights lie as PyTorch keeps them, each layer's matrix before its biases.
+//! Activations lie sample after sample; images are row after row, the channels of a pixel side by side.
+//! A layer's matrix has a row per output, its columns in the order of the inputs, and lies before the biases.
 //! The backward pass of a layer also takes the step of gradient descent, so that no gradient of the
 //! size of a large layer is ever stored.
 
@@ -11,8 +11,6 @@ mod loss;
 mod pool;
 
 pub(crate) use convolution::Convolution;
-#[cfg(test)]
-pub(crate) use convolution::{fold, unfold};
 pub(crate) use dense::Dense;
 pub(crate) use loss::{Loss, cross_entropy};
 pub(crate) use pool::MaxPool;
@@ -61,10 +59,12 @@ pub(crate) enum Layer {
 /// Gradients and products that layers need for a moment.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// An image as columns.
-    columns: Vec<f32>,
-    /// The gradient of a layer's matrix.
-    gradient: Vec<f32>,
+    /// The patches of some images.
+    patches: Vec<f32>,
+    /// An image with its border, or the sums of its channels.
+    padded: Vec<f32>,
+    /// The step of a layer's matrix.
+    step: Vec<f32>,
 }
 
 /// `length` numbers of a buffer that grows as needed; their values are left over.

@@ -12,15 +12,27 @@ pub(crate) struct MaxPool {
 }
 
 impl MaxPool {
+    /// Numbers in two rows of an image, and in what they become.
+    fn rows(&self) -> (usize, usize) {
+        let row = self.side * self.channels;
+        (2 * row, row / 2)
+    }
+
     /// The outputs of a batch.
     pub(crate) fn forward(&self, inputs: &[f32], outputs: &mut [f32]) {
-        let half = self.side / 2;
-        let rows = inputs.chunks_exact(2 * self.side);
-        for (pair, output) in rows.zip(outputs.chunks_exact_mut(half)) {
-            let (upper, lower) = pair.split_at(self.side);
-            let squares = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-            for ((upper, lower), output) in squares.zip(output) {
-                *output = larger(larger(upper[0], upper[1]), larger(lower[0], lower[1]));
+        let (two, half) = self.rows();
+        for (pair, outputs) in inputs.chunks_exact(two).zip(outputs.chunks_exact_mut(half)) {
+            let (upper, lower) = pair.split_at(two / 2);
+            let squares = upper
+                .chunks_exact(2 * self.channels)
+                .zip(lower.chunks_exact(2 * self.channels));
+            for ((upper, lower), outputs) in squares.zip(outputs.chunks_exact_mut(self.channels)) {
+                let (upper, lower) = (upper.split_at(self.channels), lower.split_at(self.channels));
+                let upper = upper.0.iter().zip(upper.1);
+                let lower = lower.0.iter().zip(lower.1);
+                for ((upper, lower), output) in upper.zip(lower).zip(outputs) {
+                    *output = larger(larger(*upper.0, *upper.1), larger(*lower.0, *lower.1));
+                }
             }
         }
     }
@@ -30,23 +42,21 @@ impl MaxPool {
         let Some(input_gradient) = pass.input_gradient else {
             return;
         };
-        let half = self.side / 2;
-        let rows = pass.inputs.chunks_exact(2 * self.side);
-        let outputs = pass
+        let (two, half) = self.rows();
+        let pairs = pass
+            .inputs
+            .chunks_exact(two)
+            .zip(input_gradient.chunks_exact_mut(two));
+        let results = pass
             .outputs
             .chunks_exact(half)
             .zip(pass.gradient.chunks_exact(half));
-        let gradients = input_gradient.chunks_exact_mut(2 * self.side);
-        for ((inputs, (outputs, gradients)), input_gradient) in rows.zip(outputs).zip(gradients) {
+        for ((inputs, input_gradient), (outputs, gradients)) in pairs.zip(results) {
             input_gradient.fill(0.0);
-            for (column, (output, gradient)) in outputs.iter().zip(gradients).enumerate() {
-                let corner = 2 * column;
-                let places = [
-                    corner,
-                    corner + 1,
-                    corner + self.side,
-                    corner + self.side + 1,
-                ];
+            for (index, (output, gradient)) in outputs.iter().zip(gradients).enumerate() {
+                let corner = index / self.channels * 2 * self.channels + index % self.channels;
+                let below = corner + two / 2;
+                let places = [corner, corner + self.channels, below, below + self.channels];
                 if let Some(place) = places.into_iter().find(|place| inputs[*place] >= *output) {
                     input_gradient[place] = *gradient;
                 }

@@ -136,6 +136,7 @@ fn every_option_has_an_effect() {
         json!({ "train": false }),
         json!({ "test": false }),
         json!({ "seed": 3 }),
+        json!({ "model": "taps" }),
     ] {
         let run = Run::new(&option);
         run.report();

@@ -88,6 +88,9 @@ fn cifar_files_are_read() {
     assert_eq!(samples.len(), 3);
     assert_eq!((samples[1][0], samples[1][3072]), (9, 11));
     assert_eq!((samples[2][0], samples[2][1]), (0, 12));
+    let planes = [vec![2], vec![1; 1024], vec![2; 1024], vec![3; 1024]].concat();
+    let colours = read(Dataset::Cifar10, None, &[("a", planes)]).unwrap();
+    assert_eq!(colours[0], [vec![2], [1, 2, 3].repeat(1024)].concat());
     let fine = read(Dataset::Cifar100, None, &[("a", record(&[5, 99], 1))]).unwrap();
     assert_eq!((fine[0][0], fine[0][1], fine[0].len()), (99, 1, 3073));
 }

@@ -1,6 +1,6 @@
 //! Gradients against finite differences, and layers against their definitions.
 
-use crate::layers::{Activation, Convolution, Dense, Layer, MaxPool, fold, unfold};
+use crate::layers::{Activation, Convolution, Dense, Layer, MaxPool, Pass, Scratch};
 use crate::network::{Architecture, Batch, Model, Network};
 use crate::random::{Purpose, Random};
 
@@ -112,33 +112,35 @@ fn gradient_through_convolutions_and_pools() {
     check_gradient(layers, 3);
 }
 
+/// Numbers from -1 to 1.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut random = Random::new(seed, Purpose::Weights, 0);
+    (0..count)
+        .map(|_| random.between(-1.0, 1.0) as f32)
+        .collect()
+}
+
 /// A convolution by its definition.
 fn slow_convolution(layer: &Convolution, parameters: &[f32], image: &[f32]) -> Vec<f32> {
-    let side = layer.side.cast_signed();
+    let (side, channels) = (layer.side.cast_signed(), layer.input_channels);
     let at = |channel: usize, row: isize, column: isize| {
         let inside = (0..side).contains(&row) && (0..side).contains(&column);
-        let index = channel * layer.side * layer.side;
         if inside {
-            image[index + (row * side + column) as usize]
+            image[(row * side + column) as usize * channels + channel]
         } else {
             0.0
         }
     };
-    let biases = &parameters[layer.output_channels * layer.fan_in()..];
+    let (weights, biases) = parameters.split_at(layer.output_channels * layer.fan_in());
     let mut outputs = Vec::new();
-    for output in 0..layer.output_channels {
-        for row in 0..side {
-            for column in 0..side {
-                let mut sum = biases[output];
-                for input in 0..layer.input_channels {
-                    for (index, weight) in parameters[output * layer.fan_in() + 9 * input..][..9]
-                        .iter()
-                        .enumerate()
-                    {
-                        let (down, right) =
-                            (index.cast_signed() / 3 - 1, index.cast_signed() % 3 - 1);
-                        sum += weight * at(input, row + down, column + right);
-                    }
+    for row in 0..side {
+        for column in 0..side {
+            for (weights, bias) in weights.chunks_exact(layer.fan_in()).zip(biases) {
+                let mut sum = *bias;
+                for (index, weight) in weights.iter().enumerate() {
+                    let (place, channel) = (index / channels, index % channels);
+                    let (down, right) = (place.cast_signed() / 3 - 1, place.cast_signed() % 3 - 1);
+                    sum += weight * at(channel, row + down, column + right);
                 }
                 outputs.push(sum.max(0.0));
             }
@@ -147,64 +149,147 @@ fn slow_convolution(layer: &Convolution, parameters: &[f32], image: &[f32]) -> V
     outputs
 }
 
+/// A convolution and the images of a batch of it. The last one needs more than a group of images.
+fn convolutions() -> Vec<(Convolution, usize)> {
+    let layer = |side, input_channels| Convolution {
+        input_channels,
+        output_channels: 3,
+        side,
+        activation: Activation::Rectified,
+    };
+    let large = layer(16, 128);
+    assert!((2..7).contains(&large.group()), "{}", large.group());
+    vec![
+        (layer(1, 2), 2),
+        (layer(2, 2), 2),
+        (layer(4, 2), 3),
+        (layer(5, 1), 2),
+        (large, 7),
+    ]
+}
+
 #[test]
 fn convolution_is_what_it_is_defined_as() {
-    for side in [2, 4, 5] {
-        let layer = Convolution {
-            input_channels: 2,
-            output_channels: 3,
-            side,
-            activation: Activation::Rectified,
-        };
-        let mut random = Random::new(1, Purpose::Weights, side as u64);
-        let mut numbers = |count| -> Vec<f32> {
-            (0..count)
-                .map(|_| random.between(-1.0, 1.0) as f32)
-                .collect()
-        };
-        let parameters = numbers(3 * 19);
-        let images = numbers(2 * 2 * side * side);
-        let mut outputs = vec![0.0; 2 * 3 * side * side];
+    for (layer, images) in convolutions() {
+        let pixels = images * layer.side * layer.side;
+        let parameters = numbers(1, 3 * (layer.fan_in() + 1));
+        let inputs = numbers(2, pixels * layer.input_channels);
+        let mut outputs = vec![7.0; 3 * pixels];
+        let scratch = &mut Scratch::default();
         layer
-            .forward(
-                &parameters,
-                &images,
-                &mut outputs,
-                &mut crate::layers::Scratch::default(),
-            )
+            .forward(&parameters, &inputs, &mut outputs, scratch)
             .unwrap();
-        let expected: Vec<f32> = images
-            .chunks(2 * side * side)
+        let expected: Vec<f32> = inputs
+            .chunks(inputs.len() / images)
             .flat_map(|image| slow_convolution(&layer, &parameters, image))
             .collect();
         for (output, expected) in outputs.iter().zip(&expected) {
             assert!(
-                (output - expected).abs() < 1e-5,
-                "side {side}: {output} {expected}"
+                (output - expected).abs() < 1e-4,
+                "{layer:?}: {output} {expected}"
             );
         }
+    }
+}
+
+/// A batch of many groups steps as its images do one by one, all with the weights before the step.
+#[test]
+fn groups_of_images_make_one_step() {
+    for (layer, images) in convolutions() {
+        let pixels = layer.side * layer.side;
+        let (input, output) = (pixels * layer.input_channels, pixels * 3);
+        let parameters = numbers(1, 3 * (layer.fan_in() + 1));
+        let inputs = numbers(2, images * input);
+        let outputs = numbers(3, images * output);
+        let gradients = numbers(4, images * output);
+        let scratch = &mut Scratch::default();
+        let mut back = |range: std::ops::Range<usize>| {
+            let mut moved = parameters.clone();
+            let mut input_gradient = vec![7.0; range.len() * input];
+            let pass = Pass {
+                inputs: &inputs[range.start * input..range.end * input],
+                outputs: &outputs[range.start * output..range.end * output],
+                gradient: &mut gradients[range.start * output..range.end * output].to_vec(),
+                input_gradient: Some(&mut input_gradient),
+            };
+            layer.backward(&mut moved, pass, 0.01, scratch).unwrap();
+            (moved, input_gradient)
+        };
+        let (moved, input_gradient) = back(0..images);
+        let mut expected = parameters.clone();
+        for image in 0..images {
+            let (alone, of_input) = back(image..image + 1);
+            let steps = alone.iter().zip(&parameters);
+            for (expected, (alone, before)) in expected.iter_mut().zip(steps) {
+                *expected += alone - before;
+            }
+            close(&input_gradient[image * input..][..input], &of_input);
+        }
+        close(&moved, &expected);
+    }
+}
+
+#[track_caller]
+fn close(found: &[f32], expected: &[f32]) {
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-4, "{found} {expected}");
     }
 }
 
 /// fold is the transpose of unfold: (unfold x) · y = x · (fold y).
 #[test]
 fn fold_is_the_transpose_of_unfold() {
-    for side in [2, 3, 8] {
-        let pixels = side * side;
-        let mut random = Random::new(2, Purpose::Weights, side as u64);
-        let mut numbers = |count| -> Vec<f32> {
-            (0..count)
-                .map(|_| random.between(-1.0, 1.0) as f32)
-                .collect()
+    for (layer, images) in convolutions() {
+        let x = numbers(1, images * layer.input_channels * layer.side * layer.side);
+        let y = numbers(2, 9 * x.len());
+        let scratch = &mut Scratch::default();
+        let product = |a: &[f32], b: &[f32]| -> f64 {
+            let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            products.sum()
         };
-        let (x, y) = (numbers(2 * pixels), numbers(18 * pixels));
-        let mut columns = vec![7.0; 18 * pixels];
-        unfold(&x, side, &mut columns);
-        let mut image = vec![7.0; 2 * pixels];
-        fold(&mut y.clone(), side, &mut image);
-        let product = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
-        let difference = product(&columns, &y) - product(&x, &image);
-        assert!(difference.abs() < 1e-4, "side {side}: {difference}");
+        let patches = layer.unfold(&x, scratch);
+        let of_patches = product(patches, &y);
+        patches.copy_from_slice(&y);
+        let mut image = vec![7.0; x.len()];
+        layer.fold(&mut image, scratch);
+        let difference = of_patches - product(&x, &image);
+        assert!(difference.abs() < 1e-3, "{layer:?}: {difference}");
+    }
+}
+
+/// The largest of each square of each channel; its gradient goes there alone.
+#[test]
+fn pools_take_the_largest_of_each_channel() {
+    let layer = MaxPool {
+        channels: 2,
+        side: 4,
+    };
+    let inputs = numbers(1, 2 * 32);
+    let mut outputs = vec![7.0; 2 * 8];
+    layer.forward(&inputs, &mut outputs);
+    let mut gradient = numbers(2, 2 * 8);
+    let mut input_gradient = vec![7.0; 2 * 32];
+    layer.backward(Pass {
+        inputs: &inputs,
+        outputs: &outputs,
+        gradient: &mut gradient,
+        input_gradient: Some(&mut input_gradient),
+    });
+    for (index, output) in outputs.iter().enumerate() {
+        let (image, row, column, channel) = (index / 8, index / 4 % 2, index / 2 % 2, index % 2);
+        let corner = image * 32 + row * 16 + column * 4 + channel;
+        let square = [corner, corner + 2, corner + 8, corner + 10];
+        let largest = square
+            .into_iter()
+            .max_by(|a, b| inputs[*a].total_cmp(&inputs[*b]));
+        for place in square {
+            let (value, expected) = (input_gradient[place], gradient[index]);
+            if Some(place) == largest {
+                assert_eq!((inputs[place], value), (*output, expected), "{index}");
+            } else {
+                assert_eq!(value, 0.0, "{index}");
+            }
+        }
     }
 }
 
