@@ -10,6 +10,7 @@ use taps_schema::Kernels;
 /// An attempt at a task of that index.
 fn attempt(id: u64, task: u32, arguments: Vec<Location>) -> Attempt {
     Attempt {
+        generation: taps_engine::Generation::default(),
         id: AttemptId {
             task: TaskId(id),
             number: 0,
@@ -29,5 +30,6 @@ fn attempt(id: u64, task: u32, arguments: Vec<Location>) -> Attempt {
         kernels: Kernels::Host,
         digests: Vec::new(),
         fault: None,
+        demands: None,
     }
 }

@@ -7,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 use taps_engine::{
-    Attempt, AttemptReport, EventSink, Executor, ExecutorEvent, Failure, OutcomeKind, OutputId,
-    TaskId, WorkerId,
+    Attempt, AttemptReport, EventSink, Executor, ExecutorEvent, Failure, OutcomeKind, WorkerId,
 };
 use taps_executors::{AttemptRunner, ThreadPool};
 use taps_sandbox::{CancelToken, Control};
@@ -230,12 +229,8 @@ fn a_runtime_that_panics_is_an_error_of_the_engine() {
 #[test]
 fn no_result_is_kept() {
     let (pool, _sink) = pool(1);
-    let output = OutputId {
-        task: TaskId(0),
-        index: 0,
-    };
-    let failure = pool.fetch(output).expect_err("nothing is kept");
-    assert_eq!(failure.outcome, OutcomeKind::EngineError);
-    pool.release(&[output]);
+    let error = pool.fetch("output:0:0:0").expect_err("nothing is kept");
+    assert!(error.lost, "{error}");
+    pool.release(&["output:0:0:0".into()]);
     pool.shutdown();
 }

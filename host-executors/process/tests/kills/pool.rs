@@ -161,6 +161,7 @@ impl Bench {
                 slow_ms: 20,
                 seed: self.next,
             }),
+            demands: None,
         };
         self.pool.submit(vec![(Some(worker), attempt)]);
         id

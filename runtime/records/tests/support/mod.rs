@@ -131,6 +131,7 @@ pub(crate) fn report(task: u64, number: u32, received: u64) -> AttemptReport {
         cpu_ns: 2_900,
         peak_memory_bytes: 1 << 20,
         injected: None,
+        executions: 1,
         programs: Vec::new(),
         notes: Vec::new(),
     }
