@@ -37,7 +37,10 @@ _SEND_PARTS = 512
 # Frames of at most this many bytes are sent as one joined string: a copy of a
 # small buffer costs less than a longer list of parts.
 _JOIN_BYTES = 16 << 10
+# What is asked of the socket at once: a small frame comes by one call.
+_AHEAD_BYTES = 64 << 10
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _PREFIX = struct.Struct("<II")
 
 
@@ -57,13 +60,13 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> List[Buffer]:
     Raises ``ProtocolError`` when the header or the number of buffers is over a
     limit: such a frame must be split by the caller.
     """
-    text = json.dumps(header, separators=(",", ":")).encode("utf-8")
+    text = _to_json(header).encode("utf-8")
     if len(text) > MAX_HEADER_BYTES:
         raise ProtocolError(f"a frame's header has {len(text)} bytes; at most {MAX_HEADER_BYTES} are allowed")
     if len(buffers) > MAX_BUFFERS:
         raise ProtocolError(f"a frame has {len(buffers)} buffers; at most {MAX_BUFFERS} are allowed")
     views = [view(buffer) for buffer in buffers]
-    lengths = struct.pack(f"<{len(views)}Q", *(part.nbytes for part in views))
+    lengths = struct.pack(f"<{len(views)}Q", *[part.nbytes for part in views])
     head = b"".join((_PREFIX.pack(len(text), len(views)), lengths, text))
     parts: List[Buffer] = [head]
     parts.extend(part for part in views if part.nbytes)
@@ -79,10 +82,18 @@ class Channel:
 
     def __init__(self, stream: socket.socket) -> None:
         self.socket = stream
+        # What came with the bytes that were asked for, from `_at` on.
+        self._ahead = b""
+        self._at = 0
 
     def fileno(self) -> int:
-        """The socket's descriptor, for ``select`` and ``poll``."""
+        """The socket's descriptor, for ``select`` and ``poll``; look at ``has_more`` first."""
         return self.socket.fileno()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a part of the next frame was read already: the socket may not show it."""
+        return self._at < len(self._ahead)
 
     def send(self, header: Header, buffers: Sequence[Buffer] = ()) -> None:
         """Writes one frame whole. Raises ``OSError`` when the peer is gone."""
@@ -108,50 +119,52 @@ class Channel:
         Raises ``ProtocolError`` for a wrong frame and for a stream that ends
         inside one.
         """
-        prefix = self._read(_PREFIX.size, may_end=True)
-        if prefix is None:
-            return None
-        header_len, nbufs = _PREFIX.unpack(prefix)
+        if not self.has_more:
+            self._ahead, self._at = self.socket.recv(_AHEAD_BYTES), 0
+            if not self._ahead:
+                return None
+        header_len, nbufs = _PREFIX.unpack(self._read(_PREFIX.size))
         if header_len > MAX_HEADER_BYTES:
             raise ProtocolError(f"a frame declares a header of {header_len} bytes; at most {MAX_HEADER_BYTES} are allowed")
         if nbufs > MAX_BUFFERS:
             raise ProtocolError(f"a frame declares {nbufs} buffers; at most {MAX_BUFFERS} are allowed")
-        lengths = struct.unpack(f"<{nbufs}Q", self._read(8 * nbufs))
+        lengths = struct.unpack(f"<{nbufs}Q", self._read(8 * nbufs)) if nbufs else ()
         for length in lengths:
             if length > MAX_BUFFER_BYTES:
                 raise ProtocolError(f"a frame declares a buffer of {length} bytes; at most {MAX_BUFFER_BYTES} are allowed")
         header = _header(self._read(header_len))
         return header, [self._read(length) for length in lengths]
 
-    def _read(self, count: int, may_end: bool = False) -> Any:
-        if count > _TRUSTED_BYTES:
-            return self._read_large(count)
-        data = bytearray(count)
-        self._fill(memoryview(data), may_end)
-        if may_end and count and self._ended:
-            return None
-        return data
-
-    _ended = False
-
-    def _fill(self, into: memoryview, may_end: bool) -> None:
-        got, count = 0, into.nbytes
-        while got < count:
-            received = self.socket.recv_into(into[got:] if got else into)
-            if received == 0:
-                if may_end and got == 0:
-                    self._ended = True
-                    return
-                raise ProtocolError(f"the stream ended inside a frame: {got} of {count} bytes came")
-            got += received
-
-    def _read_large(self, count: int) -> bytearray:
+    def _read(self, count: int) -> bytearray:
+        """The next ``count`` bytes: what was read ahead, and what the socket gives."""
+        end = self._at + count
+        if end <= len(self._ahead):
+            data = bytearray(self._ahead[self._at : end])
+            self._at = end
+            return data
         data = bytearray()
         while len(data) < count:
             piece = bytearray(min(_TRUSTED_BYTES, count - len(data)))
-            self._fill(memoryview(piece), may_end=False)
+            self._fill(memoryview(piece))
+            if len(piece) == count:
+                return piece
             data += piece
         return data
+
+    def _fill(self, into: memoryview) -> None:
+        got, count = 0, into.nbytes
+        while got < count:
+            if self._at == len(self._ahead) and count - got >= _AHEAD_BYTES:
+                received = self.socket.recv_into(into[got:])
+            else:
+                if self._at == len(self._ahead):
+                    self._ahead, self._at = self.socket.recv(_AHEAD_BYTES), 0
+                received = min(count - got, len(self._ahead) - self._at)
+                into[got : got + received] = self._ahead[self._at : self._at + received]
+                self._at += received
+            if received == 0:
+                raise ProtocolError(f"the stream ended inside a frame: {got} of {count} bytes came")
+            got += received
 
     def close(self) -> None:
         """Ends the channel: the peer reads to the end of the stream."""

@@ -58,6 +58,20 @@ class Buf:
         return bytes, (bytes(self.data),)
 
 
+def packed(value):
+    """A call's value as one string of bytes where it is small: engines pickle that without looking into it."""
+    if value[0] == "done":
+        for _, _, said, outs in value[1]:
+            if isinstance(said, Buf) or outs and not isinstance(outs[0], int):
+                return value
+    return pickle.dumps(value, 5)
+
+
+def unpacked(value):
+    """What was given to ``packed``."""
+    return pickle.loads(value) if isinstance(value, bytes) else value
+
+
 def wrapped(settings, data):
     """``data`` in the form that this engine pickles best."""
     if settings.get("wrap") and len(data) > _SMALL_BYTES:
@@ -151,7 +165,7 @@ class Child:
         limit = None if seconds is None else time.monotonic() + seconds
         while True:
             try:
-                if self.poll.poll(_POLL_MS):
+                if self.channel.has_more or self.poll.poll(_POLL_MS):
                     break
             except KeyboardInterrupt:
                 if on_interrupt is None:

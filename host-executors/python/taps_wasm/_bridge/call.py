@@ -15,6 +15,7 @@ on a function get one from ``function``.
 from __future__ import annotations
 
 import hashlib
+import sys
 import zlib
 from typing import Any, Callable, Dict, Mapping
 
@@ -53,6 +54,20 @@ def _load(name, boot, texts):
             return WithPackage(given)
         def part(self, part):
             return Part(part)
+        def fixed(self, settings):
+            return Fixed(settings)
+    class Fixed:
+        """The call for one run: its settings are inside, and ``work`` is (header, attempts), packed or not."""
+        __name__ = __qualname__ = "taps_wasm_call"
+        def __init__(self, settings):
+            self.settings = settings
+        def __call__(self, work, package=None, *values):
+            worker = shim()
+            header, attempts = worker.unpacked(work)
+            value = worker.run(self.settings, header, package, attempts, values)
+            return value if self.settings["keep"] else worker.packed(value)
+        def __reduce__(self):
+            return pickled(".fixed(settings)", settings=self.settings)
     class Bound:
         """The call with all but the values given: for engines that look into arguments."""
         __name__ = __qualname__ = "taps_wasm_call"
@@ -85,11 +100,18 @@ _load(name, boot, texts)
 
 # For engines that take functions only; a function of __main__ is pickled by value.
 _FUNCTION = '''
-def taps_wasm_call(work, package, *values):
-    call = eval(expression, {"name": name, "boot": boot, "texts": texts})
-    header, attempts = work
-    value = call(settings, header, package, attempts, *values)
-    return call.part("split")(value) if settings["keep"] else value
+call = shim = None
+def taps_wasm_call(work, package=None, *values):
+    global call, shim
+    if call is None:
+        names = {"name": name, "boot": boot, "texts": texts, "settings": settings}
+        call = eval(expression + ".fixed(settings)", names)
+        shim = __import__("sys").modules[name].shim()
+    value = call(work, package, *values)
+    if not settings["keep"]:
+        return value
+    meta, data = shim.split(value)
+    return shim.packed(meta), data
 '''
 
 
@@ -112,6 +134,8 @@ class Sources:
             "boot": _BOOT,
             "texts": (zlib.compress(frames.encode("utf-8"), 9), zlib.compress(worker.encode("utf-8"), 9)),
         }
+        self._call: Any = None
+        self._shim: Any = None
 
     @property
     def name(self) -> str:
@@ -120,7 +144,16 @@ class Sources:
 
     def call(self) -> Callable[..., Any]:
         """``call(settings, header, package, attempts, *values)`` as an object that pickles by value."""
-        return eval(_EXPRESSION, dict(self._globals))  # noqa: S307 - our own constant
+        if self._call is None:
+            self._call = eval(_EXPRESSION, dict(self._globals))  # noqa: S307 - our own constant
+        return self._call
+
+    def fixed(self, settings: Mapping[str, Any]) -> Callable[..., Any]:
+        """``call(work, package, *values)`` for one run, ``work`` being ``(header, attempts)``, as it is or pickled.
+
+        Its value is ``packed`` where it is not kept.
+        """
+        return self.call().fixed(dict(settings))  # type: ignore[attr-defined]
 
     def bind(self, *given: Any) -> Callable[..., Any]:
         """The call with ``settings, header, package, attempts`` given; takes the values."""
@@ -136,15 +169,16 @@ class Sources:
 
     def module(self) -> Any:
         """The shim as this process has it."""
-        import sys
-
-        self.call()
-        return sys.modules[self.name].shim()
+        if self._shim is None:
+            self.call()
+            self._shim = sys.modules[self.name].shim()
+        return self._shim
 
     def function(self, settings: Mapping[str, Any]) -> Callable[..., Any]:
-        """``f((header, attempts), package, *values)`` as a plain function of ``__main__``.
+        """``f(work, package, *values)`` as a plain function of ``__main__``.
 
-        With kept results it returns (meta, data) as two values.
+        ``work`` is ``(header, attempts)``, as it is or pickled. With kept results it returns (meta, data) as two
+        values. Its value, or meta, is ``packed``.
         """
         namespace: Dict[str, Any] = {"__name__": "__main__", "expression": _EXPRESSION, "settings": dict(settings)}
         namespace.update(self._globals)

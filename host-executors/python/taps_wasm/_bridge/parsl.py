@@ -42,7 +42,10 @@ class Adapter(FuturesEngine):
             self._executor = self._htex(dict(config.get("htex") or {}))
             workers = self._count(self._executor)
         self._kernel = parsl.load(self._config(config))
-        self._call = context.sources.call()
+        # Parsl's kernel waits for what a call reads, repeats it and tells of it. A call that needs none of it goes
+        # to the executor itself, as the kernel does it.
+        self._direct = not (context.keep or config.get("retries") or config.get("monitoring"))
+        self._call = context.sources.fixed(context.settings)
         self._shim = context.sources.module()
         connected = self._warm_up(config)
         cancels = self._in_process or bool(context.settings.get("cancel_dir"))
@@ -118,9 +121,15 @@ class Adapter(FuturesEngine):
     # Calls.
 
     def launch(self, submission: Submission) -> Tuple[Any, Any]:
-        """One app call; Parsl waits for the futures among its arguments."""
-        attempts = [bytes(blob) for blob in submission.attempts]
-        arguments = (self.context.settings, submission.header, submission.package, attempts, *submission.values)
+        """One call; Parsl's kernel waits for the futures among its arguments."""
+        # Parsl pickles what it sends by dill, in Python: one string of bytes is all that it has to look at.
+        arguments: Tuple[Any, ...] = (submission.packed(),)
+        if submission.package is not None or submission.values:
+            arguments += (submission.package, *submission.values)
+        if self._direct and not submission.values:
+            future = self._executor.submit(self._call, {}, *arguments)
+            submission.inner = future
+            return future, future
         future = self._kernel.submit(
             self._call, app_args=arguments, executors=[self._executor.label], cache=False, ignore_for_cache=[], app_kwargs={}
         )

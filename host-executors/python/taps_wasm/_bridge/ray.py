@@ -7,11 +7,14 @@ pickled out of band, so workers read them from shared memory.
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
+import itertools
 import os
 import socket
+import threading
 import time
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import base
 from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultLost, Submission
@@ -23,6 +26,13 @@ _START_SECONDS = 120.0
 _NODES_SECONDS = 5.0
 _SOCKET_ROOM = 75
 """What Ray adds to its directory for a socket; a socket's path has at most 107 bytes."""
+
+_PACKED_BYTES = 16 << 10
+"""Attempts up to this size go as one string of bytes; larger ones out of band."""
+_CHUNK = 256
+_WAIT_S = 0.01
+"""As long may a result stay unseen that was submitted during a wait for others."""
+_WAITS_IN_VAIN = 10
 
 _WORKER_LOST = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "ActorDiedError")
 _RESULT_LOST = (
@@ -57,6 +67,7 @@ class Adapter(FuturesEngine):
         self._nodes: List[Mapping[str, float]] = []
         self._nodes_at = 0.0
         self._slow = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="ray-wait")
+        self._results = Results(ray)
         self._init(config)
         self._function = ray.remote(context.sources.function(context.settings))
         self._variants: Dict[Any, Any] = {}
@@ -104,7 +115,7 @@ class Adapter(FuturesEngine):
             if local:
                 raise Fatal("engine", f"ray: {where}: {text}", fix) from error
             if "version" in text.lower() and "mismatch" in text.lower():
-                raise Fatal("unsupported", f"ray: {where}: {text}", "use the cluster's versions of Ray and Python with --python") from error
+                raise Fatal("unsupported", f"ray: {where}: {text}", "use the cluster's versions of Ray and Python (`executor.python`)") from error
             raise Fatal("unreachable", f"ray: cannot reach executor.address = {address!r}: {text}", fix) from error
 
     def _probe(self, address: str, fix: str) -> None:
@@ -129,15 +140,20 @@ class Adapter(FuturesEngine):
         """One task; with kept results two objects come of it."""
         group = submission.group
         self._check_resources(group)
-        shim = self.context.sources.module()
-        attempts = [shim.wrapped(self.context.settings, blob) for blob in submission.attempts]
-        refs = self._variant(group).remote((submission.header, attempts), submission.package, *submission.values)
+        work: Any = None
+        if sum(len(task.blob) for task in group.tasks) <= _PACKED_BYTES:
+            work = submission.packed()
+        else:
+            shim = self.context.sources.module()
+            work = submission.header, [shim.wrapped(self.context.settings, blob) for blob in submission.attempts]
+        more = [submission.package, *submission.values] if submission.values or submission.package is not None else []
+        refs = self._variant(group).remote(work, *more)
         meta, data = refs if self.context.keep else (refs, refs)
         submission.inner = meta
-        return meta.future(), (data if self.context.keep else None)
+        return Result(meta, self._results), (data if self.context.keep else None)
 
     def _finished(self, submission: Submission, future: Any) -> None:
-        """On Ray's own thread, which must not wait: a failure's cause is asked for elsewhere."""
+        """On the one thread that gets results, which must not wait: a failure's cause is asked for elsewhere."""
         if submission.values and self._error_of(future) is not None:
             self._slow.submit(super()._finished, submission, future)
         else:
@@ -245,6 +261,110 @@ class Adapter(FuturesEngine):
             except Exception:  # noqa: BLE001 - it may be done by now
                 pass
         self._ray.shutdown()
+
+
+class Result:
+    """The end of one call: what a future is to ``FuturesEngine``."""
+
+    __slots__ = ("ref", "_results", "_then", "_value", "_error")
+
+    def __init__(self, ref: Any, results: "Results") -> None:
+        self.ref = ref
+        self._results = results
+
+    def add_done_callback(self, then: Callable[["Result"], None]) -> None:
+        """Calls ``then`` once, in the thread of ``Results`` or one of Ray's."""
+        self._then = then
+        self._results.expect(self)
+
+    def exception(self) -> Optional[BaseException]:
+        """Why there is no value."""
+        return self._error
+
+    def result(self) -> Any:
+        """The call's value."""
+        return self._value
+
+    def end(self, value: Any, error: Optional[BaseException]) -> None:
+        """What came of it; from here on ``then`` may ask."""
+        self._value, self._error = value, error
+        self._then(self)
+
+
+class Results:
+    """Gets results, many at a time, in a thread of its own.
+
+    Ray's own callbacks hold up the thread that also sends tasks, one by one. So results are asked for here while they
+    keep coming; of tasks that take long, which may stand before shorter ones, Ray is to call when they end.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._new: "collections.deque[Result]" = collections.deque()
+        self._arrived = threading.Event()
+        threading.Thread(target=self._run, name="ray-results", daemon=True).start()
+
+    def expect(self, result: Result) -> None:
+        """``result`` is told of its end."""
+        self._new.append(result)
+        self._arrived.set()
+
+    def _run(self) -> None:
+        waiting: Dict[Any, Result] = {}
+        in_vain = 0
+        while True:
+            if not waiting:
+                self._arrived.wait()
+            self._arrived.clear()
+            while self._new:
+                result = self._new.popleft()
+                waiting[result.ref] = result
+            chunk = list(itertools.islice(waiting, _CHUNK))
+            try:
+                if not chunk or self._get(chunk, waiting, 1 if in_vain else max(1, len(chunk) // 4)):
+                    in_vain = 0
+                    continue
+                in_vain += 1
+                if in_vain == _WAITS_IN_VAIN:
+                    in_vain = 0
+                    for ref in chunk:
+                        self._let_ray_call(waiting.pop(ref))
+            except Exception as error:  # noqa: BLE001 - Ray has ended or broke: each result says so
+                for ref in chunk:
+                    if ref in waiting:
+                        waiting.pop(ref).end(None, error)
+
+    def _get(self, chunk: List[Any], waiting: Dict[Any, Result], count: int) -> bool:
+        """Ends those that are ready once ``count`` are, or soon; whether there were any."""
+        ready, _ = self._ray.wait(chunk, num_returns=count, timeout=_WAIT_S)
+        if not ready:
+            return False
+        try:
+            values = self._ray.get(ready)
+        except Exception:  # noqa: BLE001 - of one of them; which, each says itself
+            values = None
+        for at, ref in enumerate(ready):
+            result = waiting.pop(ref)
+            if values is not None:
+                result.end(values[at], None)
+                continue
+            try:
+                value = self._ray.get(ref)
+            except Exception as error:  # noqa: BLE001
+                result.end(None, error)
+            else:
+                result.end(value, None)
+        return True
+
+    def _let_ray_call(self, result: Result) -> None:
+        def ended(future: Any) -> None:
+            try:
+                error = future.exception()
+            except BaseException as cancelled:  # noqa: BLE001 - a cancelled future raises
+                error = cancelled
+            result.end(None if error is not None else future.result(), error)
+
+        result.ref.future().add_done_callback(ended)
 
 
 class Infeasible(Exception):
