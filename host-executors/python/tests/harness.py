@@ -18,9 +18,8 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PYTHON_DIR = os.path.dirname(HERE)
-sys.path.insert(0, PYTHON_DIR)
 
-from taps_wasm import _frames  # noqa: E402
+from taps_wasm import _frames
 
 PATIENCE = 60.0
 """Seconds after which anything that a test waits for has failed."""
@@ -58,7 +57,7 @@ class Host:
         cancel_dir: bool = True,
     ) -> None:
         # Short: ray's sockets live below it.
-        self.scratch = tempfile.mkdtemp(prefix="tw-", dir="/tmp")
+        self.scratch = tempfile.mkdtemp(prefix="tw-")
         self.package = b"package" * 1000
         path = os.path.join(self.scratch, "package")
         if visible:

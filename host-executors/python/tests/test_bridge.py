@@ -31,7 +31,7 @@ def test_a_missing_package_is_named_with_the_command(engine: str, package: str) 
     said = fatal(engine, python=python)
     assert said["kind"] == "missing-package"
     assert repr(engine) in said["message"] and python in said["message"]
-    assert f'-m pip install "{package}"' in said["fix"] and "--python" in said["fix"]
+    assert f'-m pip install "{package}"' in said["fix"] and "executor.python" in said["fix"]
 
 
 def test_an_unknown_engine_is_a_config_error() -> None:
@@ -82,8 +82,11 @@ def test_parsl_fields_that_it_does_not_take_are_named(htex: dict, names: str) ->
     assert said["kind"] == "config" and names in said["message"]
 
 
-def test_a_worker_without_the_binary_says_what_to_do() -> None:
-    with Host("threads", {"workers": 1}, binary="/no/such/taps-wasm") as host:
+def test_a_worker_without_the_binary_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not the environment's Python: beside it, and so found, is the program of an installed wheel.
+    python = os.path.realpath(sys.executable)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with Host("threads", {"workers": 1}, binary="/no/such/taps-wasm", python=python) as host:
         host.ready()
         host.one("1:0", "echo")
         failed = host.result("1:0")["failed"]

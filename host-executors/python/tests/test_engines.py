@@ -313,7 +313,9 @@ def test_a_dask_cluster_that_runs_already() -> None:
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"]
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--no-dashboard", "--resources", "gpu=1"]
     with tempfile.TemporaryDirectory() as directory:
-        cluster = [subprocess.Popen(command, cwd=directory, stderr=subprocess.DEVNULL) for command in (program, worker)]
+        # The worker, killed below, leaves its scratch space.
+        options: Dict[str, Any] = {"cwd": directory, "env": dict(os.environ, TMPDIR=directory), "stderr": subprocess.DEVNULL}
+        cluster = [subprocess.Popen(command, **options) for command in (program, worker)]
         try:
             with Host("dask", {"scheduler": address, "allowed_failures": 1}, keep=True, visible=False) as host:
                 ready = host.ready()

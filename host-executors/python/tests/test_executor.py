@@ -20,6 +20,7 @@ import fake_app
 import pytest
 
 import taps_wasm
+from taps_wasm import _tasks
 from taps_wasm._calls import task_seed
 
 
@@ -494,7 +495,11 @@ def test_a_forked_process_is_told_to_make_its_own(program):
 def test_a_task_object_is_called_and_pickled(program, monkeypatch):
     monkeypatch.setenv("TAPS_WASM_BIN", program)
     add = pickle.loads(pickle.dumps(taps_wasm.Task("add", bundle="fake", timeout=5)))
-    assert add(1, 2) == 3
+    try:
+        assert add(1, 2) == 3
+    finally:
+        # Called tasks share an executor that lives as long as the process, which is that of all tests here.
+        _tasks._shared.pop((os.getpid(), "fake")).shutdown()
     assert (add.name, add.timeout, repr(add)) == ("add", 5, "Task('add', bundle='fake')")
     with pytest.raises(TypeError, match="has no bundle"):
         taps_wasm.Task("add")(1, 2)

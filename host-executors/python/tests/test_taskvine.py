@@ -75,7 +75,7 @@ def test_library_is_one_process_and_tasks_are_many(host: Host, mode: Dict[str, A
 
 def test_chain_of_submissions(host: Host) -> None:
     """Each is submitted when the one before has come back, as the host does along dependencies."""
-    for n in range(10):
+    for n in range(5):
         host.one(f"{n}:0", "echo")
         host.result(f"{n}:0")
 
