@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import sysconfig
 import time
 from typing import Any, Dict, Iterator
 
@@ -212,12 +213,18 @@ def test_fields_that_need_the_program(field: Dict[str, Any]) -> None:
         assert fatal["kind"] == "config" and "needs the program `hq`" in fatal["message"]
 
 
-def test_no_binary_is_told_at_the_start() -> None:
-    with start("package", binary="/no/taps-wasm") as host:
+@needs("hyperqueue")
+def test_no_binary_is_told_at_the_start(tmp_path: Any, monkeypatch: Any) -> None:
+    # The environment's packages, but not its Python: beside that, and so found, is the program of an installed wheel.
+    python = tmp_path / "python"
+    packages, interpreter = sysconfig.get_path("platlib"), os.path.realpath(sys.executable)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{packages}" exec "{interpreter}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with start("package", binary="/no/taps-wasm", python=str(python)) as host:
         fatal = host.frame("fatal")
-        assert fatal["kind"] in ("config", "missing-package")
-        if fatal["kind"] == "config":
-            assert "/no/taps-wasm" in fatal["message"] and "executor.worker_binary" in fatal["fix"]
+        assert fatal["kind"] == "config"
+        assert "/no/taps-wasm" in fatal["message"] and "executor.worker_binary" in fatal["fix"]
 
 
 def test_job_file_is_toml() -> None:
