@@ -40,7 +40,7 @@ def request(settings: Mapping[str, Any], group: Group, package: Optional[str], c
 
 def answer(data: bytes) -> Value:
     """The contents of OUT as a result of the shim. Raises ``ProtocolError`` when they are not one frame."""
-    frame = Channel(_Bytes(data)).receive()  # type: ignore[arg-type]  # all that it needs is recv_into
+    frame = Channel(_Bytes(data)).receive()  # type: ignore[arg-type]  # all that it needs is recv and recv_into
     if frame is None:
         raise ProtocolError("the answer of `taps-wasm exec` is empty")
     header, buffers = frame
@@ -71,6 +71,9 @@ class _Bytes:
 
     def recv_into(self, buffer: memoryview) -> int:
         return self._stream.readinto(buffer)
+
+    def recv(self, most: int) -> bytes:
+        return self._stream.read(most)
 
 
 def find_binary(settings: Mapping[str, Any], engine: str) -> str:
