@@ -187,7 +187,8 @@ mod tests {
             // Whatever is missing at the end is an error, and not another frame.
             let cut = cut.index(bytes.len());
             let broken = Frame::read(&mut &bytes[..cut]);
-            prop_assert!(if cut == 0 { matches!(broken, Ok(None)) } else { broken.is_err() });
+            let right = if cut == 0 { matches!(broken, Ok(None)) } else { broken.is_err() };
+            prop_assert!(right);
         }
 
         #[test]

@@ -83,7 +83,11 @@ fn watch(arguments: &GuardArguments, lifeline: &OwnedFd) -> io::Result<bool> {
         // What it prints is for the log.
         .stdout(io::stderr().as_fd().try_clone_to_owned()?)
         .process_group(0)
-        .spawn()?;
+        .spawn()
+        .map_err(|error| {
+            let python = arguments.python.display();
+            io::Error::new(error.kind(), format!("cannot start {python}: {error}"))
+        })?;
     // This process has that end of the channel, too: the run sees it close when both have ended.
     let pid = Pid::from_child(&child);
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;

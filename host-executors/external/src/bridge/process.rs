@@ -226,6 +226,9 @@ fn await_ready(
             notes,
         }),
         Ok((Ok(FromBridge::Fatal { kind, message, fix }), _)) => {
+            // Who reads this is told the engine's name already.
+            let named = format!("{}: ", options.engine.name());
+            let message = message.strip_prefix(&named).unwrap_or(&message);
             Err(with_fix(format!("{kind}: {message}"), fix))
         }
         Ok((Ok(other), _)) => Err(format!("the bridge began with {other:?}")),
@@ -234,11 +237,10 @@ fn await_ready(
             let mut guard = guard;
             guard.ends_within(Duration::from_secs(1));
             let words = guard.last_words();
-            let words = [error, words].into_iter().filter(|text| !text.is_empty());
-            let words: Vec<String> = words.collect();
+            // What it said itself tells more than how its channel ended.
+            let why = if words.is_empty() { error } else { words };
             Err(format!(
-                "the bridge ended before it was ready ({python}; `executor.python` names another interpreter): {}",
-                words.join("\n")
+                "the bridge ended before it was ready ({python}; `executor.python` names another interpreter): {why}"
             ))
         }
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(format!(

@@ -265,7 +265,9 @@ fn make_shared(resolved: &Resolved) -> Result<TempDir, Failure> {
         None if has_room => memory.to_owned(),
         None => std::env::temp_dir(),
     };
-    let made = tempfile::Builder::new().prefix("taps-").tempdir_in(&place);
+    // Whose it is can be told from its name.
+    let prefix = format!("taps-{}-", std::process::id());
+    let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(&place);
     made.map_err(|error| {
         let error = format!("make a directory in {}: {error}", place.display());
         Failure::new(ExitCode::Runtime, error)
