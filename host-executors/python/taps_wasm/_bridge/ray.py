@@ -321,7 +321,7 @@ class Results:
                 waiting[result.ref] = result
             chunk = list(itertools.islice(waiting, _CHUNK))
             try:
-                if not chunk or self._get(chunk, waiting, 1 if in_vain else max(1, len(chunk) // 4)):
+                if not chunk or self._get(chunk, waiting, 1 if in_vain else max(1, len(chunk) // 16)):
                     in_vain = 0
                     continue
                 in_vain += 1
