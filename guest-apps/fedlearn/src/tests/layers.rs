@@ -40,6 +40,7 @@ fn check_gradient(layers: Vec<Layer>, count: usize) {
     network.step(&mut moved, batch, 1.0).unwrap();
     let mut loss = |weights: &[f32]| network.evaluate(weights, batch).unwrap().sum / count as f64;
     let mut worst = 0.0_f64;
+    let mut apart = 0;
     let mut largest = 0.0_f64;
     for index in 0..weights.len() {
         let mut other = weights.clone();
@@ -49,15 +50,18 @@ fn check_gradient(layers: Vec<Layer>, count: usize) {
         other[index] = weights[index] - STEP;
         let numeric = (above - loss(&other)) / (width - f64::from(other[index]));
         let gradient = f64::from(weights[index]) - f64::from(moved[index]);
-        worst = worst.max((numeric - gradient).abs());
+        let difference = (numeric - gradient).abs();
+        apart += usize::from(difference >= 2e-3);
+        worst = worst.max(difference);
         largest = largest.max(gradient.abs());
     }
-    // Rounding and the kinks of rectifiers and pools allow 2e-3; a wrong gradient differs by its own
-    // size.
+    // Rounding allows 2e-3; a kink of a rectifier or a pool between the two points somewhat more, for few of the
+    // weights. A wrong gradient differs by its own size.
     assert!(largest > 0.02, "nothing to compare: {largest}");
     assert!(
-        worst < 2e-3,
-        "differs by {worst}, gradients up to {largest}"
+        apart <= weights.len() / 30 && worst < 5e-3,
+        "{apart} of {} differ, by up to {worst}, gradients up to {largest}",
+        weights.len()
     );
 }
 

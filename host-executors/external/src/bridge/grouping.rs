@@ -151,9 +151,10 @@ impl<T> Groups<T> {
         Next::Send(self.waiting.drain(..company).map(|one| one.what).collect())
     }
 
-    /// Attempts that go together: as long as they should take, and so that all workers get some.
+    /// Attempts that go together: as long as they should take, and so that all workers that have nothing get some.
     fn size(&self, pace: Option<f64>) -> usize {
-        let share = self.waiting.len().div_ceil(self.rules.workers);
+        let idle = self.rules.workers.saturating_sub(self.out).max(1);
+        let share = self.waiting.len().div_ceil(idle);
         let fitting = match pace {
             Some(pace) if pace > 0.0 => (TARGET.as_secs_f64() / pace) as usize,
             Some(_) => usize::MAX,
@@ -200,11 +201,9 @@ mod tests {
         assert_eq!(groups.next(now), Next::Wait(None));
         groups.took(&"a".into(), Duration::from_micros(20));
         groups.came_back();
-        // Eight for two workers.
-        assert_eq!(
-            sent(&mut groups, now),
-            [[2, 3, 4, 5], [6, 7, 8, 9].map(|n| n)].map(Vec::from)
-        );
+        groups.came_back();
+        // Eight for two workers that have nothing.
+        assert_eq!(sent(&mut groups, now), [[2, 3, 4, 5], [6, 7, 8, 9]]);
     }
 
     #[test]
@@ -221,24 +220,18 @@ mod tests {
     fn while_the_engine_is_busy_short_ones_wait_a_moment() {
         let (mut groups, now) = (groups(), Instant::now());
         groups.took(&"a".into(), Duration::from_micros(20));
+        groups.took(&"b".into(), Duration::from_micros(20));
         for number in 0..64 {
             groups.add("a".into(), now, number);
         }
         assert_eq!(sent(&mut groups, now).len(), 2, "32 each");
-        groups.add("a".into(), now, 64);
         let until = now + Duration::from_millis(1);
-        assert_eq!(
-            groups.next(now),
-            Next::Send(vec![64]),
-            "a share of one is whole"
-        );
+        groups.add("a".into(), now, 64);
         groups.add("a".into(), now, 65);
-        groups.add("a".into(), now, 66);
-        groups.add("b".into(), now, 67);
-        groups.took(&"b".into(), Duration::from_micros(20));
-        // Two of four would be a share; they are there.
-        assert_eq!(groups.next(now), Next::Send(vec![65, 66]));
-        assert_eq!(groups.next(until), Next::Send(vec![67]));
+        groups.add("b".into(), now, 66);
+        assert_eq!(groups.next(now), Next::Wait(Some(until)));
+        assert_eq!(groups.next(until), Next::Send(vec![64, 65]), "of one name");
+        assert_eq!(groups.next(until), Next::Send(vec![66]));
     }
 
     #[test]
