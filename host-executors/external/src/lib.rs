@@ -25,7 +25,7 @@ mod message;
 mod package;
 mod worker;
 
-pub use bridge::{BridgeOptions, External, ExternalEngine, serve_guard};
+pub use bridge::{BridgeOptions, External, ExternalEngine, LogLine, serve_guard};
 pub use frame::FrameError;
 pub use package::{Package, PackageError, RunSetup};
 pub use worker::{

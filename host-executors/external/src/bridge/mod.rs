@@ -49,7 +49,7 @@ use taps_payload::SegmentId;
 use taps_sandbox::{LogLevel, RunContext};
 
 /// How long the bytes of a result may take.
-const FETCH_LIMIT: Duration = Duration::from_secs(300);
+const FETCH_LIMIT: Duration = Duration::from_mins(5);
 
 /// How long a bridge may take to end after its engine has.
 const AFTER_ENGINE: Duration = Duration::from_secs(5);
@@ -109,6 +109,9 @@ impl ExternalEngine {
     }
 }
 
+/// Takes lines for a log.
+pub type LogLine = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
+
 /// How to reach an engine, and what to tell it.
 pub struct BridgeOptions {
     /// Which.
@@ -142,7 +145,7 @@ pub struct BridgeOptions {
     /// Workers that are expected.
     pub workers: u32,
     /// Takes lines for the run's log.
-    pub log_line: Box<dyn Fn(LogLevel, &str) + Send + Sync>,
+    pub log_line: LogLine,
 }
 
 /// An executor that is somebody else's engine.
@@ -157,6 +160,9 @@ struct RunningBridge {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// The bytes of a result that the engine kept.
+type Fetched = Result<Vec<u8>, FetchError>;
+
 /// What the threads share.
 struct Shared {
     options: BridgeOptions,
@@ -167,7 +173,7 @@ struct Shared {
     state: Mutex<State>,
     /// There is something for the writer.
     wake: Condvar,
-    fetches: Mutex<FxHashMap<u64, Sender<Result<Vec<u8>, FetchError>>>>,
+    fetches: Mutex<FxHashMap<u64, Sender<Fetched>>>,
     last_fetch: AtomicU64,
     workers: Workers,
     events: Mutex<Option<Sender<Vec<ExecutorEvent>>>>,
@@ -299,8 +305,8 @@ impl Executor for External {
             engine: shared.options.engine.name(),
             message,
         };
-        let started =
-            process::start(&shared.options, shared.settings(), &shared.scratch).map_err(refused)?;
+        let started = process::start(&shared.options, &shared.settings(), &shared.scratch)
+            .map_err(refused)?;
         let (version, python) = (&started.version, &started.python);
         let (engine, workers) = (shared.options.engine.name(), started.workers);
         let line = format!("{engine} {version} on Python {python}, {workers} workers");
@@ -453,7 +459,7 @@ impl Shared {
     }
 
     /// Nothing that is outstanding will end.
-    fn fail(&self, message: String) {
+    fn fail(&self, message: &str) {
         {
             let mut state = self.state.lock();
             if state.stopping || std::mem::replace(&mut state.failed, true) {

@@ -130,7 +130,7 @@ fn write_sources(scratch: &Path) -> io::Result<()> {
 /// Starts the bridge, and waits until its engine takes attempts. On failure: why, and what to do about it.
 pub(super) fn start(
     options: &BridgeOptions,
-    settings: Settings,
+    settings: &Settings,
     scratch: &Path,
 ) -> Result<Started, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");

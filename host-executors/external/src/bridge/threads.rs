@@ -74,7 +74,7 @@ impl Shared {
             }
         };
         let log = self.options.log.display();
-        self.fail(format!("{why} (its log: {log})"));
+        self.fail(&format!("{why} (its log: {log})"));
         let mut state = self.state.lock();
         state.stopping = true;
         drop(state);

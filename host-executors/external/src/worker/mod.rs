@@ -115,7 +115,10 @@ pub fn serve_worker(options: &WorkerOptions) -> Result<(), WorkerError> {
 }
 
 /// A message with its buffers.
-type Received = Result<(ToWorker, Vec<Vec<u8>>), FrameError>;
+type Message = (ToWorker, Vec<Vec<u8>>);
+
+/// A message, or what is wrong with it.
+type Received = Result<Message, FrameError>;
 
 /// Reads messages in a thread of its own, so that a cancel reaches a task that runs. When the channel closes the
 /// process ends, whatever runs in it.
@@ -224,7 +227,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn next(&self) -> Result<Option<(ToWorker, Vec<Vec<u8>>)>, WorkerError> {
+    fn next(&self) -> Result<Option<Message>, WorkerError> {
         match self.messages.recv() {
             Ok(received) => Ok(Some(received?)),
             Err(_) => Ok(None),

@@ -136,7 +136,7 @@ impl Runner {
         keep: bool,
         token: &CancelToken,
     ) -> Done {
-        let unresolved = self.resolve(&mut attempt, values);
+        let unresolved = Self::resolve(&mut attempt, values);
         let mut report = match unresolved {
             Ok(()) => self.run_caught(&attempt, token),
             Err((position, reason)) => {
@@ -200,7 +200,7 @@ impl Runner {
     }
 
     /// Puts where the bytes are in the place of keys. On failure: which argument, and why.
-    fn resolve(&self, attempt: &mut Attempt, values: &Values) -> Result<(), (u32, String)> {
+    fn resolve(attempt: &mut Attempt, values: &Values) -> Result<(), (u32, String)> {
         for (position, argument) in attempt.arguments.iter_mut().enumerate() {
             let Location::Engine { key, .. } = &argument.location else {
                 continue;

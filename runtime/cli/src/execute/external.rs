@@ -24,7 +24,7 @@ const LOG_FILE: &str = "engine.log";
 
 /// An engine that was chosen.
 pub(crate) struct Engine {
-    engine: ExternalEngine,
+    which: ExternalEngine,
     workers: u32,
     /// It is started by the run, on this machine.
     is_local: bool,
@@ -56,7 +56,7 @@ impl Engine {
             _ => None,
         };
         Ok(Some(Self {
-            engine,
+            which: engine,
             workers: workers(engine, resolved).unwrap_or(cpus),
             is_local,
             keep: data == Data::Engine,
@@ -78,7 +78,7 @@ impl Engine {
 
     /// Refuses an app whose tasks need what is not there on the engine's nodes.
     pub(super) fn check(&self, resolved: &Resolved, bundle: &Bundle) -> Result<(), Failure> {
-        let name = self.engine.name();
+        let name = self.which.name();
         let usage = |error: String, hint: &str| {
             let hint = hint.to_owned();
             Failure::new(ExitCode::Usage, error).hint(hint)
@@ -133,13 +133,13 @@ impl Engine {
         let setup = RunSetup::of(context, Interrupt::Epoch, policy, Vec::new());
         let package = Package::new(setup, bundle).map_err(|error| runtime(error.into()))?;
         let log = Arc::clone(log);
-        let name = self.engine.name();
+        let name = self.which.name();
         let number = |field: &str, default: u64| {
             let value = resolved.executor_config.get(field);
             value.and_then(serde_json::Value::as_u64).unwrap_or(default)
         };
         let options = BridgeOptions {
-            engine: self.engine,
+            engine: self.which,
             python: text(resolved, "python").unwrap_or("python3").into(),
             config: self.config(resolved),
             guard_role: crate::internal::guard_role().map(OsString::from).into(),
