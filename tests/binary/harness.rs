@@ -338,6 +338,20 @@ pub(crate) fn installed(programs: &[&str]) -> bool {
     false
 }
 
+/// An interpreter that has the packages of the engines, or `None`, visibly; where engines are required, that fails.
+pub(crate) fn engines_python() -> Option<PathBuf> {
+    let python = env::var_os("TAPS_ENGINES_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        let required = env::var_os("TAPS_REQUIRE_ENGINES").is_some_and(|value| value == "1");
+        assert!(
+            !required,
+            "engines are required, and TAPS_ENGINES_PYTHON is not set"
+        );
+        skip("TAPS_ENGINES_PYTHON is not set");
+    }
+    python
+}
+
 /// Says that a test is skipped, past the capture of the test runner.
 pub(crate) fn skip(reason: &str) {
     use std::io::Write;

@@ -10,6 +10,7 @@ mod data_plane;
 mod data_sets;
 mod docking;
 mod durability;
+mod engines;
 mod explain;
 mod fault_matrix;
 mod fault_options;

@@ -4,6 +4,7 @@ use crate::harness::{CACHE, Place, names, tasks};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     env, fs,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
@@ -18,6 +19,9 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// What every process of a run has in its environment, with a value of the test's own.
 const MARK: &str = "TAPS_TEST_MARK";
+
+/// Directory of a run's temporary files. Its name is short: engines make sockets below.
+pub(crate) const TEMPORARY: &str = "t";
 
 /// A run on a process pool, with the processes that belong to it.
 pub(crate) struct Pool {
@@ -34,6 +38,8 @@ pub(crate) struct Member {
     /// `launcher`, `manager`, `worker`, or `coordinator`.
     pub(crate) role: String,
     pub(crate) parent: i32,
+    /// Its command line, with spaces between the arguments.
+    pub(crate) line: String,
 }
 
 /// What is left of a run.
@@ -62,7 +68,7 @@ impl Pool {
 
     fn launch(place: Place, args: &[&str], descriptors: Option<u64>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        fs::create_dir_all(place.path().join("tmp")).expect("create");
+        fs::create_dir_all(place.path().join(TEMPORARY)).expect("create");
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}-{number}", std::process::id());
         // To files: who reads a pipe to its end waits for every process that has it.
@@ -83,7 +89,7 @@ impl Pool {
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("XDG_CACHE_HOME", CACHE)
-            .env("TMPDIR", place.path().join("tmp"))
+            .env("TMPDIR", place.path().join(TEMPORARY))
             .env(MARK, &mark)
             .stdin(Stdio::null())
             .stdout(file("stdout"))
@@ -103,10 +109,20 @@ impl Pool {
 
     /// The processes that belong to the run and live.
     pub(crate) fn members(&self) -> Vec<Member> {
-        let mark = format!("{MARK}={}", self.mark);
-        let numbers = names(Path::new("/proc"));
-        let pids = numbers.iter().filter_map(|name| name.parse().ok());
-        pids.filter_map(|pid| member(pid, &mark)).collect()
+        marked(&format!("{MARK}={}", self.mark))
+    }
+
+    /// Files in shared memory that its processes have mapped, and that have a name.
+    pub(crate) fn mapped(&self) -> BTreeSet<PathBuf> {
+        let maps = |member: &Member| fs::read_to_string(format!("/proc/{}/maps", member.pid));
+        let texts: Vec<String> = (self.members().iter())
+            .filter_map(|member| maps(member).ok())
+            .collect();
+        let files = texts.iter().flat_map(|text| text.lines());
+        files
+            .filter(|line| !line.ends_with(" (deleted)"))
+            .filter_map(|line| Some(PathBuf::from(&line[line.find("/dev/shm/")?..])))
+            .collect()
     }
 
     pub(crate) fn of_role(&self, role: &str) -> Vec<Member> {
@@ -189,9 +205,9 @@ impl Pool {
         let read = |name| fs::read_to_string(self.place.path().join(name)).expect("read");
         let (stdout, stderr) = (read("stdout"), read("stderr"));
         assert!(!stderr.contains("panicked"), "{stderr}");
-        assert_eq!(names(&self.place.path().join("tmp")), [""; 0]);
+        assert_eq!(names(&self.place.path().join(TEMPORARY)), [""; 0]);
         let mut shared = names(Path::new("/dev/shm"));
-        shared.retain(|name| name.contains("taps"));
+        shared.retain(|name| name.contains("taps") && !is_of_another(name, self.pid()));
         assert_eq!(shared, [""; 0]);
         let canary = self.canary.try_wait().expect("wait");
         assert!(canary.is_none(), "the canary is dead: {canary:?}");
@@ -283,6 +299,21 @@ impl Events {
     }
 }
 
+/// Whether a directory in shared memory is that of another run, which its name tells.
+fn is_of_another(name: &str, pid: i32) -> bool {
+    let number = name
+        .strip_prefix("taps-")
+        .and_then(|rest| rest.split_once('-'));
+    number.is_some_and(|(number, _)| number.parse().is_ok_and(|other: i32| other != pid))
+}
+
+/// Processes with this entry in their environment.
+pub(crate) fn marked(mark: &str) -> Vec<Member> {
+    let numbers = names(Path::new("/proc"));
+    let pids = numbers.iter().filter_map(|name| name.parse().ok());
+    pids.filter_map(|pid| member(pid, mark)).collect()
+}
+
 fn member(pid: i32, mark: &str) -> Option<Member> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
     let read = |name| fs::read(directory.join(name)).ok();
@@ -304,6 +335,7 @@ fn member(pid: i32, mark: &str) -> Option<Member> {
         pid,
         role: role.to_owned(),
         parent: fields.next()?.parse().ok()?,
+        line: cmdline.replace('\0', " "),
     })
 }
 

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_length_that_lies_takes_no_memory() {
-        let mut bytes = Vec::from([2_u32, 1].map(u32::to_le_bytes).concat());
+        let mut bytes = [2_u32, 1].map(u32::to_le_bytes).concat();
         bytes.extend((1_u64 << 39).to_le_bytes());
         bytes.extend(b"{}");
         assert!(matches!(

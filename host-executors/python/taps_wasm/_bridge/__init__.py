@@ -408,8 +408,8 @@ def _load(name: str) -> Engine:
 def install_command(package: str) -> str:
     """What to type to get an engine's package for this interpreter."""
     if package == "ndcctools":
-        return "install it with `conda install -c conda-forge ndcctools`, or name another interpreter with --python"
-    return f'install it with `{sys.executable} -m pip install "{package}"`, or name another interpreter with --python'
+        return "install it with `conda install -c conda-forge ndcctools`, or name another interpreter by `executor.python`"
+    return f'install it with `{sys.executable} -m pip install "{package}"`, or name another interpreter by `executor.python`'
 
 
 if __name__ == "__main__":

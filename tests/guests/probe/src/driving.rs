@@ -1,6 +1,6 @@
 //! Drivers that wait in every way that a driver can.
 
-use crate::{Probe, error, nap, ok, sleep, spin};
+use crate::{Probe, add_up, error, flaky, nap, ok, panic, produce, said as told, sleep, spin};
 use std::time::{Duration, Instant};
 use taps::{Bound, Completions, Engine, Report, Status, TaskOptions, Wait};
 
@@ -126,6 +126,38 @@ pub(crate) fn ponder(config: &Probe, engine: &Engine) -> taps::Result<Report> {
         outstanding.result()?;
     }
     Ok(Report::new().value("state", state % 2))
+}
+
+/// Fails in several ways, recovers, and submits equal tasks: what becomes of each is in the report.
+pub(crate) fn ways(config: &Probe, engine: &Engine) -> taps::Result<Report> {
+    let panicked = engine.submit(panic::call(1))?;
+    let endless = engine.submit(spin::call(2))?;
+    let failed = engine.submit(error::call(3))?;
+    let child = engine.submit(ok::call(&failed))?;
+    let mended = engine.submit(flaky::call(4))?;
+    let reader = engine.submit(ok::call(&mended))?;
+    let mut sums = Vec::new();
+    for _ in 0..2 {
+        let data = engine.submit(produce::call(config.bytes))?;
+        sums.push(engine.submit(add_up::call(&data))?);
+    }
+    let mut report = Report::new()
+        .value("panicked", told(panicked.result()))
+        .value("failed", told(failed.result()))
+        .value("child", told(child.result()))
+        .value("mended", told(mended.result()))
+        .value("reader", told(reader.result()));
+    for (index, sum) in sums.iter().enumerate() {
+        report = report.value(&format!("sum {index}"), sum.result()?);
+    }
+    Ok(report.value("endless", u64::from(endless.result().is_err())))
+}
+
+/// Asks for a resource that no worker has.
+pub(crate) fn special(engine: &Engine) -> taps::Result<Report> {
+    let options = TaskOptions::new().resource("unicorn", 2);
+    let refused = engine.submit_with(ok::call(1), &options)?;
+    Ok(Report::new().value("refused", told(refused.result())))
 }
 
 fn said(facts: &[(&str, bool)]) -> Report {

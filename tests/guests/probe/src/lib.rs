@@ -61,6 +61,12 @@ enum Action {
     Behind,
     /// Compute for a second or so in the driver, while a task waits to be heard.
     Ponder,
+    /// Sleep for an hour in the first `bytes` attempts of a task.
+    Stuck,
+    /// Fail in several ways, recover, and submit equal tasks, all in one run.
+    Ways,
+    /// Ask for a resource that no worker has.
+    Special,
 }
 
 /// Tasks that fail in every way that a guest can.
@@ -147,6 +153,16 @@ fn sleep(value: u32) -> u32 {
 fn nap(milliseconds: u64) -> u64 {
     taps::sleep(std::time::Duration::from_millis(milliseconds));
     milliseconds
+}
+
+/// Sleeps for an hour in as many attempts, then says which attempt it is.
+#[taps::task]
+fn stuck(attempts: u64) -> u32 {
+    let attempt = taps::attempt();
+    if u64::from(attempt) < attempts {
+        taps::sleep(std::time::Duration::from_hours(1));
+    }
+    attempt
 }
 
 /// Sleeps for an hour, by the standard library.
@@ -325,6 +341,12 @@ fn run(config: Probe, engine: &Engine) -> taps::Result<Report> {
         Action::Drops => return driving::drops(&config, engine),
         Action::Behind => return driving::behind(&config, engine),
         Action::Ponder => return driving::ponder(&config, engine),
+        Action::Ways => return driving::ways(&config, engine),
+        Action::Special => return driving::special(engine),
+        Action::Stuck => {
+            let result = engine.submit(stuck::call(config.bytes))?.result();
+            return Ok(Report::new().value("task 0", said(result)));
+        }
         _ => {}
     }
     let mut outcomes = Vec::new();
