@@ -87,10 +87,13 @@ impl Shared {
         }
         let alone =
             keep || !refs.is_empty() || demands.is_some() || state.suspects.contains(&key.task);
+        let arguments = (0..).zip(&attempt.arguments);
+        let kept = arguments.filter(|(_, one)| matches!(one.location, Location::Engine { .. }));
         let out = Out {
             key,
             name: Arc::clone(&attempt.name),
             group: 0,
+            kept_arguments: kept.map(|(position, _)| position).collect(),
         };
         state.out.insert(attempt.id, out);
         let sendable = Sendable {

@@ -21,6 +21,9 @@ use std::{
 /// How long a bridge that lost its run may take to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a tracker of Python's multiprocessing may take.
+const TRACKERS_GRACE: Duration = Duration::from_millis(500);
+
 /// How long the guard goes on killing what is below it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -114,11 +117,15 @@ fn wait(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
 }
 
 /// Kills all processes below this one: what loses its parent becomes a child of this one, and is seen the next time.
+/// Trackers of Python's multiprocessing get a moment to remove what the others shared.
 fn kill_descendants() {
-    let deadline = Instant::now() + PATIENCE;
+    let start = Instant::now();
+    let deadline = start + PATIENCE;
     loop {
         for child in children() {
-            let _ = rustix::process::kill_process(child, Signal::KILL);
+            if start.elapsed() > TRACKERS_GRACE || !is_tracker(child) {
+                let _ = rustix::process::kill_process(child, Signal::KILL);
+            }
         }
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some(_)) | Err(Errno::INTR) => {}
@@ -130,6 +137,12 @@ fn kill_descendants() {
             Ok(None) | Err(_) => return,
         }
     }
+}
+
+/// Whether it is the process that removes named semaphores and memory when their users have ended, and ends then.
+fn is_tracker(process: Pid) -> bool {
+    let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).contains("multiprocessing.resource_tracker")
 }
 
 fn children() -> Vec<Pid> {

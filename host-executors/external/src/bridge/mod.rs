@@ -201,6 +201,8 @@ struct Out {
     key: TaskKey,
     name: Arc<str>,
     group: u64,
+    /// Positions of its arguments that the engine keeps.
+    kept_arguments: Vec<u32>,
 }
 
 /// Something for the bridge.

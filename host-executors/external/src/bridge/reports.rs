@@ -11,6 +11,9 @@ use taps_engine::{
 use taps_payload::Location;
 use taps_sandbox::stored;
 
+/// What the bridge calls it when the engine has lost a result that an attempt takes. It cannot say which.
+const RESULT_LOST: &str = "result-lost";
+
 /// Workers that were heard of, in the order in which they were.
 #[derive(Debug, Default)]
 pub(super) struct Workers(Mutex<FxHashMap<String, WorkerId>>);
@@ -65,6 +68,12 @@ impl Shared {
             // It was reported before.
             return;
         };
+        if let Err(failure) = &mut report.result
+            && failure.kind == RESULT_LOST
+        {
+            failure.outcome = OutcomeKind::PayloadError;
+            report.lost_inputs = out.kept_arguments;
+        }
         let company = state.leave_group(out.group);
         let lost = report.outcome() == OutcomeKind::WorkerLost;
         if !lost {

@@ -1,0 +1,112 @@
+//! Workers, and runs, that are killed or interrupted while a task runs.
+
+use super::{DASK, HYPERQUEUE, PARSL, RAY, Turn, action};
+use crate::pool::{Member, Pool, send};
+use rustix::process::Signal;
+use std::os::unix::process::ExitStatusExt as _;
+
+/// The process that runs tasks, other than one that is gone. Its parent is the engine's worker.
+#[track_caller]
+fn sandbox(pool: &mut Pool, gone: i32) -> Member {
+    let find = |pool: &Pool| {
+        let members = pool.members().into_iter();
+        let runs = |member: &Member| {
+            let mut words = member.line.split(' ').skip(1);
+            member.pid != gone && matches!(words.next(), Some("worker" | "exec"))
+        };
+        members.filter(runs).find(|member| {
+            // Between fork and exec of something else it looks like its parent.
+            !member.line.contains("python")
+        })
+    };
+    let mut found = None;
+    pool.until("a task ran", |pool| find(pool).is_some());
+    found
+        .get_or_insert_with(|| find(pool))
+        .clone()
+        .expect("it waits for an hour")
+}
+
+#[track_caller]
+fn both_kinds_of_workers_may_die(engine: &[&str]) {
+    let Some(turn) = Turn::take() else { return };
+    let args = [&action("stuck")[..], &["--app.bytes=2", "--retries=3"]].concat();
+    let mut pool = turn.start(&[&args, engine]);
+    let first = sandbox(&mut pool, 0);
+    send(first.pid, Signal::KILL);
+    let second = sandbox(&mut pool, first.pid);
+    // Without `hq`, HyperQueue's server and its worker are one process, which a run does not survive.
+    let victim = if engine == HYPERQUEUE {
+        second.pid
+    } else {
+        second.parent
+    };
+    send(victim, Signal::KILL);
+    let left = pool.end();
+    left.expect(0);
+    assert_eq!(left.json()["values"]["task 0"], "2");
+    let mut tasks = left.tasks();
+    tasks.sort_by_key(|task| task["attempt"].as_u64());
+    let outcomes: Vec<_> = tasks.iter().map(|task| &task["outcome"]).collect();
+    assert_eq!(
+        outcomes,
+        ["worker-lost", "worker-lost", "ok"],
+        "{}",
+        left.text()
+    );
+    for task in &tasks {
+        assert_eq!(task["executions"], 1, "{task}");
+    }
+}
+
+/// A task sleeps when the run gets a signal, and nothing of the run is left.
+#[track_caller]
+fn ends_by(signal: Signal, engine: &[&str]) {
+    let Some(turn) = Turn::take() else { return };
+    let args = [&action("stuck")[..], &["--app.bytes=9"]].concat();
+    let mut pool = turn.start(&[&args, engine]);
+    sandbox(&mut pool, 0);
+    let mapped = pool.mapped();
+    pool.signal(signal);
+    let left = pool.end();
+    if signal == Signal::INT {
+        left.expect(130)
+            .says("error: interrupted; tasks were cancelled");
+        assert_eq!(left.with_outcome("cancelled"), 1, "{}", left.text());
+    } else {
+        assert_eq!(left.status.signal(), Some(9), "{}", left.text());
+    }
+    let leaked: Vec<_> = mapped.iter().filter(|file| file.exists()).collect();
+    assert!(leaked.is_empty(), "{engine:?}: {leaked:?}");
+}
+
+/// The tests of an engine.
+macro_rules! losses {
+    ($($name:ident: $engine:expr,)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn workers_may_die() {
+                both_kinds_of_workers_may_die(&$engine);
+            }
+
+            #[test]
+            fn a_killed_run_leaves_nothing() {
+                ends_by(Signal::KILL, &$engine);
+            }
+
+            #[test]
+            fn an_interrupted_run_leaves_nothing() {
+                ends_by(Signal::INT, &$engine);
+            }
+        }
+    )*};
+}
+
+losses! {
+    dask: DASK,
+    ray: RAY,
+    parsl: PARSL,
+    hyperqueue: HYPERQUEUE,
+}
