@@ -109,7 +109,7 @@ impl Pool {
 
     /// The processes that belong to the run and live.
     pub(crate) fn members(&self) -> Vec<Member> {
-        marked(&format!("{MARK}={}", self.mark))
+        marked(&format!("{MARK}={}", self.mark), self.place.path())
     }
 
     /// Files in shared memory that its processes have mapped, and that have a name.
@@ -307,21 +307,36 @@ fn is_of_another(name: &str, pid: i32) -> bool {
     number.is_some_and(|(number, _)| number.parse().is_ok_and(|other: i32| other != pid))
 }
 
-/// Processes with this entry in their environment.
-pub(crate) fn marked(mark: &str) -> Vec<Member> {
-    let numbers = names(Path::new("/proc"));
-    let pids = numbers.iter().filter_map(|name| name.parse().ok());
-    pids.filter_map(|pid| member(pid, mark)).collect()
+impl Member {
+    /// Whether it is this program, and runs tasks for an engine's worker, which is its parent.
+    pub(crate) fn is_sandbox(&self) -> bool {
+        let mut words = self.line.split(' ');
+        let program = words.next().unwrap_or_default();
+        program.rsplit('/').next() == Some("taps-wasm")
+            && matches!(words.next(), Some("worker" | "exec"))
+    }
 }
 
-fn member(pid: i32, mark: &str) -> Option<Member> {
+/// Processes with this entry in their environment, or that work below this directory: some engines write a title
+/// where the environment was.
+pub(crate) fn marked(mark: &str, place: &Path) -> Vec<Member> {
+    let numbers = names(Path::new("/proc"));
+    let pids = numbers.iter().filter_map(|name| name.parse().ok());
+    pids.filter_map(|pid| member(pid, mark, place)).collect()
+}
+
+fn member(pid: i32, mark: &str, place: &Path) -> Option<Member> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
     let read = |name| fs::read(directory.join(name)).ok();
     let environment = read("environ")?;
     let marked = environment
         .split(|byte| *byte == 0)
         .any(|entry| entry == mark.as_bytes());
-    if !marked {
+    let works_there = || {
+        let at = fs::read_link(directory.join("cwd"));
+        at.is_ok_and(|at| at.starts_with(place))
+    };
+    if !marked && !works_there() {
         return None;
     }
     let cmdline = String::from_utf8_lossy(&read("cmdline")?).into_owned();

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 struct Cluster {
     mark: String,
     place: Place,
+    /// In the order in which they were started.
+    parts: Vec<Child>,
 }
 
 impl Cluster {
@@ -30,7 +32,11 @@ impl Cluster {
     fn start(python: &Path, hidden: &Path) -> Self {
         let place = Place::new();
         let mark = format!("{MARK}={}", place.path().display());
-        let cluster = Self { mark, place };
+        let mut cluster = Self {
+            mark,
+            place,
+            parts: Vec::new(),
+        };
         let file = cluster.file();
         let python = python.to_str().expect("UTF-8");
         let common = [
@@ -74,7 +80,7 @@ impl Cluster {
         self.place.path().join("scheduler.json")
     }
 
-    fn spawn(&self, args: &[&str]) {
+    fn spawn(&mut self, args: &[&str]) {
         let (name, value) = self.mark.split_once('=').expect("it has a value");
         let log = fs::File::options()
             .create(true)
@@ -90,8 +96,8 @@ impl Cluster {
             .stdout(log.try_clone().expect("share"))
             .stderr(log)
             .spawn();
-        // All of its processes are found by their mark in the end.
-        drop(spawned.expect("start a part of the cluster"));
+        self.parts
+            .push(spawned.expect("start a part of the cluster"));
     }
 
     /// The scheduler's address.
@@ -111,10 +117,14 @@ impl Cluster {
         fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
     }
 
+    fn members(&self) -> Vec<Member> {
+        marked(&self.mark, self.place.path())
+    }
+
     /// Processes of ours that its workers have.
     fn sandboxes(&self) -> Vec<Member> {
-        let mut members = marked(&self.mark);
-        members.retain(|member| member.line.split(' ').nth(1) == Some("worker"));
+        let mut members = self.members();
+        members.retain(Member::is_sandbox);
         members
     }
 
@@ -130,10 +140,21 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    /// Ends the workers, then the scheduler: asked to, they remove what they shared; after a while, by force.
     fn drop(&mut self) {
+        for part in self.parts.iter_mut().rev() {
+            send(part.id().cast_signed(), Signal::TERM);
+            let end = Instant::now() + LONGEST;
+            while part.try_wait().is_ok_and(|ended| ended.is_none()) && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            // It may have ended by itself.
+            let _ = part.kill();
+            let _ = part.wait();
+        }
         let end = Instant::now() + LONGEST;
         loop {
-            let members = marked(&self.mark);
+            let members = self.members();
             if members.is_empty() || Instant::now() > end {
                 return;
             }

@@ -9,22 +9,11 @@ use std::os::unix::process::ExitStatusExt as _;
 #[track_caller]
 fn sandbox(pool: &mut Pool, gone: i32) -> Member {
     let find = |pool: &Pool| {
-        let members = pool.members().into_iter();
-        let runs = |member: &Member| {
-            let mut words = member.line.split(' ').skip(1);
-            member.pid != gone && matches!(words.next(), Some("worker" | "exec"))
-        };
-        members.filter(runs).find(|member| {
-            // Between fork and exec of something else it looks like its parent.
-            !member.line.contains("python")
-        })
+        let mut members = pool.members().into_iter();
+        members.find(|member| member.pid != gone && member.is_sandbox())
     };
-    let mut found = None;
     pool.until("a task ran", |pool| find(pool).is_some());
-    found
-        .get_or_insert_with(|| find(pool))
-        .clone()
-        .expect("it waits for an hour")
+    find(pool).expect("it waits for an hour")
 }
 
 #[track_caller]

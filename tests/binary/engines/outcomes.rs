@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// All in one run: engines start slowly.
-const WAYS: [&str; 3] = ["--app.bytes=100000", "--task-timeout=2", "--retries=1"];
+const WAYS: [&str; 3] = ["--app.bytes=100000", "--task-timeout=1", "--retries=1"];
 
 /// Outcomes of the attempts of each submission, by name and in order. Attempts that were forwarded in vain, to an
 /// engine that then saw their parent fail, are no failures of their task, and other executors have none.
@@ -38,6 +38,8 @@ fn the_same_as_on_threads(engine: &[&str]) -> Option<Left> {
     left.expect(0);
     let found = Found::of(&left.json(), &left.run());
     assert_eq!(found, Found::of(&json, &run), "{engine:?}");
+    let expected = attempts(&crate::harness::tasks(&run));
+    assert_eq!(attempts(&left.tasks()), expected, "{engine:?}");
     for name in ["submitted", "succeeded", "failed"] {
         let count = &left.json()["tasks"][name];
         assert_eq!(count, &json["tasks"][name], "{name}: {engine:?}");
@@ -50,8 +52,6 @@ fn the_same_as_on_threads(engine: &[&str]) -> Option<Left> {
         retried(&json) + in_vain,
         "{engine:?}"
     );
-    let expected = attempts(&crate::harness::tasks(&run));
-    assert_eq!(attempts(&left.tasks()), expected, "{engine:?}");
     for task in left.tasks() {
         let ran = task["outcome"] != "upstream-failed";
         assert!(task["executions"].as_u64() <= Some(1), "{task}");

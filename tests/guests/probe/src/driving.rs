@@ -130,16 +130,18 @@ pub(crate) fn ponder(config: &Probe, engine: &Engine) -> taps::Result<Report> {
 
 /// Fails in several ways, recovers, and submits equal tasks: what becomes of each is in the report.
 pub(crate) fn ways(config: &Probe, engine: &Engine) -> taps::Result<Report> {
-    let panicked = engine.submit(panic::call(1))?;
+    // The limit of the run is for the endless one, however slow the machine is.
+    let patient = TaskOptions::new().timeout(Duration::from_hours(1));
+    let panicked = engine.submit_with(panic::call(1), &patient)?;
     let endless = engine.submit(spin::call(2))?;
-    let failed = engine.submit(error::call(3))?;
-    let child = engine.submit(ok::call(&failed))?;
-    let mended = engine.submit(flaky::call(4))?;
-    let reader = engine.submit(ok::call(&mended))?;
+    let failed = engine.submit_with(error::call(3), &patient)?;
+    let child = engine.submit_with(ok::call(&failed), &patient)?;
+    let mended = engine.submit_with(flaky::call(4), &patient)?;
+    let reader = engine.submit_with(ok::call(&mended), &patient)?;
     let mut sums = Vec::new();
     for _ in 0..2 {
-        let data = engine.submit(produce::call(config.bytes))?;
-        sums.push(engine.submit(add_up::call(&data))?);
+        let data = engine.submit_with(produce::call(config.bytes), &patient)?;
+        sums.push(engine.submit_with(add_up::call(&data), &patient)?);
     }
     let mut report = Report::new()
         .value("panicked", told(panicked.result()))
