@@ -4,7 +4,9 @@ use crate::error::{ConfigError, Place, Problem};
 use crate::failures;
 use crate::fields::general_sections;
 use crate::file;
+use crate::known::join;
 use crate::layers::{Raw, Setting, Slot};
+use crate::schema::SHORT_FIELDS;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -259,6 +261,9 @@ fn canonical_key(name: &str) -> Vec<String> {
         }
     }
     if parts.len() == 1 {
+        if SHORT_FIELDS.contains(&first.as_str()) {
+            return join(Slot::Executor.section(), &first);
+        }
         for section in general_sections() {
             for general in &section.fields {
                 let alias = general.alias.map(|alias| alias.replace('-', "_"));

@@ -3,7 +3,7 @@
 use crate::arguments::Preview;
 use crate::fields::{FIRST_LEVEL_FLAGS, Rule, general_sections};
 use crate::layers::{Slot, same_word};
-use crate::schema::{PluginSchema, Schema};
+use crate::schema::{PluginSchema, SHORT_FIELDS, Schema};
 use crate::value::{describe, is_none_word};
 use serde_json::Value;
 use std::fmt::Write;
@@ -178,7 +178,10 @@ impl Page {
         self.paragraph(2, &plugin.summary);
         for field in &plugin.fields {
             let dotted = flag(slot.section(), field);
-            let short = flag(what, field);
+            let mut short = flag(what, field);
+            if slot == Slot::Executor && SHORT_FIELDS.contains(&field.name.as_str()) {
+                short = format!("--{}, {short}", field.name);
+            }
             self.field(&format!("{short}, {dotted}"), field, Rule::None);
         }
     }

@@ -4,6 +4,7 @@ mod external;
 
 use crate::failures::failures_app;
 pub use external::COMMON_FIELDS;
+pub(crate) use external::SHORT_FIELDS;
 use taps_schema::{AppDescription, ConfigField, FieldKind};
 
 /// Every app and plugin that a run may name.

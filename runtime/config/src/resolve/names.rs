@@ -6,6 +6,7 @@ use crate::failures;
 use crate::fields::general_sections;
 use crate::known::split;
 use crate::layers::{Raw, Setting, Slot, same_word};
+use crate::schema::SHORT_FIELDS;
 use crate::suggest;
 
 impl Resolver<'_> {
@@ -114,5 +115,5 @@ fn nearest_short_flag(key: &[String]) -> Option<String> {
         .iter()
         .flat_map(|section| &section.fields);
     let aliases = fields.filter_map(|general| general.alias);
-    suggest::nearest(word, aliases.chain(SWITCHES))
+    suggest::nearest(word, aliases.chain(SWITCHES).chain(SHORT_FIELDS))
 }

@@ -16,6 +16,9 @@ pub const COMMON_FIELDS: [&str; 8] = [
     "stop_timeout",
 ];
 
+/// Those of them that have short flags, `--python` and `--data`.
+pub(crate) const SHORT_FIELDS: [&str; 2] = ["python", "data"];
+
 /// All of them.
 pub(super) fn external_executors() -> Vec<PluginSchema> {
     vec![

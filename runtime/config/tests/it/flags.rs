@@ -262,3 +262,21 @@ fn env_vars_from_a_flag() {
         expected.map(|(a, b)| (a.to_owned(), b.to_owned()))
     );
 }
+
+#[test]
+fn engines_have_short_flags_of_their_own() {
+    let flags = ["kinds", "--executor", "dask"];
+    let short =
+        run(&[&flags[..], &["--python", "py/bin/python", "--data=inline"]].concat()).unwrap();
+    let long = [
+        "--engine.executor.python",
+        "py/bin/python",
+        "--executor.data=inline",
+    ];
+    let long = run(&[&flags[..], &long].concat()).unwrap();
+    assert_eq!(short.executor_config["python"], json!("py/bin/python"));
+    assert_eq!(short.executor_config["data"], json!("inline"));
+    assert_eq!(short.to_toml(), long.to_toml());
+    let errors = run(&["kinds", "--data", "inline"]).unwrap_err().to_string();
+    assert!(errors.contains("--data: unknown flag"), "{errors}");
+}
