@@ -142,7 +142,12 @@ fn refused_before_anything_starts() {
 
 #[test]
 fn what_no_worker_has() {
-    for (name, engine) in [("infeasible_dask", &DASK), ("infeasible_ray", &RAY)] {
+    let engines = [
+        ("infeasible_dask", &DASK[..]),
+        ("infeasible_ray", &RAY),
+        ("infeasible_parsl", &PARSL),
+    ];
+    for (name, engine) in engines {
         let Some(turn) = Turn::take() else { return };
         let left = turn.start(&[&action("special"), engine]).end();
         left.expect(0);

@@ -51,6 +51,10 @@ class ResultLost(Exception):
     """A kept result or a put payload is gone from the engine; its task must run again."""
 
 
+class Infeasible(Exception):
+    """No worker can ever meet what the task demands."""
+
+
 class PackageLost(Exception):
     """The package was sent and a worker does not have it."""
 

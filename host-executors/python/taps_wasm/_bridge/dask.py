@@ -13,7 +13,7 @@ import threading
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from . import base
-from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultLost, Submission
+from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Infeasible, Ready, ResultLost, Submission
 
 MINIMUM_VERSION = (2024, 1)
 _CONNECT_SECONDS = 10.0
@@ -316,10 +316,6 @@ class Adapter(FuturesEngine):
         self._client.close(timeout=deadline_s / 2)
         if self._cluster is not None:
             self._cluster.close(timeout=deadline_s)
-
-
-class Infeasible(Exception):
-    """No worker can ever run the task."""
 
 
 def _takes_count(client: Any) -> bool:

@@ -12,7 +12,7 @@ import time
 from typing import Any, Dict, Mapping, Sequence, Tuple
 
 from . import base
-from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultLost, Submission
+from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Infeasible, Ready, ResultLost, Submission
 
 MINIMUM_VERSION = (2024, 1)
 _LABEL = "taps_wasm"
@@ -122,6 +122,9 @@ class Adapter(FuturesEngine):
 
     def launch(self, submission: Submission) -> Tuple[Any, Any]:
         """One call; Parsl's kernel waits for the futures among its arguments."""
+        if submission.group.custom:
+            names = ", ".join(sorted(submission.group.custom))
+            raise Infeasible(f"the task demands the resource {names}, and workers of Parsl have none; use another executor, or lower the demand")
         # Parsl pickles what it sends by dill, in Python: one string of bytes is all that it has to look at.
         arguments: Tuple[Any, ...] = (submission.packed(),)
         if submission.package is not None or submission.values:
@@ -160,6 +163,8 @@ class Adapter(FuturesEngine):
     def classify(self, error: BaseException) -> Failure:
         """Parsl's exceptions in the host's terms."""
         kind, text = type(error).__name__, base.describe(error)
+        if isinstance(error, Infeasible):
+            return Failure("engine-error", "infeasible-resources", text)
         if kind == "DependencyError":
             return Failure("upstream-failed", kind, text)
         if kind in ("WorkerLost", "ManagerLost"):

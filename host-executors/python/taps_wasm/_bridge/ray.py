@@ -17,7 +17,7 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import base
-from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Ready, ResultLost, Submission
+from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Infeasible, Ready, ResultLost, Submission
 
 MINIMUM_VERSION = (2, 9)
 _CONNECT_SECONDS = 30.0
@@ -365,10 +365,6 @@ class Results:
             result.end(None if error is not None else future.result(), error)
 
         result.ref.future().add_done_callback(ended)
-
-
-class Infeasible(Exception):
-    """No node can ever run the task."""
 
 
 def _text(error: BaseException) -> str:
