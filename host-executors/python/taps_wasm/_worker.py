@@ -436,10 +436,10 @@ def _run(settings, header, package, attempts, values):
     except ChildDied as error:
         if child is not None:
             child.sound = False
-            if not child.ready and (child.process.poll() or 0) >= 0:
-                # Nobody killed it: it is not the program that it should be.
-                text = "%s before it could run a task; %s should be taps-wasm %s: set executor.worker_binary or the environment variable TAPS_WASM_BIN to it"
-                return ("setup-failed", "no-worker", text % (error, child.process.args[0], settings.get("version", "")))
+        if (child is None or not child.ready) and "killed by signal" not in str(error):
+            # It ended by itself, some before they were told anything: it is not the program that it should be.
+            text = "%s before it could run a task; %s should be taps-wasm %s: set executor.worker_binary or the environment variable TAPS_WASM_BIN to it"
+            return ("setup-failed", "no-worker", text % (error, find_binary(settings), settings.get("version", "")))
         return ("done", [(attempt, "lost", str(error), []) for attempt, _ in header])
     except KeyboardInterrupt:
         if child is not None:
