@@ -151,8 +151,6 @@ pub(crate) struct Group {
     pub(crate) tasks: Vec<GroupTask>,
     pub(crate) resources: Resources,
     pub(crate) priority: i32,
-    /// Wall-clock limit of all of them together, for engines that want one.
-    pub(crate) timeout_s: Option<f64>,
 }
 
 /// One attempt of a group.

@@ -170,7 +170,7 @@ class Host:
                 refs, payload = options.pop("refs", []), options.pop("payload", b"")
                 tasks.append({"id": task, "key": task, "refs": refs})
                 blobs.append(blob(operation, task, payload, **options))
-            headers.append({"tasks": tasks, "resources": resources or {"cores": 1}, "priority": 0, "timeout_s": None})
+            headers.append({"tasks": tasks, "resources": resources or {"cores": 1}, "priority": 0})
         self.channel.send({"t": "submit", "groups": headers}, blobs)
 
     def one(self, task: str, operation: str, **options: Any) -> None:
@@ -261,3 +261,13 @@ class Host:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def groups_run_and_answer(host: Host) -> None:
+    """A group of two, one of which fails, and another group: all answer, each ran once, and the bridge ends."""
+    host.submit([("1:0", "echo", {"payload": b"a\x00b"}), ("2:0", "fail", {})], [("3:0", "echo", {"payload": b"c"})])
+    assert host.result("1:0")["report"]["said"] == "a\x00b"
+    assert host.result("2:0")["report"]["said"] == "fail"
+    assert host.result("3:0")["report"]["package"] == len(host.package)
+    assert all(result["executions"] == 1 for result in host.results.values())
+    assert host.shutdown() == b""

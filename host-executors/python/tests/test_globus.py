@@ -12,7 +12,7 @@ import uuid
 from typing import Any, Dict, Iterator
 
 import pytest
-from harness import HERE, Host, needs
+from harness import HERE, Host, needs, groups_run_and_answer
 
 pytestmark = [needs("globus_compute_sdk"), needs("globus_compute_endpoint")]
 
@@ -44,12 +44,7 @@ def host(request: Any, python: str, monkeypatch: Any) -> Iterator[Host]:
 
 
 def test_groups_run_and_answer(host: Host) -> None:
-    host.submit([("1:0", "echo", {"payload": b"a\x00b"}), ("2:0", "fail", {})], [("3:0", "echo", {"payload": b"c"})])
-    assert host.result("1:0")["report"]["said"] == "a\x00b"
-    assert host.result("2:0")["report"]["said"] == "fail"
-    assert host.result("3:0")["report"]["package"] == len(host.package)
-    assert all(result["executions"] == 1 for result in host.results.values())
-    assert host.shutdown() == b""
+    groups_run_and_answer(host)
 
 
 def test_child_is_kept_between_calls(host: Host) -> None:

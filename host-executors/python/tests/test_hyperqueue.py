@@ -15,7 +15,7 @@ import time
 from typing import Any, Dict, Iterator
 
 import pytest
-from harness import HERE, Host, needs
+from harness import HERE, Host, needs, groups_run_and_answer
 
 from taps_wasm import _frames
 from taps_wasm._bridge import execute, hq_server, hyperqueue
@@ -45,12 +45,7 @@ def host(request: Any) -> Iterator[Host]:
 
 
 def test_groups_run_and_answer(host: Host) -> None:
-    host.submit([("1:0", "echo", {"payload": b"a\x00b"}), ("2:0", "fail", {})], [("3:0", "echo", {"payload": b"c"})])
-    assert host.result("1:0")["report"]["said"] == "a\x00b"
-    assert host.result("2:0")["report"]["said"] == "fail"
-    assert host.result("3:0")["report"]["package"] == len(host.package)
-    assert all(result["executions"] == 1 for result in host.results.values())
-    assert host.shutdown() == b""
+    groups_run_and_answer(host)
 
 
 def test_many_groups_leave_no_files(host: Host) -> None:

@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from harness import HERE, Host
+from harness import HERE, Host, groups_run_and_answer
 from vine_worker import LibraryError, LibraryHarness
 
 from taps_wasm._bridge import execute, taskvine
@@ -58,12 +58,7 @@ def host(request: Any, stand_in: str, mode: Dict[str, Any]) -> Iterator[Host]:
 
 
 def test_groups_run_and_answer(host: Host) -> None:
-    host.submit([("1:0", "echo", {"payload": b"a\x00b"}), ("2:0", "fail", {})], [("3:0", "echo", {"payload": b"c"})])
-    assert host.result("1:0")["report"]["said"] == "a\x00b"
-    assert host.result("2:0")["report"]["said"] == "fail"
-    assert host.result("3:0")["report"]["package"] == len(host.package)
-    assert all(result["executions"] == 1 for result in host.results.values())
-    assert host.shutdown() == b""
+    groups_run_and_answer(host)
     assert host.descendants() == []
 
 

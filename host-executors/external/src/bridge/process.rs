@@ -14,7 +14,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{RecvTimeoutError, channel},
+    sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -184,7 +184,7 @@ fn await_ready(
     guard: Guarded,
 ) -> Result<Started, String> {
     let limit = options.start_timeout;
-    let (sender, first) = channel_of_one();
+    let (sender, first) = mpsc::channel();
     std::thread::spawn(move || {
         let mut reader = BufReader::with_capacity(1 << 16, channel);
         loop {
@@ -249,10 +249,6 @@ fn await_ready(
             guard.last_words()
         )),
     }
-}
-
-fn channel_of_one<T>() -> (std::sync::mpsc::Sender<T>, std::sync::mpsc::Receiver<T>) {
-    channel()
 }
 
 /// What is wrong, and what to do about it.

@@ -254,7 +254,6 @@ fn submit(writer: &mut UnixStream, groups: Vec<Vec<Sendable>>) -> Result<(), Fra
             tasks,
             resources,
             priority,
-            timeout_s: None,
         });
     }
     let slices: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();

@@ -185,8 +185,7 @@ impl Worker<'_> {
         if let Some(directory) = cancel_dir {
             self.running.watch(directory);
         }
-        let made = self
-            .check_version(protocol, &version)
+        let made = check_version(self.options.version, protocol, &version)
             .map_err(Ok)
             .and_then(|()| match (app, digest) {
                 (Some(app), _) => calls::runner(&app, self.options).map_err(Ok),
@@ -236,10 +235,6 @@ impl Worker<'_> {
 
     fn send(&mut self, message: &FromWorker<'_>, buffers: &[&[u8]]) -> Result<(), FrameError> {
         frame::write(self.socket, message, buffers)
-    }
-
-    fn check_version(&self, protocol: u32, version: &str) -> Result<(), Unfit> {
-        check_version(self.options.version, protocol, version)
     }
 
     /// What runs the attempts of the package with that digest: of the file, the cache, or sent over.

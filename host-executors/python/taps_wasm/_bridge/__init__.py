@@ -336,7 +336,6 @@ class Bridge:
                 int(demands.get("memory_bytes") or 0),
                 dict(demands.get("custom") or {}),
                 int(entry.get("priority") or 0),
-                entry.get("timeout_s"),
             )
             try:
                 self.engine.submit(group)

@@ -98,7 +98,6 @@ class Group:
     memory_bytes: int = 0
     custom: Dict[str, float] = field(default_factory=dict)
     priority: int = 0
-    timeout_s: Optional[float] = None
 
     @property
     def ids(self) -> List[str]:
