@@ -4,6 +4,7 @@ use crate::{error::ProcessError, message::Ended};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    pipe::PipeFlags,
     process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus},
 };
 use std::{
@@ -52,8 +53,9 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts this program again in another role, with a channel to it.
-    pub(crate) fn start(role: Role, channel: OwnedFd) -> io::Result<Self> {
+    /// Starts this program again in another role, with a channel to it. Its standard output is for [`Lifeline`] alone:
+    /// whoever starts others hands it on.
+    pub(crate) fn start(role: Role, channel: OwnedFd, output: Stdio) -> io::Result<Self> {
         // The file that runs now, even if another has taken its place meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command
@@ -61,7 +63,7 @@ impl Child {
             .args(["internal", role.name()])
             .arg(std::process::id().to_string())
             .stdin(Stdio::from(channel))
-            .stdout(Stdio::null());
+            .stdout(output);
         if role.leads_group() {
             command.process_group(0);
         }
@@ -91,16 +93,7 @@ impl Child {
 
     /// Whether it ends before that time; waits no longer than it takes to know.
     pub(crate) fn ends_before(&self, deadline: Instant) -> bool {
-        let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).unwrap_or_default();
-            match poll(&mut watched, Some(&timeout)) {
-                Err(Errno::INTR) => {}
-                Ok(0) | Err(_) => return false,
-                Ok(_) => return true,
-            }
-        }
+        polled(&self.pidfd, PollFlags::IN, deadline)
     }
 
     /// Waits for its end.
@@ -123,6 +116,39 @@ impl Child {
         })
         .is_ok()
         {}
+    }
+}
+
+/// Tells when every process of the pool is gone, even those whose number nobody was told: a manager whose launcher was
+/// killed while it began. All of them hold the reading end of a pipe as their standard output, which cannot be written.
+#[derive(Debug)]
+pub(crate) struct Lifeline(OwnedFd);
+
+impl Lifeline {
+    /// With what the first process is given.
+    pub(crate) fn new() -> io::Result<(Self, Stdio)> {
+        let (reading, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        Ok((Self(writing), Stdio::from(reading)))
+    }
+
+    /// Waits until nobody holds the other end, or that time.
+    pub(crate) fn wait_until(&self, deadline: Instant) {
+        // Without readers a pipe is in error, which is reported unasked.
+        polled(&self.0, PollFlags::empty(), deadline);
+    }
+}
+
+/// Whether something is there before that time; waits no longer than it takes to know.
+fn polled(descriptor: &OwnedFd, flags: PollFlags, deadline: Instant) -> bool {
+    let mut watched = [PollFd::new(descriptor, flags)];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).unwrap_or_default();
+        match poll(&mut watched, Some(&timeout)) {
+            Err(Errno::INTR) => {}
+            Ok(0) | Err(_) => return false,
+            Ok(_) => return true,
+        }
     }
 }
 

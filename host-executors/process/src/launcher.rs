@@ -7,6 +7,7 @@ use crate::{
     error::{ProcessError, unless_alone},
     message::{FromLauncher, ToLauncher},
 };
+use std::process::Stdio;
 
 struct Node {
     number: u32,
@@ -52,7 +53,7 @@ fn serve(parent: u32, nodes: &mut Vec<Node>) -> Result<(), ProcessError> {
             match message {
                 ToLauncher::StartManager { node, number } => {
                     let end = inbox.descriptor()?;
-                    match Child::start(Role::Manager, end) {
+                    match Child::start(Role::Manager, end, Stdio::inherit()) {
                         Ok(manager) => nodes.push(Node {
                             number,
                             index: node,

@@ -7,6 +7,7 @@ use crate::{
     error::{ProcessError, unless_alone},
     message::{FromManager, Incarnation, ToManager},
 };
+use std::process::Stdio;
 
 /// Runs a manager; returns when the coordinator closes the channel. What is left of the node is the
 /// launcher's to end.
@@ -36,7 +37,7 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
             match message {
                 ToManager::StartWorker(worker) => {
                     let end = inbox.descriptor()?;
-                    match Child::start(Role::Worker, end) {
+                    match Child::start(Role::Worker, end, Stdio::inherit()) {
                         Ok(child) => workers.push((worker, child)),
                         Err(error) => {
                             let reason = error.to_string();

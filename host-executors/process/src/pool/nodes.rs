@@ -2,7 +2,7 @@
 
 use crate::{
     channel::{self, Inbox, Outbox, Patience, Received, send_now},
-    child::{Child, Role},
+    child::{Child, Lifeline, Role},
     error::ChannelError,
     message::{Ended, FromLauncher, FromManager, Incarnation, ToLauncher, ToManager},
 };
@@ -23,6 +23,7 @@ const MOST_BACK_OFF: Duration = Duration::from_secs(10);
 /// The launcher, and the nodes below it.
 pub(super) struct Nodes {
     launcher: Child,
+    lifeline: Lifeline,
     pub(super) channel: OwnedFd,
     inbox: Inbox,
     pub(super) all: Vec<Node>,
@@ -66,7 +67,8 @@ impl Nodes {
     /// Starts the launcher. To be called on the main thread: the launcher dies with the thread that started it.
     pub(super) fn new(count: u32) -> io::Result<Self> {
         let (near, far) = channel::pair()?;
-        let launcher = Child::start(Role::Launcher, far)?;
+        let (lifeline, output) = Lifeline::new()?;
+        let launcher = Child::start(Role::Launcher, far, output)?;
         let now = Instant::now();
         let node = |_| Node {
             started: 0,
@@ -78,6 +80,7 @@ impl Nodes {
         };
         Ok(Self {
             launcher,
+            lifeline,
             channel: near,
             inbox: Inbox::default(),
             all: (0..count).map(node).collect(),
@@ -177,6 +180,7 @@ impl Nodes {
     pub(super) fn end(self) {
         let Self {
             launcher,
+            lifeline,
             channel,
             all,
             ..
@@ -189,6 +193,7 @@ impl Nodes {
             launcher.kill();
         }
         launcher.wait();
+        lifeline.wait_until(Instant::now() + SHUTDOWN);
     }
 }
 
