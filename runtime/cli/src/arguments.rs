@@ -91,6 +91,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: crate::data_sets::Command,
     },
+    /// Bundles: apps in one file, to make, inspect, sign, send and keep.
+    Bundle {
+        /// What to do.
+        #[command(subcommand)]
+        what: crate::commands::bundle::Command,
+    },
     /// Measure this machine.
     Bench {
         /// What to measure.

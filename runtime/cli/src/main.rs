@@ -56,6 +56,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Env { json } => commands::env(json),
         Command::Doctor { json } => commands::doctor(json),
         Command::Data { what } => data_sets::command(what),
+        Command::Bundle { what } => commands::bundle::command(what),
         Command::Bench { what } => bench::command(&what),
         Command::Resume {
             run,

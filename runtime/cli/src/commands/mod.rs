@@ -1,5 +1,6 @@
 //! The commands besides `run`.
 
+pub(crate) mod bundle;
 mod describe;
 mod doctor;
 mod engine_side;
