@@ -24,6 +24,32 @@ impl Argument {
     }
 }
 
+/// The result of a task, when it is there.
+impl<V> From<&Future<V>> for Argument {
+    fn from(future: &Future<V>) -> Self {
+        future.as_argument()
+    }
+}
+
+impl From<&Payload> for Argument {
+    fn from(payload: &Payload) -> Self {
+        Self::Payload(payload.clone())
+    }
+}
+
+impl From<&str> for Argument {
+    fn from(text: &str) -> Self {
+        Self::Inline(text.into())
+    }
+}
+
+/// Bytes as they are.
+impl From<Vec<u8>> for Argument {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Inline(bytes)
+    }
+}
+
 /// An output of a submitted task.
 pub struct Output {
     pub(crate) future: Rc<backend::Future>,
@@ -54,6 +80,32 @@ impl<O> Call<O> {
             task,
             arguments: Ok(Vec::new()),
             _outputs: PhantomData,
+        }
+    }
+
+    /// A call of a task by its name, for tasks of other components of the bundle, whatever language they are
+    /// written in. `O` is what the bytes of the result are read as: [`Bytes`], [`Json`](crate::Json), or whatever
+    /// both sides agree on. A name that no component has is refused when the call is submitted.
+    ///
+    /// Outside of a sandbox, in a plain test, a task of this binary with that name stands in for it.
+    ///
+    /// ```no_run
+    /// # fn driver(engine: &taps::Engine) -> taps::Result<()> {
+    /// use taps::{Call, Json};
+    /// type Counts = std::collections::BTreeMap<String, u64>;
+    ///
+    /// let count = Call::<Json<Counts>>::named("python_count_words", ["to be or not to be".into()]);
+    /// let counts = engine.submit(count)?;
+    /// // A future is an argument: bytes go from one language to the other without the driver.
+    /// let merge = Call::<Json<Counts>>::named("c_merge_counts", [(&counts).into(), (&counts).into()]);
+    /// let Json(counts) = engine.submit(merge)?.result()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn named(task: &str, arguments: impl IntoIterator<Item = Argument>) -> Self {
+        Self {
+            arguments: Ok(arguments.into_iter().collect()),
+            ..Self::new(crate::task::by_name(task))
         }
     }
 

@@ -51,6 +51,8 @@ extern crate self as taps;
 
 mod app;
 mod array;
+#[cfg(feature = "arrow")]
+mod arrow;
 pub mod backend;
 mod bytes;
 mod call;
@@ -61,6 +63,7 @@ mod engine;
 mod error;
 #[cfg(target_arch = "wasm32")]
 mod exports;
+mod json;
 pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
@@ -74,6 +77,8 @@ mod view;
 
 pub use app::{AppEntry, apps};
 pub use array::{Array, Element};
+#[cfg(feature = "arrow")]
+pub use arrow::Arrow;
 pub use backend::{KernelMode, Level, Status};
 pub use bytes::Bytes;
 pub use call::{Argument, Call, IntoArgument, IntoArguments};
@@ -82,6 +87,7 @@ pub use config::{Config, ConfigEnum, ConfigValue, InputDir, InputFile, OutputDir
 pub use context::{attempt, clock, kernel_mode, rng, seed, sleep};
 pub use engine::{Engine, Future, FutureValue, TaskOptions, Wait, Waited};
 pub use error::{Error, Failure, PROGRAM_ERROR, PayloadError, Result, TaskError};
+pub use json::Json;
 pub use payload::Payload;
 pub use program::{Completion, Content, File, Program, ProgramNeed};
 pub use rand;

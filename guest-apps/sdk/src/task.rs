@@ -1,5 +1,8 @@
 //! Tasks as they are registered and run.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use crate::backend;
 use crate::value::{Archivable, Archived, TaskOutput};
 use crate::{Error, Payload, Result, TaskError, Value, View};
@@ -55,6 +58,47 @@ pub(crate) fn nth(package: &str, index: usize) -> Option<&'static TaskEntry> {
             .filter(|task| task.package == package)
     };
     all().find(|task| all().filter(|other| other.name < task.name).count() == index)
+}
+
+thread_local! {
+    /// Tasks called by name so far.
+    static NAMED: RefCell<HashMap<String, &'static TaskEntry>> = RefCell::default();
+}
+
+/// A task by its name alone: in a component one that the host knows, and elsewhere one of this binary.
+pub(crate) fn by_name(name: &str) -> &'static TaskEntry {
+    NAMED.with_borrow_mut(|named| {
+        if let Some(entry) = named.get(name) {
+            return *entry;
+        }
+        let own = inventory::iter::<TaskRegistration>()
+            .map(|registration| (registration.0)())
+            .find(|task| task.name == name);
+        // Kept for ever, as entries are: a driver calls few tasks by name, each many times.
+        let entry = own.unwrap_or_else(|| Box::leak(Box::new(elsewhere(name))));
+        named.insert(name.to_owned(), entry);
+        entry
+    })
+}
+
+/// A task that is not in this binary.
+fn elsewhere(name: &str) -> TaskEntry {
+    TaskEntry {
+        package: "",
+        name: Box::leak(name.into()),
+        help: "",
+        parameters: &[("arguments", "any")],
+        outputs: &["any"],
+        pure: false,
+        grants: &[],
+        programs: &[],
+        takes_rest: true,
+        run: |_| {
+            let reason =
+                "no task of this binary has the name; another component's runs in a bundle only";
+            Err(TaskError::new(&Error::app("UnknownTask", reason)))
+        },
+    }
 }
 
 impl TaskEntry {

@@ -1,0 +1,43 @@
+"""Tasks in Python: words of a text are counted, and counts are added up."""
+
+import os
+import re
+from collections import Counter
+
+from taps_tasks import Description, Tasks, app, task  # noqa: F401  Description and Tasks are exported
+
+app("python-tasks", "0.1.0", "Counts words, in Python.")
+
+WORD = re.compile(rb"[A-Za-z]+")
+
+
+@task(pure=True)
+def python_count_words(text: bytes) -> dict:
+    """Counts the words of a text: runs of ASCII letters, in lower case."""
+    counts = Counter(word.decode() for word in WORD.findall(text.lower()))
+    return dict(sorted(counts.items()))
+
+
+@task(pure=True)
+def python_merge_counts(*counts: dict) -> dict:
+    """Adds up counts."""
+    total: Counter = Counter()
+    for part in counts:
+        total.update(part)
+    return dict(sorted(total.items()))
+
+
+@task()
+def python_misbehave(how: dict) -> bytes:
+    """Goes wrong as asked, to show what becomes of it: `{"how": "error"}`, `trap` or `memory`."""
+    match how["how"]:
+        case "error":
+            raise ValueError("asked for by the driver")
+        case "trap":
+            os.abort()
+        case "memory":
+            hoard = []
+            while True:
+                hoard.append(bytes(1 << 20))
+        case other:
+            raise KeyError(other)
