@@ -58,11 +58,16 @@ fn main() {
 
 fn table(path: &Path) -> Table {
     rerun_if_changed(path);
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.parse()
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-#[expect(clippy::print_stdout, reason = "cargo reads a build script's standard output")]
+#[expect(
+    clippy::print_stdout,
+    reason = "cargo reads a build script's standard output"
+)]
 fn rerun_if_changed(path: &Path) {
     println!("cargo::rerun-if-changed={}", path.display());
 }
@@ -77,7 +82,8 @@ fn collect(root: &Path, path: &Path, files: &mut BTreeMap<String, String>) {
         return;
     }
     let name = path.strip_prefix(root).expect("below the root");
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     files.insert(name.to_str().expect("UTF-8").to_owned(), text);
 }
 
@@ -89,7 +95,9 @@ fn alone(path: &Path, folder: &str, workspace: &Table) -> Table {
     let package = manifest["package"].as_table_mut().expect("a package");
     let inherited = workspace["package"].as_table().expect("a table");
     for (key, value) in package.iter_mut() {
-        let inherits = value.as_table().is_some_and(|value| value.contains_key("workspace"));
+        let inherits = value
+            .as_table()
+            .is_some_and(|value| value.contains_key("workspace"));
         if inherits {
             *value = inherited[key].clone();
         }
@@ -153,10 +161,19 @@ fn lock(whole: &Table, manifests: &[Table]) -> Vec<Table> {
     let mut own = BTreeMap::new();
     for manifest in manifests {
         let mut manifest = manifest.clone();
-        let name = manifest["package"]["name"].as_str().expect("a name").to_owned();
+        let name = manifest["package"]["name"]
+            .as_str()
+            .expect("a name")
+            .to_owned();
         let mut needed = BTreeSet::new();
-        each_dependency(&mut manifest, &mut |name, _| drop(needed.insert(name.to_owned())));
-        next.extend(packages.iter().position(|package| package["name"].as_str() == Some(&name)));
+        each_dependency(&mut manifest, &mut |name, _| {
+            drop(needed.insert(name.to_owned()))
+        });
+        next.extend(
+            packages
+                .iter()
+                .position(|package| package["name"].as_str() == Some(&name)),
+        );
         own.insert(name, needed);
     }
     while let Some(index) = next.pop() {
@@ -185,7 +202,8 @@ fn dependencies(package: &Table, own: &BTreeMap<String, BTreeSet<String>>) -> Ve
     named
         .filter(|named| {
             let dependency = named.split(' ').next().unwrap_or_default();
-            own.get(name).is_none_or(|needed| needed.contains(dependency))
+            own.get(name)
+                .is_none_or(|needed| needed.contains(dependency))
         })
         .map(str::to_owned)
         .collect()

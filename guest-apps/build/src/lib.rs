@@ -1,5 +1,6 @@
 //! Builds guest crates of this workspace as components, from the build script of a crate that
-//! embeds them: a nested cargo, in a target directory of its own beside the host's.
+//! embeds them: a nested cargo, in a target directory of its own beside the host's. `bundle build` of
+//! the program builds other crates with the same flags.
 
 #![expect(
     clippy::print_stdout,
@@ -13,7 +14,10 @@ use std::{
 };
 
 /// The target of all guests.
-const TARGET: &str = "wasm32-wasip2";
+pub const TARGET: &str = "wasm32-wasip2";
+
+/// The profile of all guests.
+pub const PROFILE: &str = "guest";
 
 /// Folders, from the root of the workspace, on which guests depend besides their own.
 const SHARED: [&str; 8] = [
@@ -59,7 +63,7 @@ pub fn components(guests: &[(&str, &str)], part: Part) -> Vec<PathBuf> {
     }
     let target = target_directory(&out, part);
     build(workspace, &target, guests, part);
-    let built = target.join(TARGET).join("guest");
+    let built = target.join(TARGET).join(PROFILE);
     guests
         .iter()
         .map(|(_, package)| built.join(format!("{}.wasm", package.replace('-', "_"))))
@@ -77,9 +81,10 @@ fn target_directory(out: &Path, part: Part) -> PathBuf {
     profile.parent().expect("cargo's layout").join(name)
 }
 
-/// Flags of guests: 128-bit SIMD, and no path of this machine in what is shipped, so that a component
-/// has the same digest wherever it is built.
-fn flags(workspace: &Path, part: Part) -> Vec<String> {
+/// Flags of rustc for guests: 128-bit SIMD, and no path of this machine in what is shipped, so that a
+/// component has the same digest wherever it is built. `folders` are paths, each with the name that
+/// stands for it; the last that fits a file counts.
+pub fn flags(folders: &[(PathBuf, String)], part: Part) -> Vec<String> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
         let home = env::var_os("HOME")?;
         Some(Path::new(&home).join(".cargo"))
@@ -93,45 +98,40 @@ fn flags(workspace: &Path, part: Part) -> Vec<String> {
     let mut hide = |path: &Path, name: &str| {
         flags.push(format!("--remap-path-prefix={}={name}", path.display()));
     };
-    hide(workspace, "taps-wasm");
+    for (folder, name) in folders {
+        hide(folder, name);
+    }
     if let Some(home) = cargo_home {
         hide(&home, "cargo");
         // Below it, the registry's folder has a name of its own on each machine.
-        for registry in fs::read_dir(home.join("registry/src"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        let registries = fs::read_dir(home.join("registry/src"));
+        for registry in registries.into_iter().flatten().flatten() {
             hide(&registry.path(), "crates");
         }
     }
     flags
 }
 
-fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)], part: Part) {
-    let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
+/// Tells cargo to build libraries for [`TARGET`] with these flags into a directory, and nothing else:
+/// settings of the host's build must not leak into guests, neither flags nor wrappers such as clippy's.
+pub fn instruct(cargo: &mut Command, target: &Path, flags: &[String]) {
     cargo
-        .current_dir(workspace)
-        .args([
-            "build",
-            "--lib",
-            "--profile",
-            "guest",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
+        .args(["build", "--lib", "--profile", PROFILE, "--target", TARGET])
+        .arg("--target-dir")
         .arg(target)
-        // Settings of the host build must not leak into the guests: flags, wrappers such as clippy's.
         .env_remove("RUSTFLAGS")
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            flags(workspace, part).join("\u{1f}"),
-        )
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("CARGO_BUILD_TARGET");
+}
+
+fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)], part: Part) {
+    let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
+    cargo.current_dir(workspace);
+    let folders = [(workspace.to_owned(), "taps-wasm".to_owned())];
+    instruct(&mut cargo, target, &flags(&folders, part));
     for (_, package) in guests {
         cargo.args(["--package", package]);
     }

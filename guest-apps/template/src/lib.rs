@@ -53,7 +53,15 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     if name.len() > 64 {
         return refuse("it is longer than 64 characters");
     }
-    let taken = ["taps", "test", "core", "std", "alloc", "proc-macro", "serde-json"];
+    let taken = [
+        "taps",
+        "test",
+        "core",
+        "std",
+        "alloc",
+        "proc-macro",
+        "serde-json",
+    ];
     if taken.contains(&name) || name.starts_with("taps-") {
         return refuse("it belongs to Rust or to the SDK");
     }
@@ -65,9 +73,10 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 }
 
 const KEYWORDS: [&str; 40] = [
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
-    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
-    "move", "mut", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try",
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "pub", "ref", "return", "self",
+    "static", "struct", "super", "trait", "true", "try",
 ];
 
 /// The files of a new app, without the SDK's.
@@ -107,7 +116,9 @@ pub fn sdk() -> io::Result<Vec<File>> {
 }
 
 fn unpacked() -> io::Result<Value> {
-    Ok(serde_json::from_reader(io::BufReader::new(GzDecoder::new(PACKED)))?)
+    Ok(serde_json::from_reader(io::BufReader::new(
+        GzDecoder::new(PACKED),
+    ))?)
 }
 
 /// The versions with which the SDK was tested, and the app itself. Cargo writes its own form at the first build.
@@ -158,17 +169,32 @@ mod tests {
     #[test]
     fn manifests_take_nothing_from_a_workspace() {
         let files = sdk().expect("unpacks");
-        for folder in ["guest-apps/sdk", "guest-apps/macros", "runtime/schema", "runtime/kernels"] {
-            let manifest: toml::Table = text(&files, &format!("{folder}/Cargo.toml")).parse().expect("TOML");
+        for folder in [
+            "guest-apps/sdk",
+            "guest-apps/macros",
+            "runtime/schema",
+            "runtime/kernels",
+        ] {
+            let manifest: toml::Table = text(&files, &format!("{folder}/Cargo.toml"))
+                .parse()
+                .expect("TOML");
             let written = toml::to_string(&manifest).expect("TOML");
             assert!(!written.contains("workspace"), "{folder}: {written}");
             assert!(!manifest.contains_key("dev-dependencies"), "{folder}");
             for (name, dependency) in manifest["dependencies"].as_table().expect("a table") {
                 let path = dependency.get("path").and_then(toml::Value::as_str);
-                assert!(path.is_some() || dependency.get("version").is_some(), "{folder}: {name}");
+                assert!(
+                    path.is_some() || dependency.get("version").is_some(),
+                    "{folder}: {name}"
+                );
                 if let Some(path) = path {
                     let below = path.strip_prefix("../../").expect("two folders up");
-                    assert!(files.iter().any(|file| file.path == format!("{below}/Cargo.toml")), "{path}");
+                    assert!(
+                        files
+                            .iter()
+                            .any(|file| file.path == format!("{below}/Cargo.toml")),
+                        "{path}"
+                    );
                 }
             }
         }
@@ -177,11 +203,17 @@ mod tests {
 
     #[test]
     fn nothing_of_this_machine_is_packed() {
-        let root = env!("CARGO_MANIFEST_DIR").strip_suffix("/guest-apps/template").expect("our place");
+        let root = env!("CARGO_MANIFEST_DIR")
+            .strip_suffix("/guest-apps/template")
+            .expect("our place");
         let all = [sdk().expect("unpacks"), app("word-count").expect("unpacks")].concat();
         for file in &all {
             assert!(!file.text.contains(root), "{}", file.path);
-            assert!(!file.path.starts_with('/') && !file.path.contains(".."), "{}", file.path);
+            assert!(
+                !file.path.starts_with('/') && !file.path.contains(".."),
+                "{}",
+                file.path
+            );
         }
     }
 
@@ -190,7 +222,11 @@ mod tests {
         let files = app("word-count").expect("unpacks");
         let lock: toml::Table = text(&files, "Cargo.lock").parse().expect("TOML");
         let packages = lock["package"].as_array().expect("a list");
-        let named = |name: &str| packages.iter().any(|package| package["name"].as_str() == Some(name));
+        let named = |name: &str| {
+            packages
+                .iter()
+                .any(|package| package["name"].as_str() == Some(name))
+        };
         assert!(named("word-count") && named("taps") && named("wit-bindgen"));
         for package in packages {
             let needed = package.get("dependencies").and_then(toml::Value::as_array);
@@ -199,8 +235,15 @@ mod tests {
                 assert!(named(name), "{package}: {name}");
             }
         }
-        assert!(!named("trybuild") && !named("wasmtime"), "what the SDK's own tests or the host need");
-        assert!(PACKED.len() < 150_000, "{} bytes in every program", PACKED.len());
+        assert!(
+            !named("trybuild") && !named("wasmtime"),
+            "what the SDK's own tests or the host need"
+        );
+        assert!(
+            PACKED.len() < 150_000,
+            "{} bytes in every program",
+            PACKED.len()
+        );
     }
 
     #[test]
@@ -209,7 +252,9 @@ mod tests {
         assert!(files.iter().all(|file| !file.text.contains("{{")));
         let manifest: toml::Table = text(&files, "Cargo.toml").parse().expect("TOML");
         assert_eq!(manifest["package"]["name"].as_str(), Some("word-count"));
-        let ours: toml::Table = include_str!("../../../rust-toolchain.toml").parse().expect("TOML");
+        let ours: toml::Table = include_str!("../../../rust-toolchain.toml")
+            .parse()
+            .expect("TOML");
         let theirs: toml::Table = text(&files, "rust-toolchain.toml").parse().expect("TOML");
         assert_eq!(ours["toolchain"]["channel"], theirs["toolchain"]["channel"]);
     }
@@ -219,7 +264,9 @@ mod tests {
         for good in ["word-count", "a", "fit2"] {
             check_name(good).expect("a good name");
         }
-        for bad in ["", "Word", "2fit", "a_b", "a--b", "a-", "../a", "taps-x", "taps", "loop", "ü"] {
+        for bad in [
+            "", "Word", "2fit", "a_b", "a--b", "a-", "../a", "taps-x", "taps", "loop", "ü",
+        ] {
             let message = check_name(bad).expect_err(bad).to_string();
             assert!(message.contains(&format!("`{bad}`")), "{message}");
         }

@@ -17,7 +17,9 @@ struct Primes {
 /// Counts the primes from `first` up to and without `end`.
 #[taps::task(pure)]
 fn count(first: u64, end: u64) -> u64 {
-    (first.max(2)..end).filter(|&number| is_prime(number)).count() as u64
+    (first.max(2)..end)
+        .filter(|&number| is_prime(number))
+        .count() as u64
 }
 
 /// Adds up counts.
@@ -27,7 +29,9 @@ fn add(counts: List<u64>) -> Result<u64> {
 }
 
 fn is_prime(number: u64) -> bool {
-    (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| number % divisor != 0)
+    (2..)
+        .take_while(|divisor| divisor * divisor <= number)
+        .all(|divisor| number % divisor != 0)
 }
 
 /// The driver: submits tasks, and passes their futures on to others.
@@ -66,7 +70,10 @@ mod tests {
             let config = serde_json::json!({ "limit": 1000, "block": block });
             let report = taps::testing::run_app(&APP, &config).expect("runs");
             assert!(report.passed());
-            assert_eq!(report.values, [("primes".to_owned(), serde_json::json!(168))]);
+            assert_eq!(
+                report.values,
+                [("primes".to_owned(), serde_json::json!(168))]
+            );
         }
     }
 }
