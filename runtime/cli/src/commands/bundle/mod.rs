@@ -1,11 +1,12 @@
 //! `bundle`: everything that makes, shows, checks and moves bundles.
 
+pub(crate) mod access;
 mod build;
 mod cache;
 mod export;
 mod inspect;
 mod new;
-mod pull;
+pub(crate) mod pull;
 mod push;
 mod sign;
 mod verify;

@@ -1,7 +1,19 @@
 //! `bundle pull`: from a registry.
 
-use crate::exit::{ExitCode, Failure};
-use std::path::PathBuf;
+use super::{
+    access::{Access, Shown, failure, reference},
+    output,
+};
+use crate::{
+    apps::{BundleCache, signature_path},
+    exit::{ExitCode, Failure},
+    render,
+};
+use indicatif::DecimalBytes;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use taps_bundle::{Bundle, sign::SignatureFile};
+use taps_registry::{Pulled, Reference};
 
 /// Flags of `bundle pull`.
 #[derive(Debug, clap::Args)]
@@ -11,23 +23,116 @@ pub(crate) struct Arguments {
     /// Write the bundle to a file, too; it is kept in the cache in any case.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Name to log in with; the password is read with --password-stdin.
-    #[arg(long, requires = "password_stdin")]
-    username: Option<String>,
-    /// Read the password from standard input.
-    #[arg(long, requires = "username")]
-    password_stdin: bool,
-    /// Speak HTTP without TLS, which only the own machine gets unasked.
-    #[arg(long)]
-    plain_http: bool,
+    #[command(flatten)]
+    access: Access,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn command(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::new(
-        ExitCode::Usage,
-        "this command is not there yet",
-    ))
+/// A bundle that was brought and is kept, with the signatures that came along. They are not verified.
+pub(crate) struct Brought {
+    /// The bundle.
+    pub(crate) bundle: Bundle,
+    /// Its signatures.
+    pub(crate) signatures: Option<SignatureFile>,
+    /// Bytes that came over the network.
+    fetched_bytes: u64,
+    /// Bytes that an earlier pull had left.
+    kept_bytes: u64,
+}
+
+/// Brings a bundle and its signatures to the cache.
+pub(crate) fn bring(
+    reference: &Reference,
+    access: &Access,
+    cache: &BundleCache,
+) -> Result<Brought, Failure> {
+    let registry = access.open(reference, cache)?;
+    let (shown, progress) = Shown::new(format!("pull {reference}"));
+    let Pulled {
+        bundle,
+        fetched_bytes,
+        kept_bytes,
+    } = registry.pull(&progress).map_err(failure)?;
+    let signatures = registry
+        .pull_signatures(&bundle.digest())
+        .map_err(failure)?;
+    drop(shown);
+    cache.add(&bundle, Some(&reference.to_string()), signatures.as_ref())?;
+    Ok(Brought {
+        bundle,
+        signatures,
+        fetched_bytes,
+        kept_bytes,
+    })
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let from = reference(&arguments.reference)?;
+    arguments.output.as_deref().map_or(Ok(()), writable)?;
+    let cache = BundleCache::open()?;
+    let brought = bring(&from, &arguments.access, &cache)?;
+    if let Some(path) = &arguments.output {
+        write(path, &brought)?;
+    }
+    let bundle = &brought.bundle;
+    let app = bundle.app();
+    let digest = bundle.digest();
+    if arguments.json {
+        let signatures = brought.signatures.iter();
+        let keys = signatures.flat_map(|file| &file.signatures);
+        render::json(&json!({
+            "reference": from.to_string(),
+            "digest": digest.to_string(),
+            "app": app.name,
+            "version": app.version,
+            "fetched_bytes": brought.fetched_bytes,
+            "kept_bytes": brought.kept_bytes,
+            "keys": keys.map(|signature| signature.key.clone()).collect::<Vec<_>>(),
+            "file": arguments.output,
+        }))?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut text = format!(
+        "{} {} {digest}\n  {} came, {} were here\n",
+        app.name,
+        app.version,
+        DecimalBytes(brought.fetched_bytes),
+        DecimalBytes(brought.kept_bytes)
+    );
+    match &brought.signatures {
+        // Whether a key is one of ours is asked before a run, and by `verify`.
+        Some(file) => text += &format!("  says to be signed by {}\n", file.signers()),
+        None => text += "  not signed\n",
+    }
+    if let Some(path) = &arguments.output {
+        text += &format!("  written to {}\n", path.display());
+    }
+    render::data(&text)?;
+    Ok(ExitCode::Ok)
+}
+
+/// Writes the bundle, and its signatures beside it.
+fn write(path: &Path, brought: &Brought) -> Result<(), Failure> {
+    output::bundle(&brought.bundle, path)?;
+    if let Some(signatures) = &brought.signatures {
+        let text = signatures.to_json();
+        output::bytes(&signature_path(path), 0o644, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Refuses a file that cannot be written, before anything is fetched.
+fn writable(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let reason = if path.is_dir() {
+        "it is a directory"
+    } else if folder.is_some_and(|folder| !folder.is_dir()) {
+        "its directory does not exist"
+    } else {
+        return Ok(());
+    };
+    let error = format!("--output {}: {reason}; expected the name of a file", path.display());
+    Err(Failure::new(ExitCode::Usage, error))
 }

@@ -1,7 +1,15 @@
 //! `bundle push`: to a registry.
 
-use crate::exit::{ExitCode, Failure};
-use std::path::PathBuf;
+use super::access::{Access, Shown, failure, reference};
+use crate::{
+    apps::{self, BundleCache, signature_path},
+    exit::{ExitCode, Failure},
+    render,
+};
+use indicatif::DecimalBytes;
+use serde_json::json;
+use std::{fs, path::PathBuf};
+use taps_bundle::{Bundle, Source, sign::SignatureFile};
 
 /// Flags of `bundle push`.
 #[derive(Debug, clap::Args)]
@@ -13,23 +21,81 @@ pub(crate) struct Arguments {
     /// Signature to send along; `BUNDLE.sig` is, if it is there.
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    /// Name to log in with; the password is read with --password-stdin.
-    #[arg(long, requires = "password_stdin")]
-    username: Option<String>,
-    /// Read the password from standard input.
-    #[arg(long, requires = "username")]
-    password_stdin: bool,
-    /// Speak HTTP without TLS, which only the own machine gets unasked.
-    #[arg(long)]
-    plain_http: bool,
+    #[command(flatten)]
+    access: Access,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn command(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::new(
-        ExitCode::Usage,
-        "this command is not there yet",
-    ))
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let target = reference(&arguments.reference)?;
+    let bundle = apps::find(&arguments.app)?;
+    let cache = BundleCache::open()?;
+    let signatures = signatures(arguments.signature.clone(), &bundle, &cache)?;
+    let registry = arguments.access.open(&target, &cache)?;
+    let (shown, progress) = Shown::new(format!("push {target}"));
+    let (sent_to, pushed) = registry.push(&bundle, &progress).map_err(failure)?;
+    drop(shown);
+    let signed = match &signatures {
+        Some(file) => Some(registry.push_signatures(file).map_err(failure)?.0),
+        None => None,
+    };
+    if arguments.json {
+        let digest = bundle.digest().to_string();
+        render::json(&json!({
+            "reference": sent_to.to_string(),
+            "digest": digest,
+            "sent": { "parts": pushed.sent, "bytes": pushed.sent_bytes },
+            "present": { "parts": pushed.present, "bytes": pushed.present_bytes },
+            "signatures": signed.map(|place| place.to_string()),
+        }))?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut text = format!(
+        "{sent_to}\n  sent {} parts, {}; {} parts, {} were there\n",
+        pushed.sent,
+        DecimalBytes(pushed.sent_bytes),
+        pushed.present,
+        DecimalBytes(pushed.present_bytes)
+    );
+    match (&signatures, signed) {
+        (Some(file), Some(place)) => {
+            text += &format!("  signed by {}: {place}\n", file.signers());
+        }
+        _ => text += "  not signed\n",
+    }
+    render::data(&text)?;
+    Ok(ExitCode::Ok)
+}
+
+/// The signatures that go along: those of the file that was named, else those beside the bundle, else those that
+/// the cache has.
+fn signatures(
+    named: Option<PathBuf>,
+    bundle: &Bundle,
+    cache: &BundleCache,
+) -> Result<Option<SignatureFile>, Failure> {
+    let beside = || match bundle.source() {
+        Source::Archive(path) => Some(signature_path(path)).filter(|path| path.exists()),
+        _ => None,
+    };
+    let digest = bundle.digest();
+    let Some(path) = named.or_else(beside) else {
+        return Ok(cache.signatures(&digest));
+    };
+    let refused = |error: String| {
+        let error = format!("signature {}: {error}", path.display());
+        Failure::new(ExitCode::Bundle, error)
+            .hint("`taps-wasm bundle sign BUNDLE --key PEM` signs the bundle as it is now")
+    };
+    let text = fs::read(&path).map_err(|error| refused(error.to_string()))?;
+    let file = SignatureFile::from_json(&text).map_err(|error| refused(error.to_string()))?;
+    if file.bundle != digest {
+        return Err(refused(format!(
+            "it is of the bundle {}, and this is {digest}",
+            file.bundle
+        )));
+    }
+    Ok(Some(file))
 }
