@@ -72,7 +72,8 @@ export function readPayload(payload) {
 }
 
 function describeError(error) {
-  const place = String(error?.stack ?? "").split("\n")[0].trim();
+  // The innermost line of `function@directories/file:line:column`.
+  const place = String(error?.stack ?? "").split("\n")[0].replace(/@.*\//, "@");
   return place ? `${error.message} (${place})` : String(error?.message ?? error);
 }
 

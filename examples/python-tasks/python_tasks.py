@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from collections import Counter
 
 from taps_tasks import Description, Tasks, app, task  # noqa: F401  Description and Tasks are exported
@@ -29,7 +30,7 @@ def python_merge_counts(*counts: dict) -> dict:
 
 @task()
 def python_misbehave(how: dict) -> bytes:
-    """Goes wrong as asked, to show what becomes of it: `{"how": "error"}`, `trap` or `memory`."""
+    """Goes wrong as asked, to show what becomes of it: `{"how": "error"}`, `trap`, `memory` or `network`."""
     match how["how"]:
         case "error":
             raise ValueError("asked for by the driver")
@@ -39,5 +40,10 @@ def python_misbehave(how: dict) -> bytes:
             hoard = []
             while True:
                 hoard.append(bytes(1 << 20))
+        case "network":
+            # A sandbox has none: this raises.
+            with socket.socket() as connection:
+                connection.connect(("127.0.0.1", 80))
+            return b"connected"
         case other:
             raise KeyError(other)

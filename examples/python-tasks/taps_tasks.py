@@ -9,12 +9,14 @@ kind is the exception's class.
 
 import inspect
 import json
+import sys
 import traceback
 from typing import Any, Callable
 
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports import tasks as wit
+from wit_world.imports import context
 from wit_world.imports.payloads import OutputBuffer, Payload
 
 __all__ = ["Description", "Payload", "Tasks", "app", "read_payload", "task"]
@@ -108,6 +110,9 @@ class Tasks(exports.Tasks):
     """Export `taps:core/tasks`."""
 
     def run(self, task: int, args: list[wit.Argument]) -> list[wit.Output]:
+        # The state of `random` is that of the build, the same in every sandbox.
+        if random := sys.modules.get("random"):
+            random.seed(context.seed())
         try:
             return _tasks[task].run(args)
         except Err:

@@ -32,7 +32,7 @@ const FOREIGN: [&str; 3] = ["c", "python", "javascript"];
 #[derive(Debug, taps::Config)]
 struct Polyglot {
     /// Words of the text, which is drawn from the seed of the run.
-    #[taps(default = 20_000, min = 1, max = 10_000_000)]
+    #[taps(default = 100_000, min = 1, max = 10_000_000)]
     words: u32,
     /// Parts of the text, each counted by one task; every language in turn.
     #[taps(default = 8, min = 1, max = 100_000)]
@@ -122,7 +122,8 @@ fn count(engine: &Engine, parts: &[String]) -> Result<Vec<Future<Json<Counts>>>>
 fn merge(engine: &Engine, counted: &[Future<Json<Counts>>]) -> Result<Vec<Future<Json<Counts>>>> {
     let call = |language: &&str| {
         let counts = counted.iter().map(Argument::from);
-        engine.submit(Call::named(&format!("{language}_merge_counts"), counts))
+        let task = format!("{language}_merge_counts");
+        engine.submit(Call::<Json<Counts>>::named(&task, counts))
     };
     FOREIGN.iter().map(call).collect()
 }
@@ -132,8 +133,8 @@ fn statistics(
     engine: &Engine,
     counts: &Future<Json<Counts>>,
 ) -> Result<BTreeMap<String, Statistics>> {
-    let table: Future<Arrow> =
-        engine.submit(Call::named("javascript_counts_table", [counts.into()]))?;
+    let call = Call::<Arrow>::named("javascript_counts_table", [counts.into()]);
+    let table = engine.submit(call)?;
     let shares = engine.submit(table::shares::call(&table))?;
     let call = Call::<Json<BTreeMap<String, Statistics>>>::named(
         "javascript_column_statistics",

@@ -7,7 +7,7 @@ use taps::rand::{Rng, RngExt as _};
 use crate::Counts;
 
 /// Different words that a text may have.
-const VOCABULARY: f64 = 3000.0;
+const VOCABULARY: f64 = 20_000.0;
 const SYLLABLES: [&str; 16] = [
     "ta", "ps", "Wa", "sm", "lo", "rem", "ip", "sum", "do", "Lor", "si", "t", "am", "et", "con",
     "se",
