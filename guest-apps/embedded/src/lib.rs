@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 use taps_bundle::{
-    Bundle, BundleError, ComponentEntry, Digest, MANIFEST_FORMAT, Manifest, MemoryProfile, Source,
-    TaskRoute,
+    Bundle, BundleError, ComponentEntry, Digest, Manifest, MemoryProfile, Source, TaskRoute,
 };
 use taps_schema::{AppDescription, TaskDescription, WIT_VERSION};
 
@@ -76,30 +75,33 @@ pub fn faults() -> Result<Bundle, BundleError> {
         grants: Vec::new(),
         programs: Vec::new(),
     };
-    let component = |file: &str, digest| ComponentEntry {
-        file: file.to_owned(),
-        digest,
-        // That of most apps: they share one engine then.
-        memory: MemoryProfile::Windows,
+    let component = |file: &str, bytes, digest| {
+        Ok::<_, BundleError>(ComponentEntry {
+            // That of most apps: they share one engine then.
+            memory: MemoryProfile::Windows,
+            ..ComponentEntry::scan(file, bytes, digest)?
+        })
     };
-    let manifest = Manifest {
-        format: MANIFEST_FORMAT,
-        app: AppDescription {
-            name: "faults".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            wit_version: WIT_VERSION.to_owned(),
-            summary: "Tasks that go wrong on purpose.".to_owned(),
-            driver: false,
-            config: Vec::new(),
-            tasks: entries.iter().map(|entry| task(entry)).collect(),
-            programs: Vec::new(),
-        },
-        components: vec![
-            component("faults.wasm", Digest::from_bytes(FAULTS.digest)),
-            component("faults-division.wasm", Digest::of(taps_faults::DIVISION)),
-        ],
-        routes,
+    let app = AppDescription {
+        name: "faults".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        wit_version: WIT_VERSION.to_owned(),
+        summary: "Tasks that go wrong on purpose.".to_owned(),
+        driver: false,
+        config: Vec::new(),
+        tasks: entries.iter().map(|entry| task(entry)).collect(),
+        programs: Vec::new(),
     };
+    let division = taps_faults::DIVISION;
+    let entries = vec![
+        component(
+            "faults.wasm",
+            FAULTS.component,
+            Digest::from_bytes(FAULTS.digest),
+        )?,
+        component("faults-division.wasm", division, Digest::of(division))?,
+    ];
+    let manifest = Manifest::new(app, entries, routes);
     let components = vec![
         Cow::Borrowed(FAULTS.component),
         Cow::Borrowed(taps_faults::DIVISION),

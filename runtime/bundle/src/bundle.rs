@@ -1,13 +1,16 @@
 //! A loaded bundle.
 
-use crate::{BundleError, ComponentEntry, Digest, MANIFEST_FILE, MANIFEST_FORMAT, Manifest};
-use crate::{MemoryProfile, TaskRoute};
+use crate::{
+    BundleError, ComponentEntry, DATA_DIRECTORY, Digest, MANIFEST_FILE, Manifest, TaskRoute, check,
+    layout::Documents,
+};
 use std::{
     borrow::Cow,
+    fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
-use taps_schema::{AppDescription, TaskDescription, WIT_VERSION};
+use taps_schema::{AppDescription, TaskDescription};
 
 /// First bytes of a component: the Wasm magic number, and version 13 of layer 1.
 pub const COMPONENT_MAGIC: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
@@ -21,16 +24,36 @@ pub enum Source {
     Directory(PathBuf),
     /// A single component.
     Component(PathBuf),
+    /// A file; `-` for a stream.
+    Archive(PathBuf),
+    /// A registry, by reference.
+    Registry(String),
 }
 
-/// A manifest with its components, checked against each other.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("built in"),
+            Self::Directory(path) | Self::Component(path) | Self::Archive(path) => {
+                path.display().fmt(f)
+            }
+            Self::Registry(reference) => f.write_str(reference),
+        }
+    }
+}
+
+/// A manifest with its components and data, checked against each other.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     manifest: Manifest,
     /// What the manifest was before tasks of faults were added.
     own: Option<Arc<Manifest>>,
     components: Vec<Cow<'static, [u8]>>,
+    /// Those of the manifest's blobs of data that have no URL, in its order.
+    data: Arc<Vec<Cow<'static, [u8]>>>,
     source: Source,
+    /// Made when wanted, or as they were read.
+    pub(crate) documents: OnceLock<Arc<Documents>>,
 }
 
 /// Begins the names of tasks that [`Bundle::with_faults`] adds. No app's task has a colon in its name.
@@ -65,74 +88,104 @@ impl Bundle {
         let mut entries = Vec::with_capacity(components.len());
         let mut bytes = Vec::with_capacity(components.len());
         for (file, component, digest) in components {
-            entries.push(ComponentEntry {
-                file,
-                digest,
-                memory: MemoryProfile::Auto,
-            });
+            entries.push(ComponentEntry::scan(&file, &component, digest)?);
             bytes.push(component);
         }
-        let manifest = Manifest {
-            format: MANIFEST_FORMAT,
-            app: description,
-            components: entries,
-            routes,
-        };
-        Self::from_parts(manifest, bytes, source)
+        Self::from_parts(Manifest::new(description, entries, routes), bytes, source)
     }
 
-    /// A bundle of a manifest and the bytes of its components, in the manifest's order.
+    /// A bundle of a manifest and the bytes of its components, in the manifest's order. Neither digests nor imports
+    /// are compared: the bytes are the caller's own.
     pub fn from_parts(
         manifest: Manifest,
         components: Vec<Cow<'static, [u8]>>,
         source: Source,
     ) -> Result<Self, BundleError> {
-        Self::check(Self {
+        Self::with_data(manifest, components, Vec::new(), source)
+    }
+
+    /// As [`Bundle::from_parts`], with the bytes of the data that has no URL, in the manifest's order.
+    pub fn with_data(
+        manifest: Manifest,
+        components: Vec<Cow<'static, [u8]>>,
+        data: Vec<Cow<'static, [u8]>>,
+        source: Source,
+    ) -> Result<Self, BundleError> {
+        let bundle = Self {
             manifest,
             own: None,
             components,
+            data: Arc::new(data),
             source,
-        })
+            documents: OnceLock::new(),
+        };
+        check::parts(&bundle.manifest, &bundle.components, &bundle.data)?;
+        Ok(bundle)
     }
 
-    /// Loads a directory that holds a `manifest.json`, and verifies every digest.
+    /// As [`Bundle::with_data`], for what came from elsewhere and is kept as it was; digests are verified already.
+    pub(crate) fn from_documents(
+        manifest: Manifest,
+        components: Vec<Cow<'static, [u8]>>,
+        data: Vec<Cow<'static, [u8]>>,
+        source: Source,
+        documents: Arc<Documents>,
+    ) -> Result<Self, BundleError> {
+        let bundle = Self::with_data(manifest, components, data, source)?;
+        bundle.verify()?;
+        // Nothing was made of it yet.
+        let _ = bundle.documents.set(documents);
+        Ok(bundle)
+    }
+
+    /// Loads a directory that holds a `manifest.json`, and verifies every digest. A manifest of format 1 becomes one
+    /// of this version.
     pub fn from_directory(directory: &Path) -> Result<Self, BundleError> {
         let path = directory.join(MANIFEST_FILE);
-        let text = std::fs::read(&path).map_err(|source| BundleError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|source| BundleError::Manifest {
-                path: path.clone(),
-                source,
-            })?;
-        if manifest.format != MANIFEST_FORMAT {
-            return Err(BundleError::Format {
-                path,
-                found: manifest.format,
-                expected: MANIFEST_FORMAT,
-            });
-        }
+        let text = read(&path)?;
+        let mut manifest = Manifest::from_json(&text, &path)?;
+        check::paths(&manifest)?;
         let mut components = Vec::with_capacity(manifest.components.len());
         for entry in &manifest.components {
-            components.push(Cow::Owned(read_component(directory, entry)?));
+            components.push(read_checked(&directory.join(&entry.file), entry.digest)?);
         }
-        Self::from_parts(
-            manifest,
-            components,
-            Source::Directory(directory.to_owned()),
-        )
+        let folder = directory.join(DATA_DIRECTORY);
+        let mut data = Vec::new();
+        for entry in manifest.data.iter().filter(|entry| entry.url.is_none()) {
+            data.push(read_checked(&folder.join(&entry.name), entry.digest)?);
+        }
+        manifest.upgrade(&components)?;
+        let source = Source::Directory(directory.to_owned());
+        let bundle = Self::with_data(manifest, components, data, source)?;
+        bundle.verify()?;
+        Ok(bundle)
     }
 
-    /// Writes the bundle as a directory that [`Bundle::from_directory`] reads.
+    /// Writes the bundle as a directory that [`Bundle::from_directory`] reads. What [`Bundle::with_faults`] added is
+    /// left out.
     pub fn write_directory(&self, directory: &Path) -> std::io::Result<()> {
-        std::fs::create_dir_all(directory)?;
-        for (entry, bytes) in self.manifest.components.iter().zip(&self.components) {
-            std::fs::write(directory.join(&entry.file), bytes)?;
+        let manifest = self.own_manifest();
+        let put = |path: PathBuf, bytes: &[u8]| {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::write(path, bytes)
+        };
+        for (entry, bytes) in manifest.components.iter().zip(&self.components) {
+            put(directory.join(&entry.file), bytes)?;
         }
-        let text = serde_json::to_string_pretty(&self.manifest)?;
-        std::fs::write(directory.join(MANIFEST_FILE), text + "\n")
+        let folder = directory.join(DATA_DIRECTORY);
+        let included = manifest.data.iter().filter(|entry| entry.url.is_none());
+        for (entry, bytes) in included.zip(self.data.iter()) {
+            put(folder.join(&entry.name), bytes)?;
+        }
+        put(directory.join(MANIFEST_FILE), manifest.to_json().as_bytes())
+    }
+
+    /// Compares the components with what the manifest says of them: imports, exports, and what a pool has to hold.
+    /// Done already for every bundle from elsewhere.
+    pub fn verify(&self) -> Result<(), BundleError> {
+        check::components(self.own_manifest(), &self.components)
     }
 
     /// The same bundle for a run with faults: the components and tasks of `faults` come after its own,
@@ -186,102 +239,51 @@ impl Bundle {
         &self.source
     }
 
-    fn check(self) -> Result<Self, BundleError> {
-        let app = &self.manifest.app;
-        if !compatible(&app.wit_version) {
-            return Err(BundleError::WitVersion {
-                app: app.name.clone(),
-                found: app.wit_version.clone(),
-                expected: WIT_VERSION,
-            });
-        }
-        for (entry, bytes) in self.manifest.components.iter().zip(&self.components) {
-            check_component_header(&entry.file, bytes)?;
-        }
-        let inconsistent = |reason: String| {
-            Err(BundleError::Inconsistent {
-                app: app.name.clone(),
-                reason,
-            })
-        };
-        if self.manifest.routes.len() != app.tasks.len() {
-            return inconsistent(format!(
-                "{} tasks but {} routes",
-                app.tasks.len(),
-                self.manifest.routes.len()
-            ));
-        }
-        for (task, route) in app.tasks.iter().zip(&self.manifest.routes) {
-            if route.component as usize >= self.components.len() {
-                return inconsistent(format!(
-                    "task {} lives in component {}, but there are {}",
-                    task.name,
-                    route.component,
-                    self.components.len()
-                ));
-            }
-            let unknown = task.grants.iter().find(|grant| {
-                !app.config
-                    .iter()
-                    .any(|field| &field.name == *grant && field.kind.is_path())
-            });
-            if let Some(grant) = unknown {
-                return inconsistent(format!(
-                    "task {} asks for `{grant}`, which is no path in the configuration",
-                    task.name
-                ));
-            }
-        }
-        Ok(self)
+    /// A blob of data that is in the bundle.
+    pub fn data(&self, name: &str) -> Option<&[u8]> {
+        let included = self
+            .own_manifest()
+            .data
+            .iter()
+            .filter(|entry| entry.url.is_none());
+        included
+            .zip(self.data.iter())
+            .find(|(entry, _)| entry.name == name)
+            .map(|(_, bytes)| bytes.as_ref())
+    }
+
+    /// The same bundle, said to be from elsewhere: a file of a cache is from where it was pulled.
+    #[must_use]
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// The app's own components, then its data.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &[u8]> {
+        let own = self.own_manifest().components.len();
+        let components = self.components.iter().take(own);
+        components.chain(self.data.iter()).map(AsRef::as_ref)
     }
 }
 
-/// Whether a component built against `version` of the interface works with this build:
-/// major and minor agree while the major is 0.
-fn compatible(version: &str) -> bool {
-    let series = |v: &str| v.rsplit_once('.').map(|(series, _)| series.to_owned());
-    series(version) == series(WIT_VERSION)
-}
-
-/// Checks that bytes start as a component does.
-pub fn check_component_header(name: &str, bytes: &[u8]) -> Result<(), BundleError> {
-    if bytes.get(..4) != Some(&COMPONENT_MAGIC[..4]) {
-        return Err(BundleError::NotWasm {
-            name: name.to_owned(),
-        });
-    }
-    if bytes.get(4..8) != Some(&COMPONENT_MAGIC[4..]) {
-        return Err(BundleError::CoreModule {
-            name: name.to_owned(),
-        });
-    }
-    Ok(())
-}
-
-fn read_component(directory: &Path, entry: &ComponentEntry) -> Result<Vec<u8>, BundleError> {
-    let path = directory.join(&entry.file);
-    // A manifest from elsewhere must not make us read outside of its bundle.
-    let inside = Path::new(&entry.file)
-        .components()
-        .all(|part| matches!(part, std::path::Component::Normal(_)));
-    if !inside {
-        return Err(BundleError::Inconsistent {
-            app: directory.display().to_string(),
-            reason: format!("component file `{}` lies outside of the bundle", entry.file),
-        });
-    }
-    let bytes = std::fs::read(&path).map_err(|source| BundleError::Read {
-        path: path.clone(),
+fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
+    std::fs::read(path).map_err(|source| BundleError::Read {
+        path: path.to_owned(),
         source,
-    })?;
+    })
+}
+
+fn read_checked(path: &Path, expected: Digest) -> Result<Cow<'static, [u8]>, BundleError> {
+    let bytes = read(path)?;
     let found = Digest::of(&bytes);
-    if found == entry.digest {
-        Ok(bytes)
+    if found == expected {
+        Ok(Cow::Owned(bytes))
     } else {
         Err(BundleError::Digest {
             name: path.display().to_string(),
             found: found.to_string(),
-            expected: entry.digest.to_string(),
+            expected: expected.to_string(),
         })
     }
 }
@@ -289,6 +291,7 @@ fn read_component(directory: &Path, entry: &ComponentEntry) -> Result<Vec<u8>, B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use taps_schema::WIT_VERSION;
 
     fn description() -> AppDescription {
         AppDescription {
@@ -296,7 +299,7 @@ mod tests {
             version: "1.0.0".into(),
             wit_version: WIT_VERSION.into(),
             summary: "A demo.".into(),
-            driver: true,
+            driver: false,
             config: vec![],
             tasks: vec![],
             programs: vec![],
