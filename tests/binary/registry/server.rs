@@ -1,0 +1,209 @@
+//! A real registry, Debian's `docker-registry`, started by the test that needs it and ended with it.
+
+use super::tokens::Tokens;
+use crate::harness::skip;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// No server takes longer to start.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// Who may log in to a registry with a file of passwords.
+pub(super) const NAME: &str = "tester";
+pub(super) const PASSWORD: &str = "correct-horse";
+/// `htpasswd -Bbn tester correct-horse`.
+const PASSWORDS: &str = "tester:$2y$05$wr74MVguQmSTuYctPrwMDuLEriI0yT3zT7rIoJogXVUJmqGli/0gW\n";
+
+/// Who is let in.
+pub(super) enum Access<'a> {
+    /// Anybody.
+    Open,
+    /// Who has the password.
+    Passwords,
+    /// Who has a token of this server.
+    Tokens(&'a Tokens),
+}
+
+/// A registry of its own.
+pub(super) struct Registry {
+    child: Child,
+    directory: TempDir,
+    port: u16,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It may have ended by itself; then the test failed anyway.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether all these programs are installed; where servers are required, one that is not fails the test.
+pub(super) fn installed(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |name: &str| std::env::split_paths(&path).any(|place| place.join(name).is_file());
+    let missing: Vec<_> = programs.iter().filter(|name| !there(name)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let required = std::env::var_os("TAPS_REQUIRE_SERVERS").is_some_and(|value| value == "1");
+    assert!(!required, "required and not installed: {missing:?}");
+    skip(&format!("not installed: {missing:?}"));
+    false
+}
+
+impl Registry {
+    /// Starts one; none when it is not installed.
+    pub(super) fn start(access: &Access) -> Option<Self> {
+        if !installed(&["docker-registry"]) {
+            return None;
+        }
+        // A port that is free may be taken before the server has it.
+        for _ in 0..5 {
+            let registry = Self::on(free_port(), access);
+            if registry.is_some() {
+                return registry;
+            }
+        }
+        panic!("docker-registry does not start");
+    }
+
+    fn on(port: u16, access: &Access) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = directory.path().display();
+        let auth = match access {
+            Access::Open => String::new(),
+            Access::Passwords => {
+                let file = directory.path().join("passwords");
+                fs::write(&file, PASSWORDS).expect("written");
+                format!(
+                    "auth:\n  htpasswd:\n    realm: tests\n    path: {}\n",
+                    file.display()
+                )
+            }
+            Access::Tokens(tokens) => format!(
+                "auth:\n  token:\n    realm: {}\n    service: tests\n    issuer: tests\n    rootcertbundle: {}\n",
+                tokens.url(),
+                tokens.certificate().display()
+            ),
+        };
+        let config = format!(
+            "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\n\
+             storage:\n  filesystem:\n    rootdirectory: {root}/data\n\
+             http:\n  addr: 127.0.0.1:{port}\n{auth}"
+        );
+        let file = directory.path().join("config.yml");
+        fs::write(&file, config).expect("written");
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it is installed");
+        let mut registry = Self {
+            child,
+            directory,
+            port,
+        };
+        let start = Instant::now();
+        while get(port, "/v2/").is_none() {
+            if registry.child.try_wait().expect("wait").is_some() {
+                return None;
+            }
+            assert!(start.elapsed() < LONGEST, "docker-registry does not answer");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Some(registry)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `127.0.0.1:PORT/` and a path.
+    pub(super) fn reference(&self, path: &str) -> String {
+        format!("127.0.0.1:{}/{path}", self.port)
+    }
+
+    /// The file that holds a blob or a manifest.
+    pub(super) fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").expect("a digest");
+        self.directory
+            .path()
+            .join("data/docker/registry/v2/blobs/sha256")
+            .join(&hex[..2])
+            .join(hex)
+            .join("data")
+    }
+
+    /// Digests of all blobs and manifests, sorted.
+    pub(super) fn blobs(&self) -> Vec<String> {
+        let root = self
+            .directory
+            .path()
+            .join("data/docker/registry/v2/blobs/sha256");
+        let mut digests: Vec<String> = entries(&root)
+            .iter()
+            .flat_map(|group| entries(group))
+            .map(|path| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                format!("sha256:{}", name.expect("UTF-8"))
+            })
+            .collect();
+        digests.sort();
+        digests
+    }
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect()
+}
+
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.1").then_some(answer)
+}
+
+/// Runs `skopeo`, which has to succeed.
+#[track_caller]
+pub(super) fn skopeo(args: &[&str]) -> Vec<u8> {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new("skopeo")
+        .arg("--insecure-policy")
+        .args(args)
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .output()
+        .expect("it is installed");
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "skopeo {args:?}: {status}\n{stderr}");
+    stdout
+}
