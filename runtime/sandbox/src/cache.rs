@@ -95,7 +95,7 @@ impl AotCache {
         &self.directory
     }
 
-    /// The compiled component, from the cache or compiled now and stored. A cache that cannot be
+    /// The compiled component, from the cache or, after `compiling` was told, compiled now and stored. A cache that cannot be
     /// written only costs time.
     pub(crate) fn load(
         &self,
@@ -103,11 +103,13 @@ impl AotCache {
         profile: Profile,
         digest: Digest,
         wasm: &[u8],
+        compiling: impl FnOnce(),
     ) -> wasmtime::Result<Component> {
         let path = self.directory.join(key(engine, profile, digest));
         if let Some(component) = read(engine, &path) {
             return Ok(component);
         }
+        compiling();
         let code = engine.precompile_component(wasm)?;
         if self.write(&path, &code).is_ok()
             && let Some(component) = read(engine, &path)

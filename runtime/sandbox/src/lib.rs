@@ -31,6 +31,7 @@ pub mod programs;
 mod publish;
 mod said;
 mod sandbox;
+mod segments;
 mod state;
 pub mod stored;
 mod task;
@@ -57,7 +58,7 @@ pub use error::SandboxError;
 pub use faults::Killer;
 pub use profile::{Interrupt, PoolSize, Profile, pagemap_scan_available};
 pub use said::{Said, Voice};
-pub use sandbox::{LoadedComponent, Sandbox};
+pub use sandbox::{CompileWatcher, LoadedComponent, Sandbox};
 pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker, thread_cpu_ns};
 pub use wasi::{Grant, GrantKind, OUTPUT_LIMIT_BYTES};
 

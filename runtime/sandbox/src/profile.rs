@@ -1,7 +1,7 @@
 //! The engine configurations that components are compiled for.
 
 use serde::{Deserialize, Serialize};
-use taps_bundle::MemoryProfile;
+use taps_bundle::{ComponentEntry, Manifest, MemoryProfile};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
 };
@@ -54,11 +54,53 @@ impl PoolSize {
     }
 }
 
-/// Core instances, memories and tables that a component from a language with a large runtime
-/// brings; Python guests have 14 core instances.
-const CORE_INSTANCES: u32 = 20;
-const MEMORIES: u32 = 4;
-const TABLES: u32 = 20;
+/// What a pool holds for one sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SandboxNeeds {
+    pub(crate) core_instances: u32,
+    pub(crate) memories: u32,
+    pub(crate) tables: u32,
+}
+
+impl SandboxNeeds {
+    /// For components of which nothing is known: enough for one from a language with a large runtime;
+    /// Python guests have 14 core instances.
+    pub(crate) const ANY: Self = Self {
+        core_instances: 20,
+        memories: 4,
+        tables: 20,
+    };
+
+    /// Most of each that a pool gives one sandbox; a component that needs more runs on demand.
+    const MOST: Self = Self {
+        core_instances: 64,
+        memories: 16,
+        tables: 64,
+    };
+
+    /// What the greediest component of a manifest needs.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        let most = |need: fn(&ComponentEntry) -> u32, any: u32, most: u32| {
+            let needs = manifest.components.iter().map(need);
+            // Zero means that nobody counted.
+            let needs = needs.map(|need| if need == 0 { any } else { need });
+            needs.max().unwrap_or(any).min(most)
+        };
+        Self {
+            core_instances: most(
+                |entry| entry.core_instances,
+                Self::ANY.core_instances,
+                Self::MOST.core_instances,
+            ),
+            memories: most(
+                |entry| entry.memories,
+                Self::ANY.memories,
+                Self::MOST.memories,
+            ),
+            tables: most(|entry| entry.tables, Self::ANY.tables, Self::MOST.tables),
+        }
+    }
+}
 
 /// Stays resident per slot; scanned, not blindly cleared, so small tasks do not pay for it.
 const KEEP_RESIDENT_SCAN: usize = 16 << 20;
@@ -71,7 +113,7 @@ pub fn pagemap_scan_available() -> bool {
     PoolingAllocationConfig::is_pagemap_scan_available()
 }
 
-fn pooling(size: PoolSize) -> PoolingAllocationConfig {
+fn pooling(size: PoolSize, needs: SandboxNeeds) -> PoolingAllocationConfig {
     let sandboxes = size.sandboxes();
     let keep = if pagemap_scan_available() {
         KEEP_RESIDENT_SCAN
@@ -80,15 +122,15 @@ fn pooling(size: PoolSize) -> PoolingAllocationConfig {
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(sandboxes)
-        .total_core_instances(sandboxes * CORE_INSTANCES)
-        .total_memories(sandboxes * MEMORIES)
-        .total_tables(sandboxes * TABLES)
+        .total_core_instances(sandboxes * needs.core_instances)
+        .total_memories(sandboxes * needs.memories)
+        .total_tables(sandboxes * needs.tables)
         .total_stacks(4)
         .max_component_instance_size(1 << 22)
         .max_core_instance_size(1 << 22)
-        .max_core_instances_per_component(CORE_INSTANCES)
-        .max_memories_per_component(MEMORIES)
-        .max_tables_per_component(TABLES)
+        .max_core_instances_per_component(needs.core_instances)
+        .max_memories_per_component(needs.memories)
+        .max_tables_per_component(needs.tables)
         .table_elements(1 << 16)
         .max_memory_size(1 << 32)
         .linear_memory_keep_resident(keep)
@@ -116,10 +158,16 @@ fn base_config(profile: Profile) -> Config {
 
 /// Makes the engine of a profile. `pooled` off gives the on-demand allocator, for components
 /// that do not fit the pool's limits; windows are not allowed there.
-pub(crate) fn engine(profile: Profile, size: PoolSize, pooled: bool) -> wasmtime::Result<Engine> {
+pub(crate) fn engine(
+    profile: Profile,
+    size: PoolSize,
+    needs: SandboxNeeds,
+    pooled: bool,
+) -> wasmtime::Result<Engine> {
     let mut config = base_config(profile);
     if pooled {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(size)));
+        let pool = pooling(size, needs);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     Engine::new(&config)
 }

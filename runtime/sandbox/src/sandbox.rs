@@ -3,7 +3,7 @@
 use crate::control::{CancelToken, Control};
 use crate::{
     AotCache, Interrupt, PoolSize, Profile, RunContext, State, control::Ticker,
-    error::SandboxError, host, profile, state::Role,
+    error::SandboxError, host, profile, profile::SandboxNeeds, segments::data_bytes, state::Role,
 };
 use parking_lot::Mutex;
 use std::{
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-use taps_bundle::{Bundle, Digest, MemoryProfile, check_component_header};
+use taps_bundle::{Bundle, Digest, Manifest, MemoryProfile, check_component_header};
 use taps_schema::{AppDescription, WIT_VERSION};
 use wasmtime::{
     Engine, Store, UpdateDeadline,
@@ -29,11 +29,22 @@ const MAX_HANDLES: usize = 16 << 20;
 pub struct Sandbox {
     pool: PoolSize,
     cache: Option<AotCache>,
+    needs: SandboxNeeds,
     engines: Mutex<HashMap<(Profile, bool), Engine>>,
     ticker: Ticker,
+    watcher: Option<Box<dyn CompileWatcher>>,
+}
+
+/// Told of each component that is compiled, because no cache has it: that can take seconds.
+pub trait CompileWatcher: Send + Sync {
+    /// It begins; the size of the component is in bytes.
+    fn begins(&self, name: &str, bytes: usize);
+    /// It ended, one way or another.
+    fn ends(&self);
 }
 
 /// A component, compiled and linked for a profile.
+#[derive(Clone)]
 pub struct LoadedComponent {
     name: String,
     component: Component,
@@ -54,9 +65,36 @@ impl Sandbox {
         Ok(Self {
             pool,
             cache,
+            needs: SandboxNeeds::ANY,
             engines: Mutex::default(),
             ticker: Ticker::start()?,
+            watcher: None,
         })
+    }
+
+    /// The same for the components of a manifest and no others: the pool holds what they need. Before the first
+    /// is loaded.
+    #[must_use]
+    pub fn sized_for(mut self, manifest: &Manifest) -> Self {
+        self.needs = SandboxNeeds::of(manifest);
+        let mut routed: Vec<u32> = manifest
+            .routes
+            .iter()
+            .map(|route| route.component)
+            .collect();
+        routed.sort_unstable();
+        routed.dedup();
+        // One that runs, and one of each component that waits for its next task.
+        let waiting = u32::try_from(routed.len()).unwrap_or(u32::MAX);
+        self.pool.per_worker = self.pool.per_worker.max(waiting.saturating_add(1).min(16));
+        self
+    }
+
+    /// The same, telling somebody what is compiled.
+    #[must_use]
+    pub fn watched_by(mut self, watcher: impl CompileWatcher + 'static) -> Self {
+        self.watcher = Some(Box::new(watcher));
+        self
     }
 
     /// Compiles and links a component of a bundle.
@@ -76,6 +114,30 @@ impl Sandbox {
         self.compile(&entry.file, wasm, entry.digest, entry.memory, interrupt)
     }
 
+    /// Compiles and links all components of a bundle, for workers that are interrupted so. A component without
+    /// tasks serves as the driver only, which is always interrupted by epochs.
+    pub fn load_all(
+        &self,
+        bundle: &Bundle,
+        interrupt: Interrupt,
+    ) -> Result<Vec<LoadedComponent>, SandboxError> {
+        let manifest = bundle.manifest();
+        let has_tasks = |index| {
+            let mut routes = manifest.routes.iter();
+            routes.any(|route| route.component as usize == index)
+        };
+        (0..manifest.components.len())
+            .map(|index| {
+                let interrupt = if has_tasks(index) {
+                    interrupt
+                } else {
+                    Interrupt::Epoch
+                };
+                self.load(bundle, index, interrupt)
+            })
+            .collect()
+    }
+
     fn compile(
         &self,
         name: &str,
@@ -90,14 +152,16 @@ impl Sandbox {
         };
         let memory = match memory {
             // The imports decide, and reading them needs no compiled code of the right profile.
-            MemoryProfile::Auto if imports_windows(wasm) => MemoryProfile::Windows,
+            MemoryProfile::Auto if imports_windows(wasm) && !has_large_data(wasm) => {
+                MemoryProfile::Windows
+            }
             MemoryProfile::Auto => MemoryProfile::Copy,
             chosen => chosen,
         };
         let profile = Profile { memory, interrupt };
         let compiled = |profile, pooled| {
             let engine = self.engine(profile, pooled)?;
-            self.compiled(&engine, profile, digest, wasm)
+            self.compiled(&engine, profile, name, digest, wasm)
         };
         let (profile, component) = match compiled(profile, true) {
             Ok(component) => (profile, component),
@@ -126,13 +190,26 @@ impl Sandbox {
         &self,
         engine: &Engine,
         profile: Profile,
+        name: &str,
         digest: Digest,
         wasm: &[u8],
     ) -> wasmtime::Result<Component> {
-        match &self.cache {
-            Some(cache) => cache.load(engine, profile, digest, wasm),
-            None => Component::new(engine, wasm),
+        let compiling = || {
+            if let Some(watcher) = &self.watcher {
+                watcher.begins(name, wasm.len());
+            }
+        };
+        let component = match &self.cache {
+            Some(cache) => cache.load(engine, profile, digest, wasm, compiling),
+            None => {
+                compiling();
+                Component::new(engine, wasm)
+            }
+        };
+        if let Some(watcher) = &self.watcher {
+            watcher.ends();
         }
+        component
     }
 
     fn engine(&self, profile: Profile, pooled: bool) -> wasmtime::Result<Engine> {
@@ -140,7 +217,7 @@ impl Sandbox {
         if let Some(engine) = engines.get(&(profile, pooled)) {
             return Ok(engine.clone());
         }
-        let engine = profile::engine(profile, self.pool, pooled)?;
+        let engine = profile::engine(profile, self.pool, self.needs, pooled)?;
         self.ticker.add(&engine);
         engines.insert((profile, pooled), engine.clone());
         Ok(engine)
@@ -275,6 +352,15 @@ pub(crate) fn new_store(engine: &Engine, mut state: State, profile: Profile) -> 
         });
     }
     store
+}
+
+/// Bytes of data segments from which on it costs less to share them copy-on-write than to copy them into
+/// every sandbox, even though payloads are then copied.
+const LARGE_DATA_BYTES: u64 = 4 << 20;
+
+/// Whether the data segments of a component are large.
+fn has_large_data(wasm: &[u8]) -> bool {
+    data_bytes(wasm) >= LARGE_DATA_BYTES
 }
 
 /// Whether the component can attach windows. The name of the import stands in its binary as it is.

@@ -19,7 +19,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use taps_bundle::Manifest;
+use taps_bundle::{Instances, Manifest};
 use taps_engine::{
     Attempt, AttemptReport, Failure, FaultPlan, Instantiation, OutcomeKind, ProgramUse, Timeline,
     WorkerId,
@@ -33,17 +33,35 @@ pub enum InstancePolicy {
     /// A new one for each task.
     #[default]
     Fresh,
+    /// As the manifest says of the task's component; a new one for each task where it says nothing.
+    Auto,
     /// A new one for each task, made while the worker was idle or busy with the one before.
     Prewarmed,
     /// One per worker and component, kept until it traps. Tasks of an app see each other's leavings.
     Reuse,
 }
 
+impl InstancePolicy {
+    /// What it is for a component.
+    fn of(self, manifest: &Manifest, component: usize) -> Self {
+        if self != Self::Auto {
+            return self;
+        }
+        let entry = manifest.components.get(component);
+        match entry.and_then(|entry| entry.instances) {
+            Some(Instances::Prewarmed) => Self::Prewarmed,
+            Some(Instances::Reuse) => Self::Reuse,
+            Some(Instances::Fresh) | None => Self::Fresh,
+        }
+    }
+}
+
 /// What the workers of a run share: its components, ready to run.
 pub struct TaskRuntime {
     components: Vec<LoadedComponent>,
     run: Arc<RunContext>,
-    policy: InstancePolicy,
+    /// By component; never [`InstancePolicy::Auto`].
+    policies: Vec<InstancePolicy>,
     /// What each task may reach, by component and index.
     reach: Vec<Vec<Reach>>,
     statistics: Statistics,
@@ -122,10 +140,13 @@ impl TaskRuntime {
                 programs: task.programs.as_slice().into(),
             };
         }
+        let policies = (0..components.len())
+            .map(|index| policy.of(manifest, index))
+            .collect();
         Ok(Self {
             components,
             run,
-            policy,
+            policies,
             reach,
             statistics: Statistics::default(),
             notes: Vec::new(),
@@ -309,7 +330,8 @@ impl TaskWorker {
     /// worker, and after each task.
     pub fn prewarm(&mut self) {
         let component = self.last_component;
-        if self.runtime.policy != InstancePolicy::Prewarmed || self.spare[component].is_some() {
+        let policy = self.runtime.policies[component];
+        if policy != InstancePolicy::Prewarmed || self.spare[component].is_some() {
             return;
         }
         let role = Role::Task {
@@ -350,7 +372,7 @@ impl TaskWorker {
         if let Some(mut live) = spare
             && live.assign(attempt, &control)
         {
-            let instantiation = if self.runtime.policy == InstancePolicy::Reuse {
+            let instantiation = if self.runtime.policies[component] == InstancePolicy::Reuse {
                 statistics.reused.fetch_add(1, Ordering::Relaxed);
                 Instantiation::Reused
             } else {
@@ -410,7 +432,7 @@ impl TaskWorker {
 
     /// Gives the sandbox back, or keeps it for the next task.
     fn retire(&mut self, attempt: &Attempt, mut live: Live, succeeded: bool) {
-        if self.runtime.policy != InstancePolicy::Reuse {
+        if self.runtime.policies[attempt.component as usize] != InstancePolicy::Reuse {
             return;
         }
         if succeeded {

@@ -60,10 +60,8 @@ impl Runner {
             workers: 1,
             per_worker: 2,
         };
-        let sandbox = Sandbox::new(pool, cache)?;
-        let loaded = (0..bundle.manifest().components.len())
-            .map(|index| sandbox.load(&bundle, index, setup.interrupt))
-            .collect::<Result<Vec<_>, _>>()?;
+        let sandbox = Sandbox::new(pool, cache)?.sized_for(bundle.manifest());
+        let loaded = sandbox.load_all(&bundle, setup.interrupt)?;
         let store = SegmentStore::new(StoreOptions::default())?;
         let start = setup.began.here();
         let words = Arc::<Mutex<Vec<Said>>>::default();
