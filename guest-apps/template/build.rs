@@ -167,7 +167,7 @@ fn lock(whole: &Table, manifests: &[Table]) -> Vec<Table> {
             .to_owned();
         let mut needed = BTreeSet::new();
         each_dependency(&mut manifest, &mut |name, _| {
-            drop(needed.insert(name.to_owned()))
+            needed.insert(name.to_owned());
         });
         next.extend(
             packages

@@ -20,6 +20,8 @@ Examples:
         Repeat a run exactly.
   taps-wasm run ./my-app.wasm --help
         The fields of an app that somebody sent.
+  taps-wasm run ./my-app.taps --allow
+        Run a bundle, after a look at what it asks for without --allow.
   taps-wasm list apps
         What there is to run.
 
@@ -67,7 +69,7 @@ pub(crate) enum Command {
     },
     /// Describe an app: its fields, its tasks, and what each may reach.
     Describe {
-        /// A built-in app, or the path of a bundle or a component.
+        /// An app by its name, or the path of a bundle or a component, or a place in a registry.
         app: String,
         /// Print JSON.
         #[arg(long)]
@@ -119,6 +121,15 @@ pub(crate) enum Command {
         /// No progress bar, even on a terminal.
         #[arg(long)]
         no_progress: bool,
+        /// Let a bundle from elsewhere do what it asks for; remembered for its digest.
+        #[arg(long)]
+        allow: bool,
+        /// Go on only with what is built in, signed by a known key, or was allowed before.
+        #[arg(long)]
+        locked: bool,
+        /// A public key whose signature makes a bundle known; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        key: Vec<String>,
     },
     /// Rebuild the task records of a run from its event log, for example after a kill.
     Records {
@@ -194,7 +205,7 @@ pub(crate) enum Bench {
 /// What `list` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Listed {
-    /// Built-in apps.
+    /// Apps: built in, in the directories of apps, in the cache of bundles.
     Apps,
     /// What runs tasks.
     Executors,
@@ -254,6 +265,14 @@ pub(crate) fn documented(schema: &Schema) -> clap::Command {
             ("json", "Print one JSON object on stdout at the end"),
             ("quiet", "No progress and no summary"),
             ("no-progress", "No progress bar, even on a terminal"),
+            (
+                "allow",
+                "Let a bundle from elsewhere do what it asks for, and remember it",
+            ),
+            (
+                "locked",
+                "Run only what is built in, signed by a known key, or was allowed before",
+            ),
             ("help", "Help, with the fields of the named app"),
         ]
         .into_iter()

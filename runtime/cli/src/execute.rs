@@ -1,6 +1,7 @@
 //! One run: from a checked configuration to its outcome on disk and on the screen.
 
 use crate::{
+    apps::{self, Found, consent::Right},
     exit::{ExitCode, Failure},
     progress::{self, Progress},
     summary::{PhaseSummary, Summary, TaskSummary},
@@ -17,13 +18,15 @@ use taps_coordinator::{Plan, RunHandle, RunLog, RunOutcome};
 use taps_engine::core::Counts;
 use taps_payload::SegmentStore;
 use taps_records::{
-    Environment, FORMAT_VERSION, Level, LogEvent, Logger, RunDir, RunStarted, TaskCounts,
-    write_failures_json, write_tasks_jsonl,
+    BundleRecord, Environment, EnvironmentExtra, FORMAT_VERSION, Level, LogEvent, Logger, RunDir,
+    RunStarted, TaskCounts, write_failures_json, write_tasks_jsonl,
 };
 use taps_schema::{DriverError, DriverErrorKind, Report};
 
+pub(crate) mod compiling;
 pub(crate) mod data;
 mod executors;
+mod expected;
 mod external;
 pub(crate) mod faults;
 pub(crate) mod life;
@@ -38,10 +41,58 @@ pub(crate) struct Finished {
     pub(crate) failure: Option<Failure>,
 }
 
+/// An app that may run here.
+pub(crate) struct Admitted {
+    pub(crate) bundle: Bundle,
+    /// Where it came from, for people and records.
+    pub(crate) source: String,
+    /// By what right.
+    pub(crate) right: Right,
+}
+
+impl Admitted {
+    /// An app and the right that it was found to have.
+    pub(crate) fn new(found: Found, right: Right) -> Self {
+        Self {
+            source: found.shown(),
+            bundle: found.bundle,
+            right,
+        }
+    }
+
+    /// An app of this program.
+    pub(crate) fn built_in(bundle: Bundle) -> Self {
+        Self {
+            bundle,
+            source: "built in".to_owned(),
+            right: Right::BuiltIn,
+        }
+    }
+
+    /// What records say of it.
+    fn record(&self) -> BundleRecord {
+        let app = self.bundle.app();
+        BundleRecord {
+            aot: if apps::cache().is_some() {
+                "cached"
+            } else {
+                "uncached"
+            },
+            app: app.name.clone(),
+            consent: self.right.word(),
+            digest: self.bundle.digest().to_string(),
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+            key: self.right.key().map(str::to_owned),
+            source: self.source.clone(),
+            version: app.version.clone(),
+        }
+    }
+}
+
 /// Runs the app once, in a run directory of its own.
 pub(crate) fn once(
     resolved: &Resolved,
-    bundle: &Bundle,
+    app: &Admitted,
     handle: &RunHandle,
     progress: &Arc<Progress>,
     started: Instant,
@@ -50,9 +101,10 @@ pub(crate) fn once(
     let mut summary = Summary {
         app: Some(resolved.app.clone()),
         executor: Some(resolved.executor.clone()),
+        bundle: Some(app.record()),
         ..Summary::default()
     };
-    let failure = run(resolved, bundle, handle, progress, life, &mut summary).err();
+    let failure = run(resolved, app, handle, progress, life, &mut summary).err();
     summary.elapsed_s = started.elapsed().as_secs_f64();
     summary.ok = failure.is_none();
     summary.error = failure.as_ref().map(Failure::message);
@@ -61,7 +113,7 @@ pub(crate) fn once(
 
 fn run(
     resolved: &Resolved,
-    bundle: &Bundle,
+    app: &Admitted,
     handle: &RunHandle,
     progress: &Arc<Progress>,
     life: &Life,
@@ -70,18 +122,18 @@ fn run(
     let armed = faults::settings(resolved).is_some();
     let bundle = if armed {
         let faults = taps_apps::faults().map_err(|error| Failure::new(ExitCode::Bundle, error))?;
-        &bundle.clone().with_faults(&faults)
+        &app.bundle.clone().with_faults(&faults)
     } else {
-        bundle
+        &app.bundle
     };
     let start = life.start();
     let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
-    let mut prepared = prepare::Prepared::new(resolved, bundle)?;
+    let mut prepared = prepare::Prepared::new(resolved, bundle, &app.right)?;
     let dir = life.directory(resolved)?;
     let opened = prepared
         .enter(resolved, bundle, &dir)
         .and_then(|()| prepared.open_store(resolved, &dir))
-        .and_then(|()| open_records(resolved, bundle, &dir, &logger, &prepared, life, start))
+        .and_then(|()| open_records(resolved, app, &dir, &logger, &prepared, life, start))
         .and_then(|log| {
             prepared.data().record_in(dir.path(), start)?;
             let mut plan = prepared.plan(resolved, bundle, (&dir, &log), start)?;
@@ -117,7 +169,7 @@ fn run(
     }
     fill(summary, &outcome);
     prepared.sum_up(&mut summary.data, made.as_ref());
-    let verdict = verdict::of(resolved, &outcome, summary);
+    let verdict = verdict::of(resolved, bundle, &outcome, summary);
     if let Err(failure) = &verdict
         && failure.exit == ExitCode::Usage
         && outcome.counts.submitted == 0
@@ -181,7 +233,7 @@ fn remove_results(dir: &RunDir, logger: &Logger) {
 /// Opens the run directory's files and says what is about to run.
 fn open_records(
     resolved: &Resolved,
-    bundle: &Bundle,
+    app: &Admitted,
     dir: &RunDir,
     logger: &Arc<Logger>,
     prepared: &prepare::Prepared,
@@ -190,7 +242,10 @@ fn open_records(
 ) -> Result<Arc<RunLog>, Failure> {
     let level = Level::new(resolved.general.logging.file_level.0);
     life.attach(logger, dir, level)?;
-    let environment = Environment::collect(prepared.environment(bundle));
+    let environment = Environment::collect(EnvironmentExtra {
+        bundle: Some(app.record()),
+        ..prepared.environment(&app.bundle)
+    });
     let config = resolved.to_toml();
     announce(resolved, dir, logger, &environment, &config);
     if let Some(info) = prepared.store().map(SegmentStore::info) {
@@ -206,13 +261,13 @@ fn open_records(
         LogEvent::RunStarted(Box::new(RunStarted {
             format: FORMAT_VERSION,
             app: resolved.app.clone(),
-            app_version: bundle.app().version.clone(),
+            app_version: app.bundle.app().version.clone(),
             executor: resolved.executor.clone(),
             slots: prepared.slots(),
             seed: resolved.general.run.seed,
             start_unix_ns: since_1970.saturating_sub(start.elapsed()).as_nanos() as u64,
             host: environment.hostname().to_owned(),
-            components: component_digests(bundle),
+            components: component_digests(&app.bundle),
             config_toml: config,
         }))
     } else {

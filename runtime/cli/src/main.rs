@@ -63,14 +63,19 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             json,
             quiet,
             no_progress,
+            allow,
+            locked,
+            key,
         } => {
             let switches = taps_config::Switches {
                 json,
                 quiet,
                 no_progress,
+                allow,
+                locked,
                 ..Default::default()
             };
-            Ok(resume::command(&run, switches))
+            Ok(resume::command(&run, switches, key))
         }
         Command::Records { run } => commands::records(&run),
         Command::Explain { run, task, json } => commands::explain(&run, task.as_deref(), json),

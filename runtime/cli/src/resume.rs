@@ -1,9 +1,12 @@
 //! `resume`: a run that was killed or interrupted goes on.
 
 use crate::{
-    apps,
+    apps::{
+        self,
+        consent::{self, Wanted},
+    },
     execute::{
-        component_digests,
+        Admitted, compiling, component_digests,
         life::{Earlier, Life, other_app},
         prepare,
     },
@@ -17,8 +20,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use taps_bundle::Bundle;
-use taps_config::{Resolved, Switches, preview, resolve};
+use taps_config::{Preview, Resolved, Switches, preview, resolve};
 use taps_coordinator::{HistoryError, HistoryReader};
 use taps_records::{CONFIG_FILE, LogError, RunDir, RunDirOptions};
 
@@ -26,16 +28,21 @@ use taps_records::{CONFIG_FILE, LogError, RunDir, RunDirOptions};
 const NAME_IT: &str = "name the run directory: the last line of a run says where it is";
 
 /// Resumes the run of that directory, and says how it ended.
-pub(crate) fn command(run: &Path, switches: Switches) -> ExitCode {
+pub(crate) fn command(run: &Path, switches: Switches, keys: Vec<String>) -> ExitCode {
     let started = Instant::now();
-    match prepare(run, switches) {
-        Ok((resolved, bundle, life)) => run::go(&resolved, &bundle, started, &life),
+    compiling::tell(switches);
+    match prepare(run, switches, keys) {
+        Ok((resolved, app, life)) => run::go(&resolved, &app, started, &life),
         Err(failure) => run::refuse(failure, switches, started),
     }
 }
 
-fn prepare(run: &Path, switches: Switches) -> Result<(Resolved, Bundle, Life), Failure> {
-    let (resolved, bundle) = configuration(run, switches)?;
+fn prepare(
+    run: &Path,
+    switches: Switches,
+    keys: Vec<String>,
+) -> Result<(Resolved, Admitted, Life), Failure> {
+    let (resolved, app) = configuration(run, switches, keys)?;
     let options = RunDirOptions {
         log_file: resolved.general.logging.file_name.clone(),
         tasks_file: resolved.general.engine.task_record_file_name.clone(),
@@ -47,7 +54,7 @@ fn prepare(run: &Path, switches: Switches) -> Result<(Resolved, Bundle, Life), F
     let reopened = dir
         .reopen_event_log(|event| reader.take(event))
         .map_err(refused)?;
-    if reader.started().components != component_digests(&bundle) {
+    if reader.started().components != component_digests(&app.bundle) {
         return Err(other_app(&resolved));
     }
     let results = prepare::results(&resolved, &dir);
@@ -80,11 +87,15 @@ fn prepare(run: &Path, switches: Switches) -> Result<(Resolved, Bundle, Life), F
         history: Mutex::new(Some(history)),
         log: Mutex::new(Some(reopened.log)),
     };
-    Ok((resolved, bundle, Life::Resumed(Box::new(earlier))))
+    Ok((resolved, app, Life::Resumed(Box::new(earlier))))
 }
 
 /// The configuration that the run began with, and its app.
-fn configuration(run: &Path, switches: Switches) -> Result<(Resolved, Bundle), Failure> {
+fn configuration(
+    run: &Path,
+    switches: Switches,
+    keys: Vec<String>,
+) -> Result<(Resolved, Admitted), Failure> {
     let config = std::path::absolute(run.join(CONFIG_FILE)).unwrap_or_else(|_| run.into());
     if !config.is_file() {
         let error = format!(
@@ -95,16 +106,21 @@ fn configuration(run: &Path, switches: Switches) -> Result<(Resolved, Bundle), F
     }
     let args: [OsString; 2] = ["--config".into(), config.clone().into()];
     let start_dir = config.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let seen = preview(&args, &start_dir);
-    let (schema, loaded) = apps::schema_for(&seen)?;
+    let seen = Preview {
+        switches,
+        keys,
+        ..preview(&args, &start_dir)
+    };
+    let (schema, found) = apps::schema_for(&seen)?;
     let mut resolved = resolve(&args, &schema, &start_dir)
         .map_err(|errors| Failure::new(ExitCode::Usage, errors))?;
     resolved.switches = switches;
-    let bundle = match loaded {
-        Some(bundle) => bundle,
-        None => apps::find(&resolved.app)?,
+    let found = match found {
+        Some(found) => found,
+        None => apps::find_with_origin(&resolved.app)?,
     };
-    Ok((resolved, bundle))
+    let right = consent::ask(&found, &Wanted::from(&seen))?;
+    Ok((resolved, Admitted::new(found, right)))
 }
 
 /// Why a log cannot be gone on with.

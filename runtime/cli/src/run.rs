@@ -1,7 +1,10 @@
 //! `run`: from arguments to a checked configuration, and to a run.
 
-use crate::apps;
-use crate::execute::{self, life::Life};
+use crate::apps::{
+    self,
+    consent::{self, Wanted},
+};
+use crate::execute::{self, Admitted, compiling, life::Life};
 use crate::exit::{ExitCode, Failure};
 use crate::progress::Progress;
 use crate::render::{self, Style};
@@ -9,7 +12,6 @@ use crate::summary::{self, Summary};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Instant;
-use taps_bundle::Bundle;
 use taps_config::{Resolved, Switches, preview, resolve, run_help};
 use taps_coordinator::RunHandle;
 
@@ -18,7 +20,7 @@ pub(crate) fn command(args: &[OsString]) -> ExitCode {
     let started = Instant::now();
     match prepare(args) {
         Ok(Prepared::Done) => ExitCode::Ok,
-        Ok(Prepared::Run { resolved, bundle }) => go(&resolved, &bundle, started, &Life::First),
+        Ok(Prepared::Run { resolved, app }) => go(&resolved, &app, started, &Life::First),
         Err((failure, switches)) => refuse(failure, switches, started),
     }
 }
@@ -34,11 +36,11 @@ pub(crate) fn refuse(failure: Failure, switches: Switches, started: Instant) -> 
 }
 
 /// Runs what was prepared, and says how it ended.
-pub(crate) fn go(resolved: &Resolved, bundle: &Bundle, started: Instant, life: &Life) -> ExitCode {
+pub(crate) fn go(resolved: &Resolved, app: &Admitted, started: Instant, life: &Life) -> ExitCode {
     let switches = resolved.switches;
     let shown = render::stderr_is_terminal() && !switches.quiet && !switches.no_progress;
     let progress = Arc::new(Progress::new(shown));
-    let ended = execute(resolved, bundle, started, &progress, life);
+    let ended = execute(resolved, app, started, &progress, life);
     progress.finish();
     report(&ended.runs, ended.exit, ended.failure, switches)
 }
@@ -50,7 +52,7 @@ enum Prepared {
     /// A run.
     Run {
         resolved: Box<Resolved>,
-        bundle: Box<Bundle>,
+        app: Box<Admitted>,
     },
 }
 
@@ -62,7 +64,8 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
     })?;
     let seen = preview(args, &start_dir);
     let failed = |failure| (failure, seen.switches);
-    let (schema, loaded) = apps::schema_for(&seen).map_err(failed)?;
+    compiling::tell(seen.switches);
+    let (schema, found) = apps::schema_for(&seen).map_err(failed)?;
     if seen.switches.help || args.is_empty() {
         render::data(&run_help(&schema, &seen, render::columns())).map_err(failed)?;
         return Ok(Prepared::Done);
@@ -86,13 +89,14 @@ fn prepare(args: &[OsString]) -> Result<Prepared, (Failure, Switches)> {
         show_plan(&resolved).map_err(failed)?;
         return Ok(Prepared::Done);
     }
-    let bundle = match loaded {
-        Some(bundle) => bundle,
-        None => apps::find(&resolved.app).map_err(failed)?,
+    let found = match found {
+        Some(found) => found,
+        None => apps::find_with_origin(&resolved.app).map_err(failed)?,
     };
+    let right = consent::ask(&found, &Wanted::from(&seen)).map_err(failed)?;
     Ok(Prepared::Run {
         resolved: Box::new(resolved),
-        bundle: Box::new(bundle),
+        app: Box::new(Admitted::new(found, right)),
     })
 }
 
@@ -132,7 +136,7 @@ struct Ended {
 /// Runs the app, `repeat` times. `started` is when the program began.
 fn execute(
     resolved: &Resolved,
-    bundle: &Bundle,
+    app: &Admitted,
     mut started: Instant,
     progress: &Arc<Progress>,
     life: &Life,
@@ -151,7 +155,7 @@ fn execute(
         Life::Resumed(_) => 1,
     };
     for _ in 0..times {
-        let finished = execute::once(resolved, bundle, &handle, progress, started, life);
+        let finished = execute::once(resolved, app, &handle, progress, started, life);
         started = Instant::now();
         ended.runs.push(finished.summary);
         if let Some(failure) = finished.failure {

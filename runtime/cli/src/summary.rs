@@ -4,7 +4,7 @@ use crate::render::Style;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 use taps_coordinator::WayTotal;
-use taps_records::InjectionSummary;
+use taps_records::{BundleRecord, InjectionSummary};
 use taps_schema::Check;
 
 /// The end of one run. Its JSON form is a promise to scripts: fields may be added.
@@ -16,6 +16,8 @@ pub(crate) struct Summary {
     pub(crate) app: Option<String>,
     /// Name of the executor.
     pub(crate) executor: Option<String>,
+    /// The bundle and by what right it ran; null when the configuration was refused.
+    pub(crate) bundle: Option<BundleRecord>,
     /// Run directory, absolute; null when none was made.
     pub(crate) run_dir: Option<PathBuf>,
     /// Seconds from the start of the program to the end of the run.
@@ -96,7 +98,7 @@ impl DataSummary {
 }
 
 /// A number of bytes for people, in powers of ten.
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     indicatif::DecimalBytes(count).to_string()
 }
 

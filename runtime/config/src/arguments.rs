@@ -27,6 +27,10 @@ pub struct Switches {
     pub quiet: bool,
     /// `--no-progress`.
     pub no_progress: bool,
+    /// `--allow`: the bundle may do what it asks for; remembered for its digest.
+    pub allow: bool,
+    /// `--locked`: only bundles that are built in, signed by a known key, or allowed before.
+    pub locked: bool,
 }
 
 /// What the arguments say before a schema is known. Problems are left to
@@ -44,18 +48,31 @@ pub struct Preview {
     pub filter: Option<String>,
     /// The transformer that the last layer names, as written.
     pub transformer: Option<String>,
+    /// Digest of the bundle that the file names which names the app; none when a later layer names one.
+    pub bundle: Option<String>,
+    /// Files of public keys that signatures may be of, besides those of the user: `--key`.
+    pub keys: Vec<String>,
+    /// Programs that the last layer allows by name.
+    pub programs: Vec<String>,
     /// Switches.
     pub switches: Switches,
 }
 
-/// Whether an app is named by the path of a bundle, a directory or a component.
+/// Whether an app is named by the path of a bundle, a directory or a component, or by where it is in a
+/// registry: by anything but its name.
 pub fn is_app_path(app: &str) -> bool {
-    let ends_with = |extension| {
-        Path::new(app)
-            .extension()
-            .is_some_and(|found| found.eq_ignore_ascii_case(extension))
-    };
-    app.contains('/') || app == "." || app == ".." || ends_with("taps") || ends_with("wasm")
+    app.contains('/')
+        || app == "."
+        || app == ".."
+        || has_extension(app, "taps")
+        || has_extension(app, "wasm")
+}
+
+/// Whether the name of a file ends so, in whatever case.
+fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
 /// First pass over the arguments of `run` (and the config files they name, relative to
@@ -63,11 +80,16 @@ pub fn is_app_path(app: &str) -> bool {
 pub fn preview(args: &[OsString], start_dir: &Path) -> Preview {
     let arguments = Arguments::parse(args);
     let mut settings = Vec::new();
-    for config in &arguments.configs {
-        let loaded = file::load(config, start_dir, 0, &[]);
+    let flags = arguments.configs.len();
+    for (layer, config) in arguments.configs.iter().enumerate() {
+        let loaded = file::load(config, start_dir, layer, &[]);
         settings.extend(loaded.settings);
     }
-    settings.extend(arguments.settings);
+    let given = arguments.settings.into_iter();
+    settings.extend(given.map(|setting| Setting {
+        layer: flags,
+        ..setting
+    }));
     let text_at = |path: Vec<String>| {
         let last = settings.iter().rev().find(|setting| setting.key == path);
         last.and_then(|setting| setting.raw.text().map(str::to_owned))
@@ -80,7 +102,50 @@ pub fn preview(args: &[OsString], start_dir: &Path) -> Preview {
         executor: text_at(Slot::Executor.path()),
         filter: text_at(Slot::Filter.path()),
         transformer: text_at(Slot::Transformer.path()),
+        bundle: pinned(&settings),
+        keys: arguments.keys,
+        programs: programs(&settings),
         switches: arguments.switches,
+    }
+}
+
+/// The digest that the file says in which the app is named last.
+fn pinned(settings: &[Setting]) -> Option<String> {
+    let names = [Slot::App.path(), failures::base_path()];
+    let layer = settings
+        .iter()
+        .filter(|setting| names.contains(&setting.key))
+        .map(|setting| setting.layer)
+        .max()?;
+    let mut pins = settings
+        .iter()
+        .filter(|setting| setting.layer == layer && is_pin(setting));
+    pins.next_back()?.raw.text().map(str::to_owned)
+}
+
+/// Whether a file says which bundle its app is.
+pub(crate) fn is_pin(setting: &Setting) -> bool {
+    setting.key == ["bundle"] && matches!(setting.place, Place::File { .. })
+}
+
+/// The programs that the last layer allows.
+fn programs(settings: &[Setting]) -> Vec<String> {
+    let allowed = settings
+        .iter()
+        .rev()
+        .find(|setting| setting.key == ["programs", "allow"]);
+    let split = |text: &str| {
+        let names = text.split(',').map(|name| name.trim().to_owned());
+        names.filter(|name| !name.is_empty()).collect()
+    };
+    match allowed.map(|setting| &setting.raw) {
+        Some(Raw::Text(text)) => split(text),
+        Some(Raw::Value(serde_json::Value::Array(names))) => names
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
+        Some(Raw::Value(value)) => value.as_str().map(split).unwrap_or_default(),
+        None => Vec::new(),
     }
 }
 
@@ -92,6 +157,8 @@ pub(crate) struct Arguments {
     /// Values in order; the layer is filled in by the caller.
     pub(crate) settings: Vec<Setting>,
     pub(crate) switches: Switches,
+    /// Files of public keys.
+    pub(crate) keys: Vec<String>,
     pub(crate) errors: Vec<ConfigError>,
 }
 
@@ -161,7 +228,12 @@ impl Parser<'_> {
         self.found.errors.push(ConfigError::new(place, problem));
     }
 
+    /// The app; or a file of configuration, as a run leaves one.
     fn positional(&mut self, argument: String) {
+        if has_extension(&argument, "toml") {
+            self.found.configs.push(argument);
+            return;
+        }
         if self.app.is_some() {
             self.error(Place::Argument(argument), Problem::Unexpected);
             return;
@@ -207,6 +279,11 @@ impl Parser<'_> {
             }
         } else if dashed == "config" {
             self.configs(&flag, attached);
+        } else if dashed == "key" {
+            match attached.or_else(|| self.value()) {
+                Some(file) => self.found.keys.push(file),
+                None => self.error(Place::Flag(flag.clone()), Problem::NoValue { flag }),
+            }
         } else if let Some(value) = attached.or_else(|| self.value()) {
             self.found.settings.push(Setting {
                 key: canonical_key(name),
@@ -228,6 +305,8 @@ impl Parser<'_> {
             "dry-run" => Some(&mut switches.dry_run),
             "quiet" => Some(&mut switches.quiet),
             "no-progress" => Some(&mut switches.no_progress),
+            "allow" => Some(&mut switches.allow),
+            "locked" => Some(&mut switches.locked),
             _ => None,
         }
     }

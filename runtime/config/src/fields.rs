@@ -53,10 +53,23 @@ pub enum Rule {
 }
 
 /// Flags of `run` that are no part of the configuration, with their help.
-pub const FIRST_LEVEL_FLAGS: [(&str, &str); 6] = [
+pub const FIRST_LEVEL_FLAGS: [(&str, &str); 9] = [
     (
         "-c, --config FILE…",
-        "TOML files, read in order; a later one wins over an earlier one, a flag over all.",
+        "TOML files, read in order; a later one wins over an earlier one, a flag over all. An argument \
+         that ends in `.toml` is one, too.",
+    ),
+    (
+        "--allow",
+        "Let a bundle from elsewhere do what it asks for; remembered for its digest.",
+    ),
+    (
+        "--locked",
+        "Run only what is built in, signed by a known key, or was allowed before; ask and fetch nothing.",
+    ),
+    (
+        "--key FILE",
+        "A public key whose signature makes a bundle known, besides those in the user's directory of keys.",
     ),
     (
         "--dry-run",
@@ -246,9 +259,10 @@ fn sandbox() -> Vec<GeneralField> {
         .alias("kernels"),
         field(
             "instances",
-            words(&["fresh", "prewarmed", "reuse"]),
-            json!("fresh"),
-            "Sandbox of a task: made for it, made ahead of time, or used again until one traps.",
+            words(&["auto", "fresh", "prewarmed", "reuse"]),
+            json!("auto"),
+            "Sandbox of a task: made for it, made ahead of time, or used again until one traps. `auto` \
+             is what the bundle says suits each component, else made for it.",
         )
         .alias("instances"),
         field(

@@ -134,8 +134,10 @@ pub struct RunSettings {
 /// Where the sandbox of a task comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Instances {
-    /// Made for the task when it starts.
+    /// As the bundle says of each component, else made for the task.
     #[default]
+    Auto,
+    /// Made for the task when it starts.
     Fresh,
     /// Made ahead of time, used once.
     Prewarmed,
@@ -323,7 +325,8 @@ impl EngineSettings {
             instances: match engine.text("instances").as_deref() {
                 Some("prewarmed") => Instances::Prewarmed,
                 Some("reuse") => Instances::Reuse,
-                _ => Instances::Fresh,
+                Some("fresh") => Instances::Fresh,
+                _ => Instances::Auto,
             },
             max_outstanding: engine.number("max_outstanding"),
             interrupt: match engine.text("interrupt").as_deref() {

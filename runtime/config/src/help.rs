@@ -138,16 +138,16 @@ impl Page {
         }
         self.paragraph(
             2,
-            "or the path of a bundle (.taps), a directory, or a component (.wasm). \
-             `taps-wasm run APP --help` shows the fields of an app.",
+            "or the path of a bundle (.taps), a directory, or a component (.wasm), or where a bundle is \
+             in a registry (HOST/PATH:VERSION). `taps-wasm run APP --help` shows the fields of an app.",
         );
     }
 
     /// The fields of an app, which are written below `section`.
     fn app(&mut self, schema: &Schema, name: &str, title: &str, section: &str) {
-        let bundles = schema.bundles.iter().filter(|(written, _)| written == name);
+        let bundles = schema.bundles.iter().filter(|app| app.written == name);
         let found: Option<&AppDescription> = bundles
-            .map(|(_, description)| description)
+            .map(|loaded| &loaded.app)
             .chain(schema.apps.iter().filter(|app| same_word(&app.name, name)))
             .next();
         let Some(app) = found else {

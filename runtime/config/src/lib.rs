@@ -40,9 +40,9 @@ pub use general::{
     PayloadSettings, ProgramsSettings, RunSettings,
 };
 pub use help::{describe_kind, run_help};
-pub use paths::RUN_DIR;
+pub use paths::{BUNDLE_DATA, RUN_DIR};
 pub use resolve::resolve;
 pub use resolved::{Grant, GrantKind, Resolved};
-pub use schema::{COMMON_FIELDS, PluginSchema, Schema};
+pub use schema::{COMMON_FIELDS, LoadedApp, PluginSchema, Schema};
 pub use suggest::nearest;
 pub use units::parse_size;

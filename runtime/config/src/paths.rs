@@ -9,6 +9,10 @@ use taps_schema::FieldKind;
 /// Begins a path in the run directory, which is known when the run begins.
 pub const RUN_DIR: &str = "{run_dir}";
 
+/// Begins the value of a path field that stands for data of the bundle: `bundle:NAME` for one file,
+/// `bundle:PREFIX/` for all below.
+pub const BUNDLE_DATA: &str = "bundle:";
+
 /// `text` made absolute against `start_dir`, without `.` parts. Symbolic links and `..` are left
 /// to the system, which alone knows what they mean.
 pub(crate) fn absolute(text: &str, start_dir: &Path) -> PathBuf {

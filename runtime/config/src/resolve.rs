@@ -5,7 +5,7 @@ mod base;
 mod faults;
 mod names;
 
-use crate::arguments::{Arguments, Switches, is_app_path};
+use crate::arguments::{Arguments, Switches, is_app_path, is_pin};
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
 use crate::failures;
 use crate::fields::{Rule, general_sections};
@@ -15,7 +15,7 @@ use crate::layers::{self, Choice, Raw, Setting, Slot, quoted, same_word};
 use crate::merge::merge_tables;
 use crate::resolved::{Resolved, grants};
 use crate::schema::{PluginSchema, Schema};
-use crate::value::{self, Input};
+use crate::value::{self, Input, Paths};
 use crate::{file, paths, suggest};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -51,9 +51,11 @@ pub fn resolve(
         base_of: None,
         chosen_by: None,
         strangers: Vec::new(),
+        data: &[],
     };
     resolver.load(arguments);
     resolver.version();
+    resolver.pin();
     let app = resolver.app();
     let default_executor = resolver.default_executor();
     let executor = resolver.plugin(Slot::Executor, &schema.executors, Some(default_executor));
@@ -127,7 +129,7 @@ fn assemble(
         is_base: false,
         document: document(
             values,
-            &app.stored_name,
+            &app,
             &executor.name,
             filter.as_deref(),
             transformer.as_deref(),
@@ -155,7 +157,7 @@ type Values = BTreeMap<String, Vec<(String, Value)>>;
 /// The sections in the order in which they are written.
 fn document(
     values: &Values,
-    app: &str,
+    app: &ChosenApp<'_>,
     executor: &str,
     filter: Option<&str>,
     transformer: Option<&str>,
@@ -165,9 +167,15 @@ fn document(
         let fields = values.get(name).into_iter().flatten().cloned();
         (name.to_owned(), chosen.into_iter().chain(fields).collect())
     };
+    let mut top = vec![("version".to_owned(), VERSION.into())];
+    top.extend(
+        app.digest
+            .iter()
+            .map(|digest| ("bundle".to_owned(), digest.as_str().into())),
+    );
     vec![
-        (String::new(), vec![("version".to_owned(), VERSION.into())]),
-        section("app", Some(app)),
+        (String::new(), top),
+        section("app", Some(&app.stored_name)),
         section("engine", None),
         section("engine.payload", None),
         section("engine.executor", Some(executor)),
@@ -187,6 +195,8 @@ struct ChosenApp<'a> {
     stored_name: String,
     path: Option<PathBuf>,
     written: Option<String>,
+    /// Digest of its bundle, which `config.toml` names.
+    digest: Option<String>,
 }
 
 struct Resolver<'a> {
@@ -206,6 +216,8 @@ struct Resolver<'a> {
     chosen_by: Option<String>,
     /// Keys below `app` that `failures` does not have.
     strangers: Vec<Setting>,
+    /// Names of the data of the app's bundle.
+    data: &'a [String],
 }
 
 impl<'a> Resolver<'a> {
@@ -272,6 +284,24 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The digest of a bundle in a file is for whoever loads the app.
+    fn pin(&mut self) {
+        let (pins, rest) = std::mem::take(&mut self.settings)
+            .into_iter()
+            .partition(is_pin);
+        self.settings = rest;
+        for pin in pins {
+            let is_digest = pin.raw.text().is_some_and(|text| {
+                let digits = text.strip_prefix("sha256:").unwrap_or_default();
+                digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+            });
+            if !is_digest {
+                let expected = "the digest of a bundle: `sha256:` and 64 hexadecimal digits";
+                self.error(pin.place, not_text(expected, &pin.raw));
+            }
+        }
+    }
+
     fn choose(&mut self, slot: Slot) -> Option<Choice> {
         let mut invalid = Vec::new();
         let choice = layers::choose(slot, &mut self.settings, &mut self.notices, |setting| {
@@ -302,6 +332,8 @@ impl<'a> Resolver<'a> {
             self.unchecked.push(Slot::App);
             return None;
         };
+        let loaded = self.schema.bundles.iter().find(|app| app.written == name);
+        self.data = loaded.map_or(&[], |app| &app.data);
         match self.find_app(name) {
             Ok(app) => {
                 if !app.description.driver {
@@ -322,19 +354,24 @@ impl<'a> Resolver<'a> {
     /// The app of that name, or the one that was loaded from that path.
     fn find_app(&self, name: String) -> Result<ChosenApp<'a>, Problem> {
         let schema = self.schema;
-        if is_app_path(&name) {
-            let found = schema.bundles.iter().find(|(written, _)| *written == name);
+        let loaded = schema.bundles.iter().find(|app| app.written == name);
+        if let Some(loaded) = loaded {
             let path = paths::absolute(&name, self.start_dir);
-            return match (found, path.to_str()) {
-                (Some((_, description)), Some(stored)) => Ok(ChosenApp {
-                    description,
-                    stored_name: stored.to_owned(),
-                    path: Some(path),
-                    written: Some(name),
-                }),
-                (Some(_), None) => Err(Problem::NotUtf8),
-                (None, _) => Err(Problem::NotLoaded { path: name }),
+            let (stored_name, path) = match (&loaded.stored, path.to_str()) {
+                (Some(stored), _) => (stored.clone(), None),
+                (None, Some(stored)) => (stored.to_owned(), Some(path)),
+                (None, None) => return Err(Problem::NotUtf8),
             };
+            return Ok(ChosenApp {
+                description: &loaded.app,
+                stored_name,
+                path,
+                written: Some(name),
+                digest: loaded.digest.clone(),
+            });
+        }
+        if is_app_path(&name) {
+            return Err(Problem::NotLoaded { path: name });
         }
         let available = self.apps();
         if self.base_of.is_some() && failures::is_meant(&name) {
@@ -346,6 +383,7 @@ impl<'a> Resolver<'a> {
                 stored_name: description.name.clone(),
                 path: None,
                 written: None,
+                digest: None,
             }),
             None => Err(Problem::UnknownPlugin {
                 what: Slot::App.what(),
@@ -483,7 +521,12 @@ impl<'a> Resolver<'a> {
     }
 
     fn convert(&self, known: &Known<'_>, input: Input<'_>) -> Result<Value, Problem> {
-        value::convert(known.field, known.rule, input, self.start_dir)
+        let is_app = known.section == Slot::App.section();
+        let paths = Paths {
+            start_dir: self.start_dir,
+            data: is_app.then_some(self.data),
+        };
+        value::convert(known.field, known.rule, input, paths)
     }
 
     /// The value of a field that is not a table: the last layer's. A flag given again adds to a

@@ -12,15 +12,29 @@ use taps_schema::{AppDescription, ConfigField, FieldKind};
 pub struct Schema {
     /// Built-in apps, and `failures`, which runs any of them with faults.
     pub apps: Vec<AppDescription>,
-    /// Apps loaded from a path, each with the path exactly as the user wrote it
-    /// (see [`Preview::app`](crate::Preview)).
-    pub bundles: Vec<(String, AppDescription)>,
+    /// Apps that were loaded because the arguments name them.
+    pub bundles: Vec<LoadedApp>,
     /// Executors.
     pub executors: Vec<PluginSchema>,
     /// Filters, without `none`.
     pub filters: Vec<PluginSchema>,
     /// Transformers, without `none`.
     pub transformers: Vec<PluginSchema>,
+}
+
+/// An app that was loaded from where the arguments say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedApp {
+    /// How the user wrote it (see [`Preview::app`](crate::Preview)).
+    pub written: String,
+    /// How `config.toml` writes it; its absolute path when none.
+    pub stored: Option<String>,
+    /// Digest of the bundle, for `config.toml`; none where the app may change between runs.
+    pub digest: Option<String>,
+    /// Names of the data that the bundle has: what `bundle:NAME` can stand for.
+    pub data: Vec<String>,
+    /// What it is.
+    pub app: AppDescription,
 }
 
 /// Name and fields of an executor, a filter or a transformer.
@@ -57,8 +71,20 @@ impl Schema {
 
     /// Adds an app that was loaded from `written`, the path as the user gave it.
     #[must_use]
-    pub fn with_bundle(mut self, written: impl Into<String>, app: AppDescription) -> Self {
-        self.bundles.push((written.into(), app));
+    pub fn with_bundle(self, written: impl Into<String>, app: AppDescription) -> Self {
+        self.with_app(LoadedApp {
+            written: written.into(),
+            stored: None,
+            digest: None,
+            data: Vec::new(),
+            app,
+        })
+    }
+
+    /// Adds an app that was loaded because the arguments name it. It counts before any other of its name.
+    #[must_use]
+    pub fn with_app(mut self, app: LoadedApp) -> Self {
+        self.bundles.push(app);
         self
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn convert(
     field: &ConfigField,
     rule: Rule,
     input: Input<'_>,
-    start_dir: &Path,
+    paths: Paths<'_>,
 ) -> Result<Value, Problem> {
     let means_itself = matches!(&field.kind, FieldKind::Enum { values }
         if values.iter().any(|value| is_none_word(value)));
@@ -71,10 +71,10 @@ pub(crate) fn convert(
         Rule::Names => {
             let names = names(input);
             let input = names.as_ref().map_or(input, Input::Json);
-            Target { start_dir }.convert(&field.kind, input)
+            Target { paths }.convert(&field.kind, input)
         }
         Rule::None | Rule::FileName | Rule::DirFormat | Rule::TextTable | Rule::RetriesFor => {
-            let value = Target { start_dir }.convert(&field.kind, input)?;
+            let value = Target { paths }.convert(&field.kind, input)?;
             check_rule(rule, value)
         }
     }
@@ -242,9 +242,18 @@ fn check_rule(rule: Rule, value: Value) -> Result<Value, Problem> {
     Ok(value)
 }
 
+/// What paths of values lead to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paths<'a> {
+    /// Where relative ones start.
+    pub(crate) start_dir: &'a Path,
+    /// Names of the data of the app's bundle; none for fields that are not the app's.
+    pub(crate) data: Option<&'a [String]>,
+}
+
 /// Converts values by kind.
 struct Target<'a> {
-    start_dir: &'a Path,
+    paths: Paths<'a>,
 }
 
 impl Target<'_> {
@@ -279,7 +288,12 @@ impl Target<'_> {
                 Ok(text.into())
             };
         }
-        let path = paths::absolute(text, self.start_dir);
+        if let Some(names) = self.paths.data
+            && let Some(name) = text.strip_prefix(paths::BUNDLE_DATA)
+        {
+            return bundle_data(kind, name, names, input);
+        }
+        let path = paths::absolute(text, self.paths.start_dir);
         paths::check(kind, &path)?;
         path.to_str().map(Value::from).ok_or(Problem::NotUtf8)
     }
@@ -334,6 +348,61 @@ impl Target<'_> {
         }
         Ok(())
     }
+}
+
+/// A value that stands for data of the bundle: one file for a file, all below a prefix for a directory.
+fn bundle_data(
+    kind: &FieldKind,
+    name: &str,
+    names: &[String],
+    input: Input<'_>,
+) -> Result<Value, Problem> {
+    let known = match kind {
+        FieldKind::InputFile => names.to_vec(),
+        FieldKind::InputDir => prefixes(names),
+        // Nobody writes to a bundle.
+        _ => Vec::new(),
+    };
+    let written = |name: &str| format!("{}{name}", paths::BUNDLE_DATA);
+    if known.iter().any(|known| known == name) {
+        return Ok(written(name).into());
+    }
+    let listed: Vec<String> = known.iter().map(|name| written(name)).collect();
+    let expected = match listed.as_slice() {
+        [] => format!(
+            "{} of this machine (the bundle has no data for this field)",
+            describe_kind(kind)
+        ),
+        listed => format!("data of the bundle ({})", listed.join(", ")),
+    };
+    Err(Problem::Value {
+        expected,
+        given: input.shown(),
+        nearest: suggest::nearest(&written(name), listed.iter().map(String::as_str)),
+    })
+}
+
+/// Every directory above a name, with its `/`; the empty one stands for all data.
+fn prefixes(names: &[String]) -> Vec<String> {
+    let mut prefixes: Vec<String> = names
+        .iter()
+        .flat_map(|name| {
+            let ends = name.match_indices('/').map(|(at, _)| at + 1);
+            std::iter::once(0)
+                .chain(ends)
+                .map(|end| name[..end].to_owned())
+        })
+        .map(|prefix| {
+            if prefix.is_empty() {
+                "/".to_owned()
+            } else {
+                prefix
+            }
+        })
+        .collect();
+    prefixes.sort();
+    prefixes.dedup();
+    prefixes
 }
 
 fn text(input: Input<'_>) -> Option<&str> {

@@ -23,6 +23,8 @@ const THREAD_VARIABLES: [&str; 8] = [
 pub struct EnvironmentExtra {
     /// Versions of this program and of the libraries that matter.
     pub packages: BTreeMap<String, String>,
+    /// Which bundle runs, and by what right.
+    pub bundle: Option<BundleRecord>,
     /// Digests of the components, by name.
     pub components: BTreeMap<String, String>,
     /// Versions of the programs that tasks may call.
@@ -33,11 +35,36 @@ pub struct EnvironmentExtra {
     pub runtime: BTreeMap<String, String>,
 }
 
+/// The bundle of a run: what somebody needs to know who wants the same result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BundleRecord {
+    // Fields in alphabetical order: the file has its keys sorted.
+    /// Where compiled code comes from: `cached` when it is kept on this host for later runs, `uncached` when
+    /// every run compiles. It is never part of a bundle.
+    pub aot: &'static str,
+    /// Name of the app.
+    pub app: String,
+    /// Why it may run: `built-in`, `unneeded`, `signed`, `remembered`, `allowed`.
+    pub consent: &'static str,
+    /// Its digest, `sha256:` and 64 digits.
+    pub digest: String,
+    /// Version of this program.
+    pub host_version: String,
+    /// Fingerprint of the known key that signed it.
+    pub key: Option<String>,
+    /// Where it came from: `built in`, a path, `cache`, or the place in a registry.
+    pub source: String,
+    /// Version of the app.
+    pub version: String,
+}
+
 /// The content of `environment.json`: TaPS's fields but for Python's, and more. What the
 /// system does not tell is null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Environment {
     // Fields in alphabetical order: the file has its keys sorted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<BundleRecord>,
     components: BTreeMap<String, String>,
     hardware: Hardware,
     natives: BTreeMap<String, String>,
@@ -81,6 +108,7 @@ impl Environment {
     pub fn collect(extra: EnvironmentExtra) -> Self {
         let EnvironmentExtra {
             packages,
+            bundle,
             components,
             natives,
             kernel_features,
@@ -88,6 +116,7 @@ impl Environment {
         } = extra;
         let thread_setting = |name| (name, std::env::var(name).ok());
         Self {
+            bundle,
             components,
             hardware: hardware(),
             natives,

@@ -23,7 +23,7 @@ mod tasks;
 mod wall;
 mod whole_file;
 
-pub use environment::{Environment, EnvironmentExtra};
+pub use environment::{BundleRecord, Environment, EnvironmentExtra};
 pub use event::{
     Completion, Delivery, GuestLevel, LogEvent, RunStarted, Source, Stream, SubmitOptions,
     TaskCounts, TaskStatus,

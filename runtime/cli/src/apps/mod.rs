@@ -1,23 +1,127 @@
 //! Where apps come from.
+//!
+//! `run WHAT` finds, in this order: a path; an app of this program; a name in the directories of apps; a name,
+//! `NAME:VERSION` or digest in the cache of bundles; and a place in a registry. Whatever it finds is a [`Found`]:
+//! a bundle, and where it came from.
 
+pub(crate) mod cache;
+pub(crate) mod catalogue;
+pub(crate) mod consent;
+pub(crate) mod data;
+mod memo;
+pub(crate) mod places;
+
+pub(crate) use cache::{BundleCache, signature_path};
+
+use crate::commands::bundle::{Access, bring};
+use crate::execute::compiling::Notice;
 use crate::exit::{ExitCode, Failure};
+use catalogue::{Catalogue, Place, same_name};
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
-use taps_bundle::{Bundle, Digest, Source, check_component_header};
-use taps_config::{PluginSchema, Preview, Schema, is_app_path, nearest};
+use taps_bundle::{Bundle, Digest, Source, check_component_header, sign::SignatureFile};
+use taps_config::{LoadedApp, PluginSchema, Preview, Schema, is_app_path, nearest};
+use taps_registry::Reference;
 use taps_sandbox::{AotCache, PoolSize, Sandbox};
+use taps_schema::AppDescription;
 use taps_transform::{Plugin, filter_plugins, transformer_plugins};
+
+/// An app, and where it came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) bundle: Bundle,
+    pub(crate) origin: Origin,
+    /// The signatures that came with it, if they can be read.
+    pub(crate) signatures: Option<Result<SignatureFile, String>>,
+}
+
+/// Where an app came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Inside of this program.
+    BuiltIn,
+    /// The user named its path.
+    Path,
+    /// A directory of apps.
+    Directory,
+    /// The cache of bundles.
+    Cache,
+    /// A registry, now or when it was pulled.
+    Registry(String),
+}
+
+impl Found {
+    fn built_in(bundle: Bundle) -> Self {
+        Self {
+            bundle,
+            origin: Origin::BuiltIn,
+            signatures: None,
+        }
+    }
+
+    fn at(path: &Path, origin: Origin) -> Result<Self, Failure> {
+        Ok(Self {
+            bundle: load(path)?,
+            origin,
+            signatures: consent::beside(path),
+        })
+    }
+
+    /// A bundle that is kept; none when it is not.
+    fn cached(cache: &BundleCache, digest: &Digest) -> Result<Option<Self>, Failure> {
+        let Some(bundle) = cache.load(digest)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            bundle,
+            origin: Origin::Cache,
+            signatures: cache.signatures(digest).map(Ok),
+        }))
+    }
+
+    /// Where it came from, for people and records.
+    pub(crate) fn shown(&self) -> String {
+        match (&self.origin, self.bundle.source()) {
+            (Origin::BuiltIn, _) | (_, Source::Embedded) => "built in".to_owned(),
+            (Origin::Registry(reference), _) | (_, Source::Registry(reference)) => {
+                reference.clone()
+            }
+            (Origin::Cache, _) => "the cache of bundles".to_owned(),
+            (
+                Origin::Path | Origin::Directory,
+                Source::Directory(path) | Source::Component(path) | Source::Archive(path),
+            ) => path.display().to_string(),
+        }
+    }
+
+    /// Whether its digest is part of a run's configuration: where the same name may come to stand for another
+    /// bundle on another machine. What lies open, and changes while it is worked on, is not pinned.
+    fn is_pinned(&self) -> bool {
+        matches!(self.bundle.source(), Source::Archive(_))
+            || matches!(self.origin, Origin::Registry(_))
+    }
+}
 
 /// The apps inside of this program.
 pub(crate) fn built_in() -> Result<Vec<Bundle>, Failure> {
     taps_apps::bundles().map_err(|error| Failure::new(ExitCode::Bundle, error))
 }
 
-/// The schema of this program: its apps and executors.
-pub(crate) fn schema() -> Result<Schema, Failure> {
-    let bundles = built_in()?;
-    let apps = bundles.iter().map(|bundle| bundle.app().clone());
+/// What an app is, with the defaults of its bundle.
+pub(crate) fn described(bundle: &Bundle) -> AppDescription {
+    let manifest = bundle.own_manifest();
+    let mut app = manifest.app.clone();
+    for field in &mut app.config {
+        if let Some(default) = manifest.defaults.get(&field.name) {
+            field.default = Some(default.clone());
+        }
+    }
+    app
+}
+
+/// A schema of these apps, and all executors, filters and transformers.
+fn schema_of(apps: Vec<AppDescription>) -> Schema {
     let plugins = |plugins: Vec<Plugin>| {
         let described = plugins.into_iter().map(|plugin| PluginSchema {
             name: plugin.name.to_owned(),
@@ -26,11 +130,37 @@ pub(crate) fn schema() -> Result<Schema, Failure> {
         });
         described.collect()
     };
-    Ok(Schema {
+    Schema {
         filters: plugins(filter_plugins()),
         transformers: plugins(transformer_plugins()),
-        ..Schema::new(apps.collect())
-    })
+        ..Schema::new(apps)
+    }
+}
+
+/// The schema without apps.
+pub(crate) fn executors_schema() -> Schema {
+    schema_of(Vec::new())
+}
+
+/// All that can be named.
+pub(crate) fn catalogue() -> Result<Catalogue, Failure> {
+    Ok(Catalogue::read(&built_in()?))
+}
+
+/// The schema of this program: everything that can be named, each name once.
+pub(crate) fn schema() -> Result<Schema, Failure> {
+    Ok(schema_of_catalogue(&catalogue()?))
+}
+
+/// The schema of a catalogue.
+pub(crate) fn schema_of_catalogue(catalogue: &Catalogue) -> Schema {
+    let visible = catalogue
+        .entries
+        .iter()
+        .filter(|entry| entry.hidden_by.is_none());
+    let mut apps: Vec<AppDescription> = visible.map(|entry| entry.app.clone()).collect();
+    apps.sort_by(|a, b| a.name.cmp(&b.name));
+    schema_of(apps)
 }
 
 /// The compiled-code cache, unless the user's directory cannot serve.
@@ -38,51 +168,243 @@ pub(crate) fn cache() -> Option<AotCache> {
     AotCache::open(&AotCache::default_directory()?).ok()
 }
 
-/// The app of that name, or the bundle or component at that path.
+/// The app of that name, at that path, or at that place in a registry.
 pub(crate) fn find(app: &str) -> Result<Bundle, Failure> {
+    find_with_origin(app).map(|found| found.bundle)
+}
+
+/// The same, with where it came from.
+pub(crate) fn find_with_origin(app: &str) -> Result<Found, Failure> {
+    match look_up(app, None, Fetching::Allowed)? {
+        Some(found) => Ok(found),
+        None => Err(unknown(app)?),
+    }
+}
+
+/// The app of that name for a worker: it may run without anybody being asked.
+pub(crate) fn find_allowed(app: &str) -> Result<Bundle, Failure> {
+    let found = find_with_origin(app)?;
+    consent::ask(&found, &consent::Wanted::default())?;
+    Ok(found.bundle)
+}
+
+/// Whether a registry may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fetching {
+    Allowed,
+    Refused,
+}
+
+/// Finds an app; with a digest, that very bundle. None when there is no app of that name.
+fn look_up(app: &str, pin: Option<&Digest>, fetching: Fetching) -> Result<Option<Found>, Failure> {
+    let kept = |digest: &Digest| match BundleCache::existing() {
+        Some(cache) => Found::cached(&cache, digest),
+        None => Ok(None),
+    };
+    let Some(pin) = pin else {
+        return named(app, fetching);
+    };
+    // A registry is asked last: it may have another bundle of that name by now.
+    let is_path = is_app_path(app) && !is_reference(app);
+    let found = match named(app, Fetching::Refused) {
+        Err(_) if is_path => kept(pin)?,
+        found => found?,
+    };
+    let found_digest = found.as_ref().map(|found| found.bundle.digest());
+    if found_digest.as_ref() == Some(pin) {
+        return Ok(found);
+    }
+    if let Some(found) = kept(pin)? {
+        return Ok(Some(found));
+    }
+    let fetched = match found {
+        None if is_reference(app) && fetching == Fetching::Allowed => {
+            named(app, Fetching::Allowed)?.map(|found| (found.bundle.digest(), found))
+        }
+        found => found.map(|found| (found.bundle.digest(), found)),
+    };
+    match fetched {
+        Some((digest, found)) if digest == *pin => Ok(Some(found)),
+        Some((digest, _)) => Err(Failure::new(
+            ExitCode::Bundle,
+            format!("{app} is the bundle {digest}, but the configuration is of {pin}"),
+        )
+        .hint(
+            "bring that bundle here (`taps-wasm bundle cache add FILE`), or name the app on the \
+             command line to run another one with this configuration",
+        )),
+        None => Err(Failure::new(
+            ExitCode::Bundle,
+            format!("{app}: the bundle {pin} is not on this machine"),
+        )
+        .hint("bring it here with `taps-wasm bundle cache add FILE` or `taps-wasm bundle pull`")),
+    }
+}
+
+/// What a name, a path or a reference stands for here.
+fn named(app: &str, fetching: Fetching) -> Result<Option<Found>, Failure> {
+    if is_reference(app) {
+        return referred(app, fetching);
+    }
     if is_app_path(app) {
-        return load(Path::new(app));
+        return Found::at(Path::new(app), Origin::Path).map(Some);
+    }
+    if let Ok(digest) = app.parse::<Digest>() {
+        return match BundleCache::existing() {
+            Some(cache) => Found::cached(&cache, &digest),
+            None => Ok(None),
+        };
     }
     let mut bundles = built_in()?;
-    let index = bundles.iter().position(|bundle| {
-        bundle
-            .app()
-            .name
-            .eq_ignore_ascii_case(&app.replace('_', "-"))
-    });
-    if let Some(index) = index {
-        return Ok(bundles.swap_remove(index));
-    }
-    let names: Vec<&str> = bundles
+    let index = bundles
         .iter()
-        .map(|bundle| bundle.app().name.as_str())
+        .position(|bundle| same_name(&bundle.app().name, app));
+    if let Some(index) = index {
+        return Ok(Some(Found::built_in(bundles.swap_remove(index))));
+    }
+    let catalogue = Catalogue::read(&bundles);
+    match catalogue.find(app).map(|entry| entry.place.clone()) {
+        Some(Place::BuiltIn) => {
+            let name = app.split(':').next().unwrap_or(app);
+            let index = bundles
+                .iter()
+                .position(|bundle| same_name(&bundle.app().name, name));
+            Ok(index.map(|index| Found::built_in(bundles.swap_remove(index))))
+        }
+        Some(Place::Directory(path)) => Found::at(&path, Origin::Directory).map(Some),
+        Some(Place::Cache(digest, _)) => match BundleCache::existing() {
+            Some(cache) => Found::cached(&cache, &digest),
+            None => Ok(None),
+        },
+        None => match catalogue.broken_as(app) {
+            Some(broken) => {
+                let reason = broken.reason.clone().into();
+                Err(Failure::new(
+                    ExitCode::Bundle,
+                    Loading::new(&broken.path, reason),
+                ))
+            }
+            None => Ok(None),
+        },
+    }
+}
+
+/// Whether a text names a place in a registry: it begins as one, and is no path here.
+fn is_reference(app: &str) -> bool {
+    let is_file = ["taps", "wasm"].iter().any(|extension| {
+        let found = Path::new(app).extension();
+        found.is_some_and(|found| found.eq_ignore_ascii_case(extension))
+    });
+    Reference::looks_like_one(app)
+        && !app.starts_with(['/', '.'])
+        && !is_file
+        && !Path::new(app).exists()
+}
+
+/// A bundle by its place in a registry: as it was pulled before, else pulled now.
+fn referred(app: &str, fetching: Fetching) -> Result<Option<Found>, Failure> {
+    let reference: Reference = app
+        .parse()
+        .map_err(|error| Failure::new(ExitCode::Usage, error))?;
+    let known = reference.to_string();
+    if let Some(cache) = BundleCache::existing() {
+        let pinned = reference.digest().and_then(|digest| digest.parse().ok());
+        let digest = match pinned {
+            Some(digest) => Some(digest),
+            None => cache.referred(&known)?,
+        };
+        if let Some(digest) = digest
+            && let Some(found) = Found::cached(&cache, &digest)?
+        {
+            return Ok(Some(Found {
+                origin: Origin::Registry(known),
+                ..found
+            }));
+        }
+    }
+    if fetching == Fetching::Refused {
+        return Ok(None);
+    }
+    let cache = BundleCache::open()?;
+    let brought = bring(&reference, &Access::default(), &cache)?;
+    Ok(Some(Found {
+        bundle: brought.bundle,
+        origin: Origin::Registry(known),
+        signatures: brought.signatures.map(Ok),
+    }))
+}
+
+/// There is no such app: what there is.
+fn unknown(app: &str) -> Result<Failure, Failure> {
+    let schema = schema()?;
+    let names: Vec<&str> = schema.apps.iter().map(|app| app.name.as_str()).collect();
+    // `failures` is no app of its own.
+    let names: Vec<&str> = names
+        .into_iter()
+        .filter(|name| *name != taps_config::failures_app().name)
         .collect();
     let meant = nearest(app, names.iter().copied())
         .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
     let available = names.join(", ");
     let error = format!("no app named `{app}`{meant}; available: {available}");
-    Err(Failure::new(ExitCode::Usage, error).hint("write `./NAME` for a bundle in this directory"))
+    Ok(Failure::new(ExitCode::Usage, error).hint("write `./NAME` for a bundle in this directory"))
 }
 
-/// The schema of this program for arguments that name an app: where they do so by a path, with that app,
-/// which is given back, too.
-pub(crate) fn schema_for(seen: &Preview) -> Result<(Schema, Option<Bundle>), Failure> {
-    let schema = schema()?;
+/// The schema of this program for arguments that name an app, with that app, which is given back, too; without it
+/// where there is no such app, for then the schema says what there is.
+pub(crate) fn schema_for(seen: &Preview) -> Result<(Schema, Option<Found>), Failure> {
     let named = seen.base.as_deref().or(seen.app.as_deref());
-    let Some(path) = named.filter(|app| is_app_path(app)) else {
-        return Ok((schema, None));
+    let Some(app) = named else {
+        return Ok((schema()?, None));
     };
-    let bundle = load(Path::new(path))?;
-    let schema = schema.with_bundle(path, bundle.app().clone());
-    Ok((schema, Some(bundle)))
+    // One that is no digest is refused with everything else that is wrong with the configuration.
+    let pin: Option<Digest> = seen.bundle.as_deref().and_then(|pin| pin.parse().ok());
+    let fetching = if seen.switches.locked {
+        Fetching::Refused
+    } else {
+        Fetching::Allowed
+    };
+    let found = match look_up(app, pin.as_ref(), fetching)? {
+        Some(found) => found,
+        None if is_reference(app) => {
+            let error = format!("{app} was not pulled yet, and --locked fetches nothing");
+            return Err(Failure::new(ExitCode::Bundle, error)
+                .hint(format!("`taps-wasm bundle pull {app}` brings it here")));
+        }
+        None => return Ok((schema()?, None)),
+    };
+    if found.origin == Origin::BuiltIn {
+        let apps = built_in()?;
+        let apps = apps.iter().map(|bundle| bundle.app().clone());
+        return Ok((schema_of(apps.collect()), Some(found)));
+    }
+    let data = found.bundle.own_manifest().data.iter();
+    let by_path = matches!(found.origin, Origin::Path) || is_app_path(app) && !is_reference(app);
+    let loaded = LoadedApp {
+        written: app.to_owned(),
+        stored: (!by_path).then(|| app.to_owned()),
+        digest: found.is_pinned().then(|| found.bundle.digest().to_string()),
+        data: data.map(|entry| entry.name.clone()).collect(),
+        app: described(&found.bundle),
+    };
+    let apps = built_in()?;
+    let apps = apps.iter().map(|bundle| bundle.app().clone());
+    let schema = schema_of(apps.collect()).with_app(loaded);
+    Ok((schema, Some(found)))
 }
 
-/// Loads a directory with a manifest, or a single component, which is asked what it is.
+/// Loads an archive, a directory with a manifest, or a single component, which is asked what it is.
 pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
     let refused = |error| Failure::new(ExitCode::Bundle, Loading::new(path, error));
     let metadata = fs::metadata(path).map_err(|error| refused(Box::new(error)))?;
     if metadata.is_dir() {
         return Bundle::from_directory(path).map_err(|error| refused(Box::new(error)));
+    }
+    let is_archive = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("taps"));
+    if is_archive {
+        return Bundle::from_archive(path).map_err(|error| refused(Box::new(error)));
     }
     let bytes = fs::read(path).map_err(|error| refused(Box::new(error)))?;
     let name = path
@@ -90,19 +412,39 @@ pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
         .unwrap_or(path.as_os_str())
         .to_string_lossy();
     check_component_header(&name, &bytes).map_err(|error| refused(Box::new(error)))?;
+    let digest = Digest::of(&bytes);
+    let description = describe(&name, &bytes, &digest).map_err(|error| match error {
+        Describing::Machine(error) => Failure::new(ExitCode::Runtime, error),
+        Describing::Component(error) => refused(error.into()),
+    })?;
+    let source = Source::Component(path.to_owned());
+    Bundle::from_component(description, Cow::Owned(bytes), digest, source)
+        .map_err(|error| refused(Box::new(error)))
+}
+
+/// Why a component could not be asked.
+enum Describing {
+    Machine(std::io::Error),
+    Component(taps_sandbox::SandboxError),
+}
+
+/// What a component says that it is: asked once.
+fn describe(name: &str, bytes: &[u8], digest: &Digest) -> Result<AppDescription, Describing> {
+    if let Some(description) = memo::described(digest) {
+        return Ok(description);
+    }
     let pool = PoolSize {
         workers: 1,
         per_worker: 1,
     };
-    let sandbox =
-        Sandbox::new(pool, cache()).map_err(|error| Failure::new(ExitCode::Runtime, error))?;
+    let sandbox = Sandbox::new(pool, cache())
+        .map_err(Describing::Machine)?
+        .watched_by(Notice::default());
     let description = sandbox
-        .describe(&name, &bytes)
-        .map_err(|error| refused(Box::new(error)))?;
-    let digest = Digest::of(&bytes);
-    let source = Source::Component(path.to_owned());
-    Bundle::from_component(description, Cow::Owned(bytes), digest, source)
-        .map_err(|error| refused(Box::new(error)))
+        .describe(name, bytes)
+        .map_err(Describing::Component)?;
+    memo::remember_description(digest, &description);
+    Ok(description)
 }
 
 /// A bundle could not be loaded.

@@ -18,7 +18,6 @@ use std::{
     sync::Arc,
     time::Instant,
 };
-use taps_bundle::Bundle;
 use taps_config::{Schema, parse_size, resolve};
 use taps_coordinator::RunHandle;
 
@@ -125,7 +124,7 @@ pub(super) fn run(args: &DataArgs) -> Result<ExitCode, Failure> {
     let bench = Bench {
         args,
         schema: apps::schema()?,
-        bundle: apps::find("synthetic")?,
+        app: execute::Admitted::built_in(apps::find("synthetic")?),
         directory: directory.path(),
     };
     let known = |name: &String| {
@@ -178,7 +177,7 @@ pub(super) fn run(args: &DataArgs) -> Result<ExitCode, Failure> {
 struct Bench<'a> {
     args: &'a DataArgs,
     schema: Schema,
-    bundle: Bundle,
+    app: execute::Admitted,
     directory: &'a Path,
 }
 
@@ -273,7 +272,7 @@ impl Bench<'_> {
         let handle = RunHandle::default();
         let finished = execute::once(
             &resolved,
-            &self.bundle,
+            &self.app,
             &handle,
             &progress,
             Instant::now(),

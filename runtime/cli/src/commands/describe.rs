@@ -1,10 +1,9 @@
 //! `describe`: what an app says of itself, or what an executor, a filter or a transformer takes.
 
-use crate::apps;
+use crate::apps::{self, Found};
 use crate::exit::{ExitCode, Failure};
 use crate::render;
 use std::fmt::Write;
-use taps_bundle::{Bundle, Source};
 use taps_config::{describe_kind, failures_app};
 use taps_schema::{AppDescription, ConfigField, TaskDescription};
 
@@ -13,14 +12,21 @@ pub(crate) fn describe(app: &str, as_json: bool) -> Result<ExitCode, Failure> {
     if app.replace('_', "-").eq_ignore_ascii_case(&failures.name) {
         return describe_failures(&failures, as_json);
     }
-    let bundle = match apps::find(app) {
-        Ok(bundle) => bundle,
-        Err(unknown) => return describe_plugin(app, as_json, unknown),
+    let found = match apps::find_with_origin(app) {
+        Ok(found) => found,
+        Err(unknown) if unknown.exit == ExitCode::Usage => {
+            return describe_plugin(app, as_json, unknown);
+        }
+        Err(failure) => return Err(failure),
     };
     if as_json {
-        render::json(bundle.manifest())?;
+        let mut manifest = serde_json::to_value(found.bundle.manifest())
+            .map_err(|error| Failure::new(ExitCode::Runtime, error))?;
+        manifest["digest"] = found.bundle.digest().to_string().into();
+        manifest["source"] = found.shown().into();
+        render::json(&manifest)?;
     } else {
-        render::data(&text(&bundle))?;
+        render::data(&text(&found))?;
     }
     Ok(ExitCode::Ok)
 }
@@ -85,18 +91,23 @@ fn describe_plugin(name: &str, as_json: bool, unknown: Failure) -> Result<ExitCo
 }
 
 /// Everything in the manifest, for people.
-fn text(bundle: &Bundle) -> String {
-    let app = bundle.app();
+fn text(found: &Found) -> String {
+    let bundle = &found.bundle;
+    let app = &apps::described(bundle);
     let mut text = String::new();
-    let source = match bundle.source() {
-        Source::Embedded => "built in".to_owned(),
-        Source::Directory(path) | Source::Component(path) => path.display().to_string(),
-    };
+    let source = found.shown();
     app_text(
         &mut text,
         app,
         &format!("{source}; taps:core {}", app.wit_version),
     );
+    let words = bundle.own_manifest().capabilities.in_words();
+    if !words.is_empty() {
+        text.push_str("\nIt may:\n");
+    }
+    for word in words {
+        let _ = writeln!(text, "  {word}");
+    }
     text.push_str("\nComponents:\n");
     for component in &bundle.manifest().components {
         let _ = writeln!(text, "  {}  {}", component.file, component.digest);

@@ -17,7 +17,7 @@ fn options() -> WorkerOptions {
             .and_then(Path::parent)
             .map(|cache| cache.join("packages")),
         cache: aot,
-        find_app: |app| apps::find(app).map_err(|failure| failure.message()),
+        find_app: |app| apps::find_allowed(app).map_err(|failure| failure.message()),
     }
 }
 

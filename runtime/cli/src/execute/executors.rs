@@ -287,6 +287,7 @@ fn runtime(
 
 fn policy(resolved: &Resolved) -> InstancePolicy {
     match resolved.general.engine.instances {
+        Instances::Auto => InstancePolicy::Auto,
         Instances::Fresh => InstancePolicy::Fresh,
         Instances::Prewarmed => InstancePolicy::Prewarmed,
         Instances::Reuse => InstancePolicy::Reuse,

@@ -1,19 +1,20 @@
 //! What a run needs before it may write anything: components compiled and linked, limits, grants.
 
 use super::{
+    compiling::Notice,
     data::Data,
     executors::{Chosen, Made},
     programs::RunPrograms,
     store,
 };
 use crate::{
-    apps,
+    apps::{self, consent::Right, data::LaidOut},
     exit::{ExitCode, Failure},
     summary::DataSummary,
 };
 use std::{fs, path::Path, sync::Arc, time::Instant};
 use taps_bundle::Bundle;
-use taps_config::{GrantKind, Resolved};
+use taps_config::{GrantKind, Resolved, parse_size};
 use taps_coordinator::{Durable, Memo, Plan, ResultFiles, RunLog, TaskRoutes};
 use taps_engine::{
     Limits,
@@ -35,6 +36,8 @@ pub(super) struct Prepared {
     components: Vec<LoadedComponent>,
     store: Option<(SegmentStore, StoreOptions)>,
     grants: Vec<Grant>,
+    /// Data of the bundle that grants lead to.
+    _bundle_data: Option<LaidOut>,
     executor: Chosen,
     made: Option<Made>,
     data: Data,
@@ -49,7 +52,11 @@ fn bundle_failure(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) ->
 
 impl Prepared {
     /// Compiles and links; nothing is written but the cache of compiled code.
-    pub(super) fn new(resolved: &Resolved, bundle: &Bundle) -> Result<Self, Failure> {
+    pub(super) fn new(
+        resolved: &Resolved,
+        bundle: &Bundle,
+        right: &Right,
+    ) -> Result<Self, Failure> {
         let runtime = |error: Box<dyn std::error::Error + Send + Sync>| {
             Failure::new(ExitCode::Runtime, error)
         };
@@ -62,24 +69,33 @@ impl Prepared {
         }
         let executor = Chosen::of(resolved)?;
         executor.check(resolved, bundle)?;
-        let sandbox =
-            Sandbox::new(executor.pool(), apps::cache()).map_err(|error| runtime(error.into()))?;
-        let load = |index, interrupt| {
-            sandbox
-                .load(bundle, index, interrupt)
-                .map_err(bundle_failure)
+        // Before anything is compiled: it is quicker, and says more often what is wrong.
+        let programs = RunPrograms::find(resolved, bundle, right)?;
+        let bundle_data = LaidOut::for_run(resolved, bundle)?;
+        let grants = grants(resolved, bundle_data.as_ref())?;
+        let sandbox = Sandbox::new(executor.pool(), apps::cache())
+            .map_err(|error| runtime(error.into()))?
+            .sized_for(bundle.manifest())
+            .watched_by(Notice::default());
+        let components = sandbox
+            .load_all(bundle, executor.interrupt(resolved))
+            .map_err(bundle_failure)?;
+        let driver = match components.first() {
+            // The driver is always interrupted by epochs: mostly, that is the code that is there.
+            Some(first) if first.profile().interrupt == Interrupt::Epoch => first.clone(),
+            _ => sandbox
+                .load(bundle, 0, Interrupt::Epoch)
+                .map_err(bundle_failure)?,
         };
-        let components = (0..bundle.manifest().components.len())
-            .map(|index| load(index, executor.interrupt(resolved)))
-            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             data: Data::open(resolved, bundle, executor.shared_payloads())?,
-            driver: Some(load(0, Interrupt::Epoch)?),
+            driver: Some(driver),
             _sandbox: sandbox,
             components,
             store: None,
-            grants: grants(resolved)?,
-            programs: RunPrograms::find(resolved, bundle)?,
+            grants,
+            _bundle_data: bundle_data,
+            programs,
             opened_programs: None,
             executor,
             made: None,
@@ -231,6 +247,10 @@ impl Prepared {
             ));
         };
         let defaults = Limits::default();
+        // What the bundle asks for counts where the run says nothing.
+        let asked = &bundle.own_manifest().capabilities;
+        let asked_bytes = asked.memory_limit.as_deref().and_then(parse_size);
+        let asked_ms = asked.wall_limit_s.map(|limit| limit.saturating_mul(1000));
         Ok(Plan {
             driver,
             routes: TaskRoutes::of(bundle),
@@ -241,8 +261,12 @@ impl Prepared {
             limits: Limits {
                 timeout_ms: engine
                     .task_timeout
-                    .map(|limit| limit.as_millis().max(1) as u64),
-                memory_bytes: engine.task_memory_bytes.unwrap_or(defaults.memory_bytes),
+                    .map(|limit| limit.as_millis().max(1) as u64)
+                    .or(asked_ms),
+                memory_bytes: engine
+                    .task_memory_bytes
+                    .or(asked_bytes)
+                    .unwrap_or(defaults.memory_bytes),
                 ..defaults
             },
             config: app_config(resolved, &self.grants),
@@ -314,7 +338,7 @@ fn settings(resolved: &Resolved) -> Result<Settings, Failure> {
 }
 
 /// Paths that the configuration names become grants; directories to write are made.
-fn grants(resolved: &Resolved) -> Result<Vec<Grant>, Failure> {
+fn grants(resolved: &Resolved, data: Option<&LaidOut>) -> Result<Vec<Grant>, Failure> {
     let mut grants: Vec<Grant> = Vec::new();
     for asked in &resolved.grants {
         let same_field = grants
@@ -346,7 +370,10 @@ fn grants(resolved: &Resolved) -> Result<Vec<Grant>, Failure> {
         grants.push(Grant {
             field: asked.field.clone(),
             kind,
-            host_path: asked.host_path.clone(),
+            host_path: match data {
+                Some(data) => data.path(&asked.host_path),
+                None => asked.host_path.clone(),
+            },
             guest_path,
         });
     }

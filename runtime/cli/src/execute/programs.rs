@@ -1,6 +1,9 @@
 //! The native programs of a run: found before any work, started by a launcher, told in `environment.json`.
 
-use crate::exit::{ExitCode, Failure};
+use crate::{
+    apps::consent::Right,
+    exit::{ExitCode, Failure},
+};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
@@ -8,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use taps_bundle::{Bundle, Source};
+use taps_bundle::Bundle;
 use taps_config::Resolved;
 use taps_payload::FileStore;
 use taps_programs::{
@@ -37,7 +40,11 @@ pub(super) struct RunPrograms {
 impl RunPrograms {
     /// Finds the programs of an app; none where it needs none. One that it cannot do without must be
     /// there.
-    pub(super) fn find(resolved: &Resolved, bundle: &Bundle) -> Result<Option<Self>, Failure> {
+    pub(super) fn find(
+        resolved: &Resolved,
+        bundle: &Bundle,
+        right: &Right,
+    ) -> Result<Option<Self>, Failure> {
         let app = bundle.app();
         let paths = &resolved.general.programs.paths;
         let names: Vec<&str> = app.programs.iter().map(|need| need.name.as_str()).collect();
@@ -55,7 +62,7 @@ impl RunPrograms {
         if app.programs.is_empty() {
             return Ok(None);
         }
-        allowed(resolved, bundle)?;
+        allowed(resolved, bundle, right)?;
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for need in &app.programs {
             match find(&need.name, paths.get(&need.name).map(PathBuf::as_path)) {
@@ -171,8 +178,8 @@ impl RunPrograms {
 }
 
 /// Refuses programs of an app from elsewhere that the user did not allow.
-fn allowed(resolved: &Resolved, bundle: &Bundle) -> Result<(), Failure> {
-    if *bundle.source() == Source::Embedded {
+fn allowed(resolved: &Resolved, bundle: &Bundle, right: &Right) -> Result<(), Failure> {
+    if right.covers_programs() {
         return Ok(());
     }
     let app = bundle.app();

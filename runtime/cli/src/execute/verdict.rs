@@ -1,13 +1,15 @@
 //! Whether a run went well, and the exit code when not.
 
-use super::{DriverError, DriverErrorKind, Failure, Report, RunOutcome, Summary};
+use super::{DriverError, DriverErrorKind, Failure, Report, RunOutcome, Summary, expected};
 use crate::exit::ExitCode;
+use taps_bundle::Bundle;
 use taps_config::Resolved;
 use taps_engine::OutcomeKind;
 
 /// Judges an outcome; puts checks and values of the report into the summary.
 pub(super) fn of(
     resolved: &Resolved,
+    bundle: &Bundle,
     outcome: &RunOutcome,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
@@ -27,7 +29,7 @@ pub(super) fn of(
         return Err(Failure::new(ExitCode::Runtime, failure.to_string()));
     }
     match &outcome.driver {
-        Some(Ok(Ok(report))) => judge(report, summary),
+        Some(Ok(Ok(report))) => judge(resolved, bundle, report, summary),
         Some(Ok(Err(error))) => Err(driver_error(resolved, &DriverError::parse(error), outcome)),
         Some(Err(failure)) => Err(Failure::new(
             ExitCode::AppFailed,
@@ -40,13 +42,20 @@ pub(super) fn of(
     }
 }
 
-fn judge(report: &str, summary: &mut Summary) -> Result<(), Failure> {
-    let report: Report = serde_json::from_str(report).map_err(|error| {
+fn judge(
+    resolved: &Resolved,
+    bundle: &Bundle,
+    report: &str,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    let mut report: Report = serde_json::from_str(report).map_err(|error| {
         Failure::new(
             ExitCode::AppFailed,
             format!("the app's report cannot be read: {error}"),
         )
     })?;
+    let expected = expected::checks(resolved, bundle, &report.values);
+    report.checks.extend(expected);
     let failed: Vec<String> = report
         .checks
         .iter()

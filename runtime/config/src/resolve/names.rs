@@ -109,7 +109,17 @@ impl Resolver<'_> {
 
 /// The nearest of the flags without a dot.
 fn nearest_short_flag(key: &[String]) -> Option<String> {
-    const SWITCHES: [&str; 6] = ["config", "dry-run", "json", "quiet", "no-progress", "help"];
+    const SWITCHES: [&str; 9] = [
+        "config",
+        "dry-run",
+        "json",
+        "quiet",
+        "no-progress",
+        "help",
+        "allow",
+        "locked",
+        "key",
+    ];
     let [word] = key else { return None };
     let fields = general_sections()
         .iter()

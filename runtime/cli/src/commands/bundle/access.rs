@@ -60,8 +60,7 @@ impl Access {
 
 fn password() -> Result<String, Failure> {
     let usage = |error: String| {
-        Failure::new(ExitCode::Usage, error)
-            .hint("as in `--username NAME --password-stdin < FILE`")
+        Failure::new(ExitCode::Usage, error).hint("as in `--username NAME --password-stdin < FILE`")
     };
     let mut text = String::new();
     std::io::stdin()
@@ -71,7 +70,9 @@ fn password() -> Result<String, Failure> {
         .map_err(|error| usage(format!("--password-stdin: read standard input: {error}")))?;
     let password = text.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
-        return Err(usage("--password-stdin: standard input is empty".to_owned()));
+        return Err(usage(
+            "--password-stdin: standard input is empty".to_owned(),
+        ));
     }
     Ok(password.to_owned())
 }
@@ -153,7 +154,10 @@ mod tests {
             done: 1_500_000,
             total: 3_000_000,
         };
-        assert_eq!(line("pull a.b/c", transfer), "pull a.b/c: 1.50 MB of 3.00 MB");
+        assert_eq!(
+            line("pull a.b/c", transfer),
+            "pull a.b/c: 1.50 MB of 3.00 MB"
+        );
     }
 
     #[test]

@@ -91,7 +91,12 @@ pub(super) fn build(directory: &Path, tasks: bool, offline: bool) -> Result<Buil
 fn metadata(directory: &Path, offline: bool) -> Result<Metadata, Failure> {
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["metadata", "--format-version=1", "--filter-platform", TARGET])
+        .args([
+            "metadata",
+            "--format-version=1",
+            "--filter-platform",
+            TARGET,
+        ])
         .current_dir(directory)
         .stdin(Stdio::null());
     if offline {
@@ -100,11 +105,18 @@ fn metadata(directory: &Path, offline: bool) -> Result<Metadata, Failure> {
     let output = cargo.output().map_err(|error| absent(&error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let error = format!("cargo cannot read {}:\n{}", directory.display(), said.trim_end());
+        let error = format!(
+            "cargo cannot read {}:\n{}",
+            directory.display(),
+            said.trim_end()
+        );
         return Err(Failure::new(ExitCode::Usage, error));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| {
-        let error = format!("cargo describes {} in another way than known: {error}", directory.display());
+        let error = format!(
+            "cargo describes {} in another way than known: {error}",
+            directory.display()
+        );
         Failure::new(ExitCode::Runtime, error)
     })
 }
@@ -129,7 +141,11 @@ fn cargo(
     let target = metadata.target_directory.join("bundle").join(place);
     let mut cargo = Command::new("cargo");
     cargo.current_dir(directory);
-    instruct(&mut cargo, &target, &flags(&hidden(metadata, package), part));
+    instruct(
+        &mut cargo,
+        &target,
+        &flags(&hidden(metadata, package), part),
+    );
     cargo
         .args(["--package", &package.name])
         .stdin(Stdio::null())
@@ -172,7 +188,9 @@ fn profile(root: &Path) -> Result<&'static [&'static str], Failure> {
     };
     let text = fs::read_to_string(&path).map_err(|error| unreadable(&error))?;
     let manifest: toml::Table = text.parse().map_err(|error| unreadable(&error))?;
-    let own = manifest.get("profile").and_then(|profiles| profiles.get(PROFILE));
+    let own = manifest
+        .get("profile")
+        .and_then(|profiles| profiles.get(PROFILE));
     Ok(match own {
         Some(_) => &[],
         None => &[

@@ -1,6 +1,9 @@
 //! `bundle export`: a built-in app as a bundle.
 
+use super::{build, output};
+use crate::apps;
 use crate::exit::{ExitCode, Failure};
+use crate::render;
 use std::path::PathBuf;
 
 /// Flags of `bundle export`.
@@ -16,9 +19,39 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn command(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::new(
-        ExitCode::Usage,
-        "this command is not there yet",
-    ))
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let bundles = apps::built_in()?;
+    let wanted = arguments.app.replace('_', "-");
+    let found = bundles
+        .iter()
+        .find(|bundle| bundle.app().name.eq_ignore_ascii_case(&wanted));
+    let Some(bundle) = found else {
+        let names: Vec<&str> = bundles
+            .iter()
+            .map(|bundle| bundle.app().name.as_str())
+            .collect();
+        let error = format!(
+            "no built-in app `{}`; there are {}",
+            arguments.app,
+            names.join(", ")
+        );
+        return Err(Failure::new(ExitCode::Usage, error));
+    };
+    let path = match &arguments.output {
+        Some(path) => path.clone(),
+        None => output::place(bundle)?,
+    };
+    let size = output::bundle(bundle, &path)?;
+    if arguments.json {
+        render::json(&serde_json::json!({
+            "app": bundle.app().name,
+            "version": bundle.app().version,
+            "bundle": path,
+            "file_bytes": size,
+            "digest": bundle.digest(),
+        }))?;
+    } else {
+        render::data(&build::text(bundle, &path, size))?;
+    }
+    Ok(ExitCode::Ok)
 }

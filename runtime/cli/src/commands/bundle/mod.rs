@@ -1,17 +1,26 @@
 //! `bundle`: everything that makes, shows, checks and moves bundles.
 
-pub(crate) mod access;
+mod access;
+mod assemble;
 mod build;
 mod cache;
+mod crates;
 mod export;
 mod inspect;
 mod new;
-pub(crate) mod pull;
+mod output;
+mod pull;
 mod push;
+mod recipe;
 mod sign;
 mod verify;
 
+pub(crate) use access::Access;
+pub(crate) use pull::bring;
+
+use crate::apps;
 use crate::exit::{ExitCode, Failure};
+use taps_bundle::Bundle;
 
 /// What `bundle` does.
 #[derive(Debug, clap::Subcommand)]
@@ -60,4 +69,9 @@ pub(crate) fn command(what: Command) -> Result<ExitCode, Failure> {
         Command::Pull(arguments) => pull::command(&arguments),
         Command::Cache { what } => cache::command(&what),
     }
+}
+
+/// An app by name, or what is at a path, for looking at it and not for running it.
+fn open(app: &str) -> Result<Bundle, Failure> {
+    apps::find(app)
 }

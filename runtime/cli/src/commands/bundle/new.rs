@@ -56,7 +56,10 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
 fn update(directory: &Path) -> Result<ExitCode, Failure> {
     let vendor = directory.join(VENDOR);
     if !vendor.join(MARK).is_file() {
-        let error = format!("{} has no {VENDOR}/{MARK}: no app that `bundle new` began", directory.display());
+        let error = format!(
+            "{} has no {VENDOR}/{MARK}: no app that `bundle new` began",
+            directory.display()
+        );
         return Err(Failure::new(ExitCode::Usage, error));
     }
     let sdk = taps_template::sdk().map_err(broken)?;

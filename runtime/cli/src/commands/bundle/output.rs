@@ -52,9 +52,7 @@ fn whole(
         .tempfile_in(folder)
         .map_err(failed)?;
     let mut out = BufWriter::new(file.as_file_mut());
-    write(&mut out)
-        .and_then(|()| out.flush())
-        .map_err(failed)?;
+    write(&mut out).and_then(|()| out.flush()).map_err(failed)?;
     drop(out);
     file.as_file().sync_all().map_err(failed)?;
     let size = file.as_file().metadata().map_err(failed)?.len();

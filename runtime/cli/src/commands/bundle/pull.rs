@@ -133,6 +133,9 @@ fn writable(path: &Path) -> Result<(), Failure> {
     } else {
         return Ok(());
     };
-    let error = format!("--output {}: {reason}; expected the name of a file", path.display());
+    let error = format!(
+        "--output {}: {reason}; expected the name of a file",
+        path.display()
+    );
     Err(Failure::new(ExitCode::Usage, error))
 }

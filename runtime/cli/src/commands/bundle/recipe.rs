@@ -135,6 +135,21 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The recipe of components that are named on the command line.
+    pub(super) fn of_files(files: &[PathBuf]) -> Result<Self, Failure> {
+        let component = |file: &PathBuf| Component {
+            file: Some(file.clone()),
+            ..Component::default()
+        };
+        let recipe = Self {
+            path: "the command line".into(),
+            component: files.iter().map(component).collect(),
+            ..Self::default()
+        };
+        recipe.check()?;
+        Ok(recipe)
+    }
+
     /// A field is not what it should be.
     pub(super) fn wrong(&self, field: &str, value: impl Display, expected: &str) -> Failure {
         let file = self.path.display();
@@ -175,7 +190,7 @@ impl Recipe {
 
     fn check_component(&self, index: usize, component: &Component) -> Result<(), Failure> {
         let field = format!("component[{index}]");
-        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let directory = self.path.parent().unwrap_or(Path::new(""));
         match (&component.source, &component.file) {
             (None, None) => Err(self.wrong(&field, "empty", "`crate = DIR` or `file = COMPONENT`")),
             (Some(source), Some(file)) => {
@@ -265,26 +280,76 @@ mod tests {
         for (text, field, value) in [
             ("licence = 'MIT'", "licence", "unknown field"),
             ("[bundle]\nlicense = 'MIT'", "license", "unknown field"),
-            ("[[component]]\nfile = 'b.wasm'", "component[0].file", "b.wasm"),
+            (
+                "[[component]]\nfile = 'b.wasm'",
+                "component[0].file",
+                "b.wasm",
+            ),
             ("[[component]]\ncrate = 'no'", "component[0].crate", "no"),
-            ("[[component]]\ncrate = '.'\nfile = 'a.wasm'", "component[0]", "a.wasm"),
+            (
+                "[[component]]\ncrate = '.'\nfile = 'a.wasm'",
+                "component[0]",
+                "a.wasm",
+            ),
             ("[[component]]", "component[0]", "empty"),
-            ("[[component]]\nfile = 'a.wasm'\ninstances = 'hot'", "instances", "hot"),
-            ("[[component]]\nfile = 'a.wasm'\ntasks-component = true", "tasks-component", "set"),
-            ("[[data]]\nname = '../x'\nfile = 'a.wasm'", "data[0].name", "../x"),
-            ("[[data]]\nname = '/x'\nfile = 'a.wasm'", "data[0].name", "/x"),
-            ("[[data]]\nname = 'x'\nfile = 'none'", "data[0].file", "none"),
-            ("[[data]]\nname = 'x'\nurl = 'ftp://x'", "data[0].url", "ftp://x"),
-            ("[[data]]\nname = 'x'\nurl = 'https://x'", "data[0].sha256", "missing"),
-            ("[[data]]\nname = 'x'\nurl = 'https://x'\nsha256 = 'ab'", "data[0].sha256", "ab"),
+            (
+                "[[component]]\nfile = 'a.wasm'\ninstances = 'hot'",
+                "instances",
+                "hot",
+            ),
+            (
+                "[[component]]\nfile = 'a.wasm'\ntasks-component = true",
+                "tasks-component",
+                "set",
+            ),
+            (
+                "[[data]]\nname = '../x'\nfile = 'a.wasm'",
+                "data[0].name",
+                "../x",
+            ),
+            (
+                "[[data]]\nname = '/x'\nfile = 'a.wasm'",
+                "data[0].name",
+                "/x",
+            ),
+            (
+                "[[data]]\nname = 'x'\nfile = 'none'",
+                "data[0].file",
+                "none",
+            ),
+            (
+                "[[data]]\nname = 'x'\nurl = 'ftp://x'",
+                "data[0].url",
+                "ftp://x",
+            ),
+            (
+                "[[data]]\nname = 'x'\nurl = 'https://x'",
+                "data[0].sha256",
+                "missing",
+            ),
+            (
+                "[[data]]\nname = 'x'\nurl = 'https://x'\nsha256 = 'ab'",
+                "data[0].sha256",
+                "ab",
+            ),
             ("[[data]]\nname = 'x'", "data[0]", "x"),
             ("[limits]\nmemory = 'much'", "limits.memory", "much"),
             ("[limits]\nwall-s = 0", "limits.wall-s", "0"),
             ("[[expected]]\nvalues = {}", "expected[0].values", "{}"),
         ] {
-            let message = refused(&format!("{text}\n{}", if text.contains("component]]") { "" } else { file }));
+            let message = refused(&format!(
+                "{text}\n{}",
+                if text.contains("component]]") {
+                    ""
+                } else {
+                    file
+                }
+            ));
             assert!(message.contains(FILE), "{message}");
-            assert!(message.contains(field) && message.contains(value), "{text}: {message}");
+            assert!(
+                message.contains(field) && message.contains(value),
+                "{text}: {message}"
+            );
         }
         let twice = "[[data]]\nname = 'x'\nfile = 'a.wasm'\n";
         assert!(refused(&format!("{twice}{twice}{file}")).contains("data[1].name"));
