@@ -1,6 +1,6 @@
 //! What cannot work says so in time, and names the engine, the setting and what to do.
 
-use super::{DASK, PARSL, RAY, Turn, action};
+use super::{DASK, HYPERQUEUE, PARSL, RAY, Turn, action};
 use crate::{harness::Place, pool::Pool};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -146,15 +146,20 @@ fn what_no_worker_has() {
         ("infeasible_dask", &DASK[..]),
         ("infeasible_ray", &RAY),
         ("infeasible_parsl", &PARSL),
+        ("infeasible_hyperqueue", &HYPERQUEUE),
     ];
     for (name, engine) in engines {
         let Some(turn) = Turn::take() else { return };
         let left = turn.start(&[&action("special"), engine]).end();
         left.expect(0);
         let tasks = left.tasks();
-        assert_eq!(tasks.len(), 1);
-        assert_eq!(tasks[0]["exception"]["type"], "infeasible-resources");
-        let said = left.json()["values"]["refused"].clone();
-        compare(name, said.as_str().expect("text"));
+        assert_eq!(tasks.len(), 2);
+        for task in &tasks {
+            assert_eq!(task["exception"]["type"], "infeasible-resources", "{task}");
+            assert_eq!(task["executions"], 0, "{task}");
+        }
+        let values = left.json()["values"].clone();
+        let said = ["refused", "cores"].map(|name| values[name].as_str().expect("text").to_owned());
+        compare(name, &said.join("\n"));
     }
 }
