@@ -93,6 +93,7 @@ pub fn faults() -> Result<Bundle, BundleError> {
             config: Vec::new(),
             tasks: entries.iter().map(|entry| task(entry)).collect(),
             programs: Vec::new(),
+            nans: taps_schema::Nans::Canonical,
         },
         components: vec![
             component("faults.wasm", Digest::from_bytes(FAULTS.digest)),

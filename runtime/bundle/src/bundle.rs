@@ -300,6 +300,7 @@ mod tests {
             config: vec![],
             tasks: vec![],
             programs: vec![],
+            nans: taps_schema::Nans::Canonical,
         }
     }
 
