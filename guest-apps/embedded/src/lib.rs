@@ -91,6 +91,7 @@ pub fn faults() -> Result<Bundle, BundleError> {
         config: Vec::new(),
         tasks: entries.iter().map(|entry| task(entry)).collect(),
         programs: Vec::new(),
+        nans: taps_schema::Nans::Canonical,
     };
     let division = taps_faults::DIVISION;
     let entries = vec![

@@ -11,15 +11,18 @@ use crate::attributes::doc;
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let mut name: Option<LitStr> = None;
     let mut programs: Option<Expr> = None;
+    let mut nans = quote!(Canonical);
     syn::meta::parser(|meta| {
         if meta.path.is_ident("name") {
             name = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("programs") {
             programs = Some(meta.value()?.parse()?);
+        } else if meta.path.is_ident("nans") {
+            nans = nans_of(&meta.value()?.parse()?)?;
         } else {
-            return Err(
-                meta.error("unknown option; an app takes `name = \"…\"` and `programs = PROGRAMS`")
-            );
+            return Err(meta.error(
+                "unknown option; an app takes `name = \"…\"`, `programs = PROGRAMS` and `nans = \"host\"`",
+            ));
         }
         Ok(())
     })
@@ -85,6 +88,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
             version: ::core::env!("CARGO_PKG_VERSION"),
             help: #help,
             programs: #programs,
+            nans: ::taps::__private::Nans::#nans,
             config: ::taps::__private::ConfigDescription::of::<#config_type>,
             run: {
                 fn __taps_run(
@@ -102,6 +106,18 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
         ::taps::__register_app!(APP);
         ::taps::__export_app!();
     })
+}
+
+/// The variant of `Nans` for a word.
+fn nans_of(word: &LitStr) -> Result<TokenStream> {
+    match word.value().as_str() {
+        "canonical" => Ok(quote!(Canonical)),
+        "host" => Ok(quote!(Host)),
+        _ => Err(Error::new_spanned(
+            word,
+            "the NaNs of an app are `canonical` or `host`",
+        )),
+    }
 }
 
 fn check_name(name: &LitStr) -> Result<()> {

@@ -36,7 +36,8 @@ const MARGIN: f64 = 0.2;
 const START_SPEED: f64 = 0.1;
 /// How deep a ball may be in the ground or a wall, in diameters.
 const LARGEST_DEPTH: f64 = 0.05;
-#[taps::app(name = "physics")]
+// The check `finite_positions` refuses a result with a NaN.
+#[taps::app(name = "physics", nans = "host")]
 fn run(config: Physics, engine: &Engine) -> Result<Report> {
     let seed = config.seed.unwrap_or_else(taps::seed);
     let shape = config.shape(seed);

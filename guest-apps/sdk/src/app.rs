@@ -16,6 +16,8 @@ pub struct AppEntry {
     pub help: &'static str,
     /// Native programs that its tasks may ask for.
     pub programs: &'static [ProgramNeed],
+    /// Which bits a NaN has.
+    pub nans: taps_schema::Nans,
     #[doc(hidden)]
     pub config: fn() -> ConfigDescription,
     /// Reads the configuration and runs the driver on it. A configuration error comes before
@@ -120,6 +122,7 @@ impl AppEntry {
             config: config.fields,
             tasks: tasks.into_iter().map(describe_task).collect(),
             programs: self.programs.iter().map(describe_program).collect(),
+            nans: self.nans,
         }
     }
 }

@@ -109,7 +109,7 @@ pub mod __private {
     pub use inventory;
     pub use rkyv;
     pub use serde_json::Value as Json;
-    pub use taps_schema::{ConfigField, FieldKind};
+    pub use taps_schema::{ConfigField, FieldKind, Nans};
     #[cfg(target_arch = "wasm32")]
     pub use wit_bindgen::rt as wit_bindgen_rt;
 }

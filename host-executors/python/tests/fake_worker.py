@@ -5,6 +5,7 @@ An attempt blob is one line of JSON, ``{"op": …}``, and a payload behind it. A
 report blob is JSON: what the task said, the attempt's id and the child's pid.
 """
 
+import fcntl
 import json
 import os
 import select
@@ -92,6 +93,13 @@ class Worker:
             return [[ref, len(data), data[0] if data else None] for ref, data in zip(refs, inputs)], []
         elif operation == "sleep":
             self.sleep(task)
+        elif operation == "alone":  # Whether no other task has the file for itself.
+            with open(task["file"], "w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    return "in company", []
+                time.sleep(task["seconds"])
         elif operation == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         elif operation == "kill-worker":

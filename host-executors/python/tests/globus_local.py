@@ -8,10 +8,12 @@ name of the SDK, so this holds for the version that is pinned for the tests.
 
 `client()` is named by TAPS_GLOBUS_TEST_CLIENT. GLOBUS_LOCAL_ENGINE is `thread` (default) or `process`;
 GLOBUS_LOCAL_TROUBLE makes the service misbehave: `offline`, `refused`, `unreachable`, `unknown`, `submit-fails-once`.
+GLOBUS_LOCAL_DETAILS is what the endpoint tells of itself, in JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import tempfile
@@ -53,14 +55,15 @@ class LocalClient:
         self.batches: List[int] = []
         self.trouble = os.environ.get("GLOBUS_LOCAL_TROUBLE", "")
 
-    def get_endpoint_status(self, endpoint: Any) -> Dict[str, str]:
+    def get_endpoint_status(self, endpoint: Any) -> Dict[str, Any]:
         if self.trouble == "refused":
             raise ServiceError(403, "Forbidden: you are not allowed to use this endpoint")
         if self.trouble == "unreachable":
             raise NetworkError("Failed to resolve 'compute.api.globus.org'")
         if self.trouble == "unknown":
             raise ServiceError(404, "Endpoint not found")
-        return {"status": "offline" if self.trouble == "offline" else "online"}
+        details = json.loads(os.environ.get("GLOBUS_LOCAL_DETAILS", "{}"))
+        return {"status": "offline" if self.trouble == "offline" else "online", "details": details}
 
     def register_function(self, function: Any, **_: Any) -> str:
         identity = str(uuid.uuid4())

@@ -160,7 +160,7 @@ class Host:
         assert got["t"] == "ready", got
         return got
 
-    def submit(self, *groups: Any, resources: Optional[Dict[str, Any]] = None) -> None:
+    def submit(self, *groups: Any, resources: Optional[Dict[str, Any]] = None, priority: int = 0) -> None:
         """Groups of ``(id, operation, options)``; options: refs, payload, and what the task takes."""
         headers, blobs = [], []
         for group in groups:
@@ -170,7 +170,7 @@ class Host:
                 refs, payload = options.pop("refs", []), options.pop("payload", b"")
                 tasks.append({"id": task, "key": task, "refs": refs})
                 blobs.append(blob(operation, task, payload, **options))
-            headers.append({"tasks": tasks, "resources": resources or {"cores": 1}, "priority": 0})
+            headers.append({"tasks": tasks, "resources": resources or {"cores": 1}, "priority": priority})
         self.channel.send({"t": "submit", "groups": headers}, blobs)
 
     def one(self, task: str, operation: str, **options: Any) -> None:

@@ -203,16 +203,91 @@ def test_an_engine_worker_that_dies_is_a_worker_loss(plain: Host) -> None:
     assert plain.result(again)["report"]["said"] == "kill-worker"
 
 
-@pytest.mark.parametrize("resource", ["custom", "cores"])
-def test_infeasible_resources_are_named(plain: Host, resource: str) -> None:
-    if plain.engine not in ("dask", "ray") or (plain.engine, resource) == ("dask", "cores"):
-        pytest.skip("the engine has no such resource")
+@pytest.mark.parametrize(
+    "demands, said",
+    [({"cores": 1, "custom": {"telescope": 2}}, "telescope"), ({"cores": 10_000}, "10000"), ({"cores": 1, "memory_bytes": 1 << 60}, "memory")],
+    ids=["custom", "cores", "memory"],
+)
+def test_infeasible_demands_are_named_and_sent_nowhere(plain: Host, demands: Dict[str, Any], said: str) -> None:
+    if plain.engine == "parsl-htex" and said == "memory":
+        pytest.skip("its workers have no memory of their own without mem_per_worker")
     (task,) = fresh()
-    demands = {"cores": 1, "custom": {"telescope": 2}} if resource == "custom" else {"cores": 10_000}
     plain.submit([(task, "echo", {})], resources=demands)
-    failed = plain.result(task)["failed"]
-    assert (failed["outcome"], failed["kind"]) == ("engine-error", "infeasible-resources")
-    assert ("telescope" if resource == "custom" else "CPU") in failed["message"]
+    result = plain.result(task)
+    assert (result["failed"]["outcome"], result["failed"]["kind"], result["executions"]) == ("engine-error", "infeasible-resources", 0)
+    message = result["failed"]["message"]
+    engine = plain.engine.partition("-")[0]
+    assert said in message and engine in message.lower(), message
+    assert "lower the demand" in message, "what can be done"
+
+
+def test_parsl_names_the_share_of_a_worker() -> None:
+    pytest.importorskip("parsl")
+    options = {"address": "127.0.0.1", "max_workers_per_node": 1, "cores_per_worker": 2, "mem_per_worker": 0.25}
+    with Host("parsl-htex", {"htex": options}) as host:
+        host.ready()
+        fits, cores, memory = fresh(3)
+        host.submit([(fits, "echo", {})], resources={"cores": 2, "memory_bytes": 1 << 27})
+        host.submit([(cores, "echo", {})], resources={"cores": 3})
+        host.submit([(memory, "echo", {})], resources={"cores": 1, "memory_bytes": 1 << 30})
+        assert "report" in host.result(fits)
+        assert "3 cores and a worker of parsl-htex has 2 (executor.htex.cores_per_worker)" in host.result(cores)["failed"]["message"]
+        assert "executor.htex.mem_per_worker" in host.result(memory)["failed"]["message"]
+        assert not any("has no effect" in header.get("message", "") for header in host.headers())
+
+
+@needs("distributed")
+def test_tasks_of_several_cores_have_a_dask_worker_s_threads_for_themselves() -> None:
+    with Host("dask", {"workers": 1, "threads_per_worker": 2, "memory_limit": "2GiB"}) as host:
+        host.ready()
+        ids, too_large, together = fresh(12), fresh()[0], fresh(2)
+        file = os.path.join(host.scratch, "alone")
+        for number, task in enumerate(ids):
+            host.submit([(task, "alone", {"file": file, "seconds": 0.05})], resources={"cores": 2 if number % 3 else 1, "memory_bytes": (number % 2) << 20})
+        host.submit([(too_large, "echo", {})], resources={"cores": 3})
+        said = {task: host.result(task)["report"]["said"] for task in ids}
+        # Those of one core may meet each other; nobody meets one of two.
+        assert [said[task] for number, task in enumerate(ids) if number % 3] == ["alone"] * 8
+        assert "executor.threads_per_worker" in host.result(too_large)["failed"]["message"]
+        for task in together:
+            host.one(task, "sleep", seconds=100, count=running(host, task))
+        for task in together:
+            until(lambda task=task: os.path.exists(running(host, task)), "two tasks of one core side by side")
+
+
+FIRST_COME = {"dask": {"workers": 1}, "parsl-htex": {"htex": {"address": "127.0.0.1", "max_workers_per_node": 1}}}
+
+
+@pytest.mark.parametrize("engine", [pytest.param(name, marks=needs(PACKAGES[name])) for name in FIRST_COME])
+def test_urgent_tasks_go_first(engine: str) -> None:
+    with Host(engine, FIRST_COME[engine]) as host:
+        host.ready()
+        busy, next_one, late, usual, urgent = fresh(5)
+        order, started = os.path.join(host.scratch, "order"), running(host, busy)
+        host.one(busy, "sleep", seconds=100, count=started)
+        until(lambda: os.path.exists(started), "the worker being busy")
+        # Dask's worker has its next task before it needs one.
+        for task, priority in ((next_one, 0), (late, -5), (usual, 0), (urgent, 5)):
+            host.submit([(task, "alone", {"file": order + ".lock", "seconds": 0, "count": order})], priority=priority)
+        # The bridge reads in order: when it answers this, it has handed all of them over.
+        host.fetch("never-seen")
+        time.sleep(1.0)
+        host.send("cancel", ids=[busy])
+        for task in (next_one, late, usual, urgent):
+            host.result(task)
+        with open(order) as file:
+            assert [task for task in file.read().split() if task != next_one] == [urgent, usual, late]
+
+
+@pytest.mark.parametrize("engine", [pytest.param(name, marks=needs(PACKAGES[name])) for name in ("ray", "parsl-local")])
+def test_a_priority_that_an_engine_does_not_know_is_told_once(engine: str) -> None:
+    with Host(engine, CONFIGS[engine]) as host:
+        host.ready()
+        for task in fresh(3):
+            host.submit([(task, "echo", {})], priority=3)
+            assert "report" in host.result(task)
+        told = [header for header in host.headers() if header["t"] == "log" and "priority" in header["message"]]
+        assert len(told) == 1 and told[0]["level"] == "warning"
 
 
 def test_results_flow_by_reference(keeping: Host) -> None:

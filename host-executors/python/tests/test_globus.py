@@ -5,6 +5,7 @@ Not tested: the cloud service itself, its limits and its message queue. They nee
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -214,6 +215,20 @@ def test_texts_of_the_endpoint_in_our_terms(text: str, outcome: str) -> None:
     failure = globus_compute.Adapter().classify(TaskExecutionFailed(text, "0"))
     assert failure.outcome == outcome
     assert "\n" not in failure.message or outcome == "engine-error"
+
+
+def test_demands_beyond_the_endpoint_s_workers_are_refused(python: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("GLOBUS_LOCAL_DETAILS", json.dumps({"cores_per_worker": 2.0, "mem_per_worker": 1.5}))
+    with start(python) as host:
+        host.ready()
+        host.submit([("1:0", "echo", {})], resources={"cores": 2, "memory_bytes": 1 << 30})
+        host.submit([("2:0", "echo", {})], resources={"cores": 3})
+        host.submit([("3:0", "echo", {})], resources={"cores": 1, "memory_bytes": 2 << 30})
+        host.submit([("4:0", "echo", {})], resources={"cores": 1, "custom": {"telescope": 1}})
+        assert "report" in host.result("1:0")
+        for task, word in (("2:0", "cores_per_worker"), ("3:0", "mem_per_worker"), ("4:0", "telescope")):
+            failed = host.result(task)["failed"]
+            assert failed["kind"] == "infeasible-resources" and word in failed["message"]
 
 
 def test_workers_that_the_endpoint_may_have() -> None:

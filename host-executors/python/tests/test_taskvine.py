@@ -88,6 +88,16 @@ def test_too_many_cores_and_unknown_resources_are_refused(host: Host) -> None:
     assert "executor.cores_per_worker" in first["message"] and "licence" in second["message"]
 
 
+def test_what_a_call_of_the_library_cannot_have_is_refused(host: Host, mode: Dict[str, Any]) -> None:
+    host.submit([("1:0", "echo", {})], resources={"cores": 1, "memory_bytes": 1 << 20})
+    result = host.result("1:0")
+    if mode["serverless"]:
+        assert result["failed"]["kind"] == "infeasible-resources"
+        assert "1048576 bytes of memory" in result["failed"]["message"] and "executor.serverless" in result["failed"]["message"]
+    else:
+        assert "report" in result
+
+
 def test_answer_that_is_no_frame(host: Host, mode: Dict[str, Any]) -> None:
     if mode["serverless"]:
         pytest.skip("the stand-in's task would end the library")

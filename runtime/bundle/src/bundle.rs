@@ -303,6 +303,7 @@ mod tests {
             config: vec![],
             tasks: vec![],
             programs: vec![],
+            nans: taps_schema::Nans::Canonical,
         }
     }
 

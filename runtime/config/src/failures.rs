@@ -4,7 +4,7 @@ use crate::fields::{GeneralField, general_sections};
 use crate::known::{join, split};
 use crate::layers::{Slot, same_word};
 use serde_json::json;
-use taps_schema::{AppDescription, ConfigField, FieldKind, WIT_VERSION};
+use taps_schema::{AppDescription, ConfigField, FieldKind, Nans, WIT_VERSION};
 
 /// Its name.
 pub(crate) const NAME: &str = "failures";
@@ -104,6 +104,7 @@ pub fn failures_app() -> AppDescription {
         config,
         tasks: Vec::new(),
         programs: Vec::new(),
+        nans: Nans::Canonical,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use taps_bundle::{ComponentEntry, Manifest, MemoryProfile};
+use taps_schema::Nans;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
 };
@@ -24,16 +25,22 @@ pub struct Profile {
     pub memory: MemoryProfile,
     /// How guest code is interrupted.
     pub interrupt: Interrupt,
+    /// Which bits NaNs have.
+    pub nans: Nans,
 }
 
 impl Profile {
     /// Name in cache keys and records, for example `windows-epoch`.
     pub fn name(self) -> &'static str {
-        match (self.memory, self.interrupt) {
-            (MemoryProfile::Copy, Interrupt::Epoch) => "copy-epoch",
-            (MemoryProfile::Copy, Interrupt::Free) => "copy-free",
-            (_, Interrupt::Epoch) => "windows-epoch",
-            (_, Interrupt::Free) => "windows-free",
+        match (self.memory, self.interrupt, self.nans) {
+            (MemoryProfile::Copy, Interrupt::Epoch, Nans::Canonical) => "copy-epoch",
+            (MemoryProfile::Copy, Interrupt::Epoch, Nans::Host) => "copy-epoch-host-nans",
+            (MemoryProfile::Copy, Interrupt::Free, Nans::Canonical) => "copy-free",
+            (MemoryProfile::Copy, Interrupt::Free, Nans::Host) => "copy-free-host-nans",
+            (_, Interrupt::Epoch, Nans::Canonical) => "windows-epoch",
+            (_, Interrupt::Epoch, Nans::Host) => "windows-epoch-host-nans",
+            (_, Interrupt::Free, Nans::Canonical) => "windows-free",
+            (_, Interrupt::Free, Nans::Host) => "windows-free-host-nans",
         }
     }
 }
@@ -152,7 +159,7 @@ fn base_config(profile: Profile) -> Config {
         // zeros instead of its data (attack test `window_over_data_segment`).
         .memory_init_cow(profile.memory == MemoryProfile::Copy)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
-        .cranelift_nan_canonicalization(true);
+        .cranelift_nan_canonicalization(profile.nans == Nans::Canonical);
     config
 }
 

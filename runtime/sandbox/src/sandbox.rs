@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use taps_bundle::{Bundle, Digest, Manifest, MemoryProfile, check_component_header};
-use taps_schema::{AppDescription, WIT_VERSION};
+use taps_schema::{AppDescription, Nans, WIT_VERSION};
 use wasmtime::{
     Engine, Store, UpdateDeadline,
     component::{Component, ComponentExportIndex, InstancePre, types::ComponentItem},
@@ -111,7 +111,8 @@ impl Sandbox {
                 index,
             });
         };
-        self.compile(&entry.file, wasm, entry.digest, entry.memory, interrupt)
+        let code = (interrupt, bundle.app().nans);
+        self.compile(&entry.file, wasm, entry.digest, entry.memory, code)
     }
 
     /// Compiles and links all components of a bundle, for workers that are interrupted so. A component without
@@ -144,7 +145,7 @@ impl Sandbox {
         wasm: &[u8],
         digest: Digest,
         memory: MemoryProfile,
-        interrupt: Interrupt,
+        (interrupt, nans): (Interrupt, Nans),
     ) -> Result<LoadedComponent, SandboxError> {
         let failed = |source| SandboxError::Compile {
             name: name.to_owned(),
@@ -158,7 +159,11 @@ impl Sandbox {
             MemoryProfile::Auto => MemoryProfile::Copy,
             chosen => chosen,
         };
-        let profile = Profile { memory, interrupt };
+        let profile = Profile {
+            memory,
+            interrupt,
+            nans,
+        };
         let compiled = |profile, pooled| {
             let engine = self.engine(profile, pooled)?;
             self.compiled(&engine, profile, name, digest, wasm)
@@ -169,7 +174,7 @@ impl Sandbox {
             Err(refused) => {
                 let on_demand = Profile {
                     memory: MemoryProfile::Copy,
-                    interrupt,
+                    ..profile
                 };
                 match compiled(on_demand, false) {
                     Ok(component) => (on_demand, component),
@@ -231,7 +236,7 @@ impl Sandbox {
             wasm,
             Digest::of(wasm),
             MemoryProfile::Auto,
-            Interrupt::Epoch,
+            (Interrupt::Epoch, Nans::Canonical),
         )?;
         let linked = loaded.link_tasks_for("description", "describe")?;
         let run = Arc::new(RunContext::for_description()?);

@@ -29,6 +29,28 @@ pub struct AppDescription {
     /// Native programs that its tasks may ask for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<ProgramDescription>,
+    /// What the bits of a NaN are worth to the app.
+    #[serde(default, skip_serializing_if = "Nans::is_canonical")]
+    pub nans: Nans,
+}
+
+/// Which bits a NaN has that an operation on floating-point numbers made in a guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nans {
+    /// The same on every host, so that results have the same digests even where they hold NaNs. After each
+    /// operation the code looks whether there is one, which lengthens chains of operations on single numbers.
+    #[default]
+    Canonical,
+    /// Those of the host's processor. For an app whose result has no NaN, and whose checks say so: all other numbers
+    /// are the same on every host anyway.
+    Host,
+}
+
+impl Nans {
+    fn is_canonical(&self) -> bool {
+        *self == Self::Canonical
+    }
 }
 
 /// A native program that an app needs on the host.

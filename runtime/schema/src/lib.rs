@@ -10,7 +10,7 @@ mod app;
 mod report;
 
 pub use app::{
-    AppDescription, ConfigField, FieldKind, Kernels, ProgramDescription, TaskDescription,
+    AppDescription, ConfigField, FieldKind, Kernels, Nans, ProgramDescription, TaskDescription,
     WIT_VERSION,
 };
 pub use report::{Bound, Check, DriverError, DriverErrorKind, Report};

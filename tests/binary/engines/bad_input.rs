@@ -1,8 +1,8 @@
 //! What cannot work says so in time, and names the engine, the setting and what to do.
 
-use super::{DASK, PARSL, RAY, Turn, action};
+use super::{DASK, HYPERQUEUE, PARSL, RAY, Turn, action, script};
 use crate::{harness::Place, pool::Pool};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::path::Path;
 
 const APP: [&str; 3] = [
     "synthetic",
@@ -46,13 +46,6 @@ fn says(name: &str, parts: &[&[&str]]) {
     }
 }
 
-/// A program in a place of its own.
-fn script(place: &Place, text: &str) -> String {
-    let path = place.write("program", format!("#!/bin/sh\n{text}\n"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
-    path.to_str().expect("UTF-8").to_owned()
-}
-
 #[test]
 fn no_such_interpreter() {
     let none = ["--executor.python", "/no/such/python"];
@@ -81,7 +74,7 @@ fn packages_are_missing() {
         let python = turn.python.display();
         // Without what is installed beside it.
         let bare = script(&place, &format!("exec {python} -S \"$@\""));
-        let bare = ["--executor.python", &bare];
+        let bare = ["--executor.python", bare.to_str().expect("UTF-8")];
         compare(
             name,
             &shown(turn.start_in(place, &[&APP, engine, &bare]), &turn.python),
@@ -119,7 +112,7 @@ printf "\\$(printf %03o ${#head})\\0\\0\\0\\0\\0\\0\\0%s" "$head" >&0"#;
         let Some(turn) = Turn::take() else { return };
         let place = Place::new();
         let program = script(&place, text);
-        let program = ["--executor.worker-binary", &program];
+        let program = ["--executor.worker-binary", program.to_str().expect("UTF-8")];
         let pool = turn.start_in(place, &[&APP, &DASK, &program]);
         compare(name, &shown(pool, &turn.python));
     }
@@ -146,15 +139,20 @@ fn what_no_worker_has() {
         ("infeasible_dask", &DASK[..]),
         ("infeasible_ray", &RAY),
         ("infeasible_parsl", &PARSL),
+        ("infeasible_hyperqueue", &HYPERQUEUE),
     ];
     for (name, engine) in engines {
         let Some(turn) = Turn::take() else { return };
         let left = turn.start(&[&action("special"), engine]).end();
         left.expect(0);
         let tasks = left.tasks();
-        assert_eq!(tasks.len(), 1);
-        assert_eq!(tasks[0]["exception"]["type"], "infeasible-resources");
-        let said = left.json()["values"]["refused"].clone();
-        compare(name, said.as_str().expect("text"));
+        assert_eq!(tasks.len(), 2);
+        for task in &tasks {
+            assert_eq!(task["exception"]["type"], "infeasible-resources", "{task}");
+            assert_eq!(task["executions"], 0, "{task}");
+        }
+        let values = left.json()["values"].clone();
+        let said = ["refused", "cores"].map(|name| values[name].as_str().expect("text").to_owned());
+        compare(name, &said.join("\n"));
     }
 }

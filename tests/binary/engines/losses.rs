@@ -1,9 +1,12 @@
 //! Workers, and runs, that are killed or interrupted while a task runs.
 
-use super::{DASK, HYPERQUEUE, PARSL, RAY, Turn, action};
-use crate::pool::{Member, Pool, send};
+use super::{DASK, GLOBUS, HYPERQUEUE, PARSL, PARSL_LOCAL, RAY, TASKVINE, Turn, action};
+use crate::{
+    harness::names,
+    pool::{Member, Pool, send},
+};
 use rustix::process::Signal;
-use std::os::unix::process::ExitStatusExt as _;
+use std::{fs, os::unix::process::ExitStatusExt as _};
 
 /// The process that runs tasks, other than one that is gone. Its parent is the engine's worker.
 #[track_caller]
@@ -69,6 +72,64 @@ fn ends_by(signal: Signal, engine: &[&str]) {
     assert!(leaked.is_empty(), "{engine:?}: {leaked:?}");
 }
 
+/// Whether the run's log says so.
+fn is_logged(pool: &Pool, text: &str) -> bool {
+    let runs = pool.place.path().join("runs");
+    let logs = names(&runs)
+        .into_iter()
+        .map(|name| runs.join(name).join("log.txt"));
+    logs.filter_map(|log| fs::read_to_string(log).ok())
+        .any(|log| log.contains(text))
+}
+
+/// The process that runs a task, or the one above it, does nothing any more: the run says which task has not ended, and
+/// ends when it is told to, with all that hangs.
+#[track_caller]
+fn hangs(engine: &[&str], which: impl Fn(&Member) -> i32) {
+    let Some(turn) = Turn::take() else { return };
+    let args = [
+        &action("stuck")[..],
+        &[
+            "--app.bytes=9",
+            "--watchdog=0.5",
+            "--executor.stop-timeout=2",
+            "--log-level=WARNING",
+        ],
+    ];
+    let mut pool = turn.start(&[&args.concat(), engine]);
+    let stopped = which(&sandbox(&mut pool, 0));
+    send(stopped, Signal::STOP);
+    pool.until("the watchdog", |pool| {
+        is_logged(pool, "no task has ended for")
+    });
+    assert!(is_logged(&pool, "task 0 (stuck): attempt 0 is "));
+    pool.signal(Signal::INT);
+    let left = pool.end();
+    assert_eq!(left.status.code(), Some(130), "{}", left.text());
+}
+
+#[test]
+fn workers_that_hang_are_told_of() {
+    for engine in [
+        &DASK[..],
+        &RAY,
+        &PARSL,
+        &PARSL_LOCAL,
+        &HYPERQUEUE,
+        &TASKVINE,
+        &GLOBUS,
+    ] {
+        hangs(engine, |sandbox| sandbox.pid);
+    }
+}
+
+#[test]
+fn engines_that_hang_are_told_of() {
+    for engine in [&DASK[..], &RAY, &PARSL, &HYPERQUEUE] {
+        hangs(engine, |sandbox| sandbox.parent);
+    }
+}
+
 /// The tests of an engine.
 macro_rules! losses {
     ($($name:ident: $engine:expr,)*) => {$(
@@ -98,4 +159,13 @@ losses! {
     ray: RAY,
     parsl: PARSL,
     hyperqueue: HYPERQUEUE,
+}
+
+#[test]
+fn others_leave_nothing_either() {
+    for engine in [&PARSL_LOCAL[..], &TASKVINE, &GLOBUS] {
+        for signal in [Signal::INT, Signal::KILL] {
+            ends_by(signal, engine);
+        }
+    }
 }

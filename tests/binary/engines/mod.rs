@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -30,6 +31,21 @@ const PARSL: [&str; 2] = [
     "--executor.htex={\"max_workers_per_node\": 2}",
 ];
 const HYPERQUEUE: [&str; 2] = ["--executor=hyperqueue", "--executor.workers=2"];
+
+const PARSL_LOCAL: [&str; 2] = ["--executor=parsl-local", "--executor.workers=2"];
+
+/// With the stand-in of its package that the tests of the bridge have.
+const TASKVINE: [&str; 3] = [
+    "--executor=taskvine",
+    "--executor.workers=2",
+    "--executor.serverless=false",
+];
+
+/// With an endpoint in the bridge's process.
+const GLOBUS: [&str; 2] = [
+    "--executor=globus",
+    "--executor.endpoint=00000000-0000-0000-0000-000000000001",
+];
 
 /// What the others are compared with.
 const THREADS: [&str; 2] = ["--executor=thread-pool", "--executor.max-threads=2"];
@@ -64,20 +80,49 @@ impl Turn {
 
     /// Starts a run in a place that has been prepared.
     fn start_in(&self, place: Place, parts: &[&[&str]]) -> Pool {
-        let python = self.python.to_str().expect("UTF-8");
         let parts = parts.concat();
+        let python = if is_played(&parts) {
+            players(&place, &self.python)
+        } else {
+            self.python.clone()
+        };
+        let python = python.to_str().expect("UTF-8");
         // A later one would win.
         let own = parts.contains(&"--executor.python");
         let python = ["--executor.python", python];
         let python = if own { &[][..] } else { &python[..] };
-        let args = [
-            &["run"],
-            &parts[..],
-            python,
-            &["--json", "--log-level=ERROR"],
-        ];
+        let quiet = ["--log-level=ERROR"];
+        let told = parts.iter().any(|part| part.starts_with("--log-level"));
+        let quiet = if told { &[][..] } else { &quiet[..] };
+        let args = [&["run"], &parts[..], python, quiet, &["--json"]];
         Pool::command(place, &args.concat())
     }
+}
+
+/// Whether the engine is one of which no test has the service or the package.
+fn is_played(args: &[&str]) -> bool {
+    args.contains(&TASKVINE[0]) || args.contains(&GLOBUS[0])
+}
+
+/// An interpreter that finds what plays those, which the tests of the bridge have.
+fn players(place: &Place, python: &Path) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host-executors/python/tests");
+    let tests = tests.canonicalize().expect("the tests of the bridge");
+    let (tests, python) = (tests.display(), python.display());
+    script(
+        place,
+        &format!(
+            "export PYTHONPATH='{tests}/fake_ndcctools:{tests}' TAPS_GLOBUS_TEST_CLIENT=globus_local:client HOME=$PWD\n\
+             exec '{python}' \"$@\""
+        ),
+    )
+}
+
+/// A program in a place of its own.
+fn script(place: &Place, text: &str) -> PathBuf {
+    let path = place.write("program", format!("#!/bin/sh\n{text}\n"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    path
 }
 
 /// The probe with an action.

@@ -1,6 +1,8 @@
 //! What becomes of tasks that fail, take too long, or hang on others: as without an engine.
 
-use super::{DASK, Found, HYPERQUEUE, KEPT, PARSL, RAY, THREADS, Turn, action};
+use super::{
+    DASK, Found, GLOBUS, HYPERQUEUE, KEPT, PARSL, PARSL_LOCAL, RAY, TASKVINE, THREADS, Turn, action,
+};
 use crate::{harness::Place, pool::Left};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -68,6 +70,28 @@ fn on_dask() {
 #[test]
 fn on_parsl() {
     the_same_as_on_threads(&PARSL);
+}
+
+#[test]
+fn on_parsl_threads() {
+    the_same_as_on_threads(&PARSL_LOCAL);
+}
+
+#[test]
+fn on_ray() {
+    the_same_as_on_threads(&RAY);
+}
+
+#[test]
+fn on_a_taskvine_that_is_played() {
+    the_same_as_on_threads(&TASKVINE);
+    let library = ["--executor=taskvine", "--executor.workers=2"];
+    the_same_as_on_threads(&library);
+}
+
+#[test]
+fn on_a_globus_endpoint_that_is_here() {
+    the_same_as_on_threads(&GLOBUS);
 }
 
 #[test]

@@ -18,4 +18,9 @@ fn run(config: Config, engine: &taps::Engine) -> taps::Result<taps::Report> {
     Ok(taps::Report::new())
 }
 
+#[taps::app(nans = "quiet")]
+fn other(config: Config, engine: &taps::Engine) -> taps::Result<taps::Report> {
+    Ok(taps::Report::new())
+}
+
 fn main() {}

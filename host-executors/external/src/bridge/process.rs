@@ -36,6 +36,7 @@ const SOURCES: &[(&str, &str)] = &[
     source!("taps_wasm/_bridge/base.py"),
     source!("taps_wasm/_bridge/call.py"),
     source!("taps_wasm/_bridge/dask.py"),
+    source!("taps_wasm/_bridge/demands.py"),
     source!("taps_wasm/_bridge/execute.py"),
     source!("taps_wasm/_bridge/globus_compute.py"),
     source!("taps_wasm/_bridge/hq_server.py"),

@@ -52,7 +52,14 @@ class ResultLost(Exception):
 
 
 class Infeasible(Exception):
-    """No worker can ever meet what the task demands."""
+    """No worker can ever meet what the task demands: says what, which setting it is about, and what to do.
+
+    May be raised by ``submit`` and ``launch`` of any engine; nothing was sent.
+    """
+
+    def failure(self) -> "Failure":
+        """The same for all engines."""
+        return Failure("engine-error", "infeasible-resources", describe(self))
 
 
 class PackageLost(Exception):
@@ -103,6 +110,11 @@ class Group:
     def ids(self) -> List[str]:
         """The attempts' ids in order."""
         return [task.id for task in self.tasks]
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it demands one core and nothing else. Its priority is another matter."""
+        return self.cores <= 1 and not self.memory_bytes and not self.custom
 
 
 class Context(abc.ABC):
@@ -397,7 +409,9 @@ class FuturesEngine(Engine):
                 self._broken[id(submission.handle)] = submission.handle
         self._land(submission)
         try:
-            if isinstance(error, PackageLost):
+            if isinstance(error, Infeasible):
+                failure = error.failure()
+            elif isinstance(error, PackageLost):
                 # With references, what it reads was made again by a worker without the package.
                 outcome, kind = ("upstream-failed", "result-lost") if submission.values else ("engine-error", "package")
                 failure = Failure(outcome, kind, describe(error))
@@ -409,8 +423,9 @@ class FuturesEngine(Engine):
             # Engines give what hangs on a failed call that call's own error.
             if failure.outcome == "cancelled" or self.upstream_failed(submission):
                 failure = Failure("upstream-failed", failure.kind, failure.message)
+        executions = 0 if isinstance(error, Infeasible) else max(1, submission.executions)
         for task in submission.group.tasks:
-            self.context.failed(task.id, failure, max(1, submission.executions))
+            self.context.failed(task.id, failure, executions)
 
     # The package: a worker that does not have it says so, and is sent it once.
 

@@ -61,7 +61,7 @@ def _load(name, boot, texts):
         __name__ = __qualname__ = "taps_wasm_call"
         def __init__(self, settings):
             self.settings = settings
-        def __call__(self, work, package=None, *values):
+        def __call__(self, work, package=None, *values, **_):
             worker = shim()
             header, attempts = worker.unpacked(work)
             value = worker.run(self.settings, header, package, attempts, values)

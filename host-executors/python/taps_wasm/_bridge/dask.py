@@ -9,17 +9,26 @@ its data where it is, and executions that Dask repeats on its own are seen.
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import threading
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+import time
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import base
-from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Infeasible, Ready, ResultLost, Submission
+from .demands import Unkept
+from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Group, Infeasible, Ready, ResultLost, Submission
 
 MINIMUM_VERSION = (2024, 1)
 _CONNECT_SECONDS = 10.0
 _FORGET_EARLY = 4096
 """Ends that are remembered to recognise executions after them."""
 _INLINE_BYTES = 8192
+_FORGET_SECONDS = 0.05
+"""As long may a result stay that nobody needs any more."""
+_CORES, _MEMORY = "cores", "memory"
+"""Resources of workers that tasks of several cores, or with a demand of memory, are counted by."""
+_WORKERS_SECONDS = 5.0
+"""How long what is known of the workers may serve."""
 
 
 class Adapter(FuturesEngine):
@@ -42,6 +51,7 @@ class Adapter(FuturesEngine):
         self._metas: Dict[str, Any] = {}
         self._ended: Dict[str, bool] = {}
         self._events = threading.Lock()
+        self._forgotten: List[Any] = []
         self._waiters = concurrent.futures.ThreadPoolExecutor(4, thread_name_prefix="dask-wait")
         notes: List[str] = []
         dask.config.set({"distributed.worker.daemon": bool(config.get("daemon_workers", True))})
@@ -58,8 +68,10 @@ class Adapter(FuturesEngine):
         self._topic = "taps-wasm-" + str(context.settings["run"])
         self._client.subscribe_topic(self._topic, self._on_event)
         self._settings = dict(context.settings, events=self._topic)
-        workers = self._client.scheduler_info(n_workers=-1)["workers"] if _takes_count(self._client) else self._client.scheduler_info()["workers"]
-        count = sum(worker.get("nthreads", 1) for worker in workers.values())
+        self._unkept = Unkept(self.name, context)
+        self._workers: List[Mapping[str, Any]] = []
+        self._look_at_workers()
+        count = sum(worker.get("nthreads", 1) for worker in self._workers)
         return Ready(distributed.__version__, count, cancels_running=True, keeps_results=True, notes=notes)
 
     def _security(self, config: Mapping[str, Any]) -> Any:
@@ -121,6 +133,12 @@ class Adapter(FuturesEngine):
             options["threads_per_worker"] = int(config["threads_per_worker"])
         if config.get("memory_limit"):
             options["memory_limit"] = config["memory_limit"]
+        threads = options.get("threads_per_worker", 1)
+        if threads > 1:
+            # So that a task of several cores has them. A worker of one thread has one task at a time in any case.
+            options["resources"] = {_CORES: threads}
+            if config.get("memory_limit"):
+                options["resources"][_MEMORY] = dask.utils.parse_bytes(config["memory_limit"])
         if security:
             options["security"] = security
         self._cluster = LocalCluster(**options)
@@ -175,7 +193,7 @@ class Adapter(FuturesEngine):
     def launch(self, submission: Submission) -> Tuple[Any, Any]:
         """One ``client.submit``; the outer future has the meta part."""
         group = submission.group
-        self._check_resources(group.custom)
+        resources = self._resources(group)
         shim = self.context.sources.module()
         attempts = [shim.Buf(blob) if len(blob) > _INLINE_BYTES else bytes(blob) for blob in submission.attempts]
         call = self.context.sources.bind(self._settings, submission.header, None, attempts)
@@ -191,7 +209,7 @@ class Adapter(FuturesEngine):
             pure=False,
             retries=0,
             priority=group.priority,
-            resources=dict(group.custom) or None,
+            resources=resources,
         )
         outer: "concurrent.futures.Future[Any]" = concurrent.futures.Future()
         submission.inner = future
@@ -231,18 +249,54 @@ class Adapter(FuturesEngine):
         except BaseException as error:  # noqa: BLE001
             outer.set_exception(error)
 
-    def _check_resources(self, custom: Mapping[str, float]) -> None:
-        """Dask waits for ever for a worker with resources that none has."""
-        if not custom or self._cluster is None and not custom:
-            return
-        workers = self._client.scheduler_info()["workers"].values()
-        for name, amount in custom.items():
-            best = max((worker.get("resources", {}).get(name, 0) for worker in workers), default=0)
+    def _look_at_workers(self) -> None:
+        info = self._client.scheduler_info(n_workers=-1) if _takes_count(self._client) else self._client.scheduler_info()
+        self._workers = list(info["workers"].values())
+        self._looked = time.monotonic()
+        # Where workers count cores, a task of one core takes one, too: else it would run beside those that want several.
+        counted = self._workers and all(_CORES in worker.get("resources", {}) for worker in self._workers)
+        self._usual = {_CORES: 1.0} if counted else None
+
+    def _resources(self, group: Group) -> Optional[Dict[str, float]]:
+        """What a group takes of the resources that workers declare. Dask waits for ever for one that none has."""
+        if group.is_usual:
+            return self._usual
+        if time.monotonic() - self._looked > _WORKERS_SECONDS:
+            self._look_at_workers()
+        wanted = {name: float(amount) for name, amount in group.custom.items()}
+        if self._takes(_CORES, group.cores, "nthreads", "executor.threads_per_worker", "dask worker --nthreads"):
+            wanted[_CORES] = group.cores
+        if group.memory_bytes and self._takes(_MEMORY, group.memory_bytes, "memory_limit", "executor.memory_limit", "dask worker --memory-limit"):
+            wanted[_MEMORY] = group.memory_bytes
+        for name, amount in wanted.items():
+            best = max((worker.get("resources", {}).get(name, 0) for worker in self._workers), default=amount)
             if best < amount:
-                raise Infeasible(
-                    f"the task demands {amount:g} of the resource {name!r} and no dask worker has more than {best:g}; "
-                    f'start workers with --resources "{name}={amount:g}" or lower the demand'
-                )
+                text = f"the task demands {amount:g} of the resource {name!r} and no dask worker has more than {best:g}"
+                raise Infeasible(f'{text}; {self._declare(name, amount)} or lower the demand')
+        if self._workers and not any(all(worker.get("resources", {}).get(name, 0) >= amount for name, amount in wanted.items()) for worker in self._workers):
+            raise Infeasible(f"no single dask worker has all that the task demands: {wanted}; start workers with --resources, or lower the demand")
+        return wanted or None
+
+    def _declare(self, name: str, amount: float) -> str:
+        field = {_CORES: "threads_per_worker", _MEMORY: "memory_limit"}.get(name)
+        if self._cluster is not None and field:
+            return f"raise executor.{field}"
+        return f'start workers with --resources "{name}={amount:g}"'
+
+    def _takes(self, name: str, amount: float, has: str, field: str, option: str) -> bool:
+        """Whether a demand is counted by workers. Where it is not, one has to be large enough all the same."""
+        if any(name in worker.get("resources", {}) for worker in self._workers):
+            return True
+        sizes = [worker.get(has) or math.inf for worker in self._workers]
+        best = max(sizes, default=math.inf)
+        if best < amount:
+            setting = field if self._cluster is not None else f"`{option}`"
+            unit = "cores" if name == _CORES else "bytes of memory"
+            text = f"the task demands {amount:g} {unit} and no dask worker has more than {best:g} ({setting})"
+            raise Infeasible(f"{text}; raise it, or lower the demand")
+        if amount > 1 and any(worker.get("nthreads", 1) > 1 for worker in self._workers):
+            self._unkept.tell(name, f'start workers with --resources "{name}=…" for tasks to have them for themselves')
+        return False
 
     def share_package(self, package: Buffer) -> Any:
         """Once for all workers: they get it from each other."""
@@ -265,8 +319,21 @@ class Adapter(FuturesEngine):
         return self.context.sources.module().unwrapped(data)
 
     def forget(self, handle: Any) -> None:
-        """Tells the scheduler now rather than at the next garbage collection."""
-        handle.release()
+        """Tells the scheduler soon rather than at the next garbage collection, of many at once.
+
+        The scheduler passes it on to a worker, whose stream then takes nothing else for 2 ms, such as the next task.
+        """
+        with self._lock:
+            self._forgotten.append(handle)
+            first = len(self._forgotten) == 1
+        if first:
+            self._client.loop.add_callback(self._client.loop.call_later, _FORGET_SECONDS, self._release_forgotten)
+
+    def _release_forgotten(self) -> None:
+        with self._lock:
+            forgotten, self._forgotten = self._forgotten, []
+        for handle in forgotten:
+            handle.release()
 
     def upstream_failed(self, submission: Submission) -> bool:
         """The client learnt of the upstream's error first: one stream brings both."""
@@ -289,8 +356,6 @@ class Adapter(FuturesEngine):
     def classify(self, error: BaseException) -> Failure:
         """Dask's exceptions in the host's terms."""
         kind, text = type(error).__name__, base.describe(error)
-        if isinstance(error, Infeasible):
-            return Failure("engine-error", "infeasible-resources", text)
         if kind == "KilledWorker":
             return Failure("worker-lost", kind, text)
         if kind in ("NoValidWorkerError", "NoWorkerError"):

@@ -34,11 +34,13 @@ from .base import (
     describe,
     run_bounded,
 )
+from .demands import Share, Unkept, refuse_custom
 
 START_S = 30.0
 """How long the service may take to answer at the start."""
 LIMIT_BYTES = 7_000_000
 """Most payload bytes of one call: 10 MiB (10,485,760 B) by the factor 1.37 of base64, less what is around them."""
+_GIGABYTE = 1 << 30
 TEST_CLIENT = "TAPS_GLOBUS_TEST_CLIENT"
 """Environment variable of the tests: ``module:function`` that gives a client in place of Globus' own."""
 LOGIN = (
@@ -86,6 +88,7 @@ class Adapter(FuturesEngine):
     def start(self, config: Mapping[str, Any], context: Context) -> Ready:
         """See ``Engine.start``."""
         self.context = context
+        self._unkept = Unkept(self.name, context)
         self._options = _options(config)
         import globus_compute_sdk
 
@@ -147,6 +150,7 @@ class Adapter(FuturesEngine):
                 "start it on its host with `globus-compute-endpoint start NAME`",
             )
         self._workers = _count_workers(dict(status), self._options["batch_size"])
+        self._share = _share(dict(status))
 
     def _open(self) -> Any:
         """The SDK's executor; a new one when the last stopped itself, as it does after any failed request."""
@@ -187,8 +191,20 @@ class Adapter(FuturesEngine):
             return
         super().submit(group)
 
+    def _check(self, group: Group) -> None:
+        """An endpoint's workers are as its owner has made them: of some we know how large they are."""
+        if not group.is_usual:
+            refuse_custom(self.name, group, "use another executor")
+            self._share.check(self.name, group)
+            if group.cores > 1 and self._share.cores is None:
+                self._unkept.tell("cores", "the endpoint does not say how many its workers have; choose one that fits")
+            if group.memory_bytes and self._share.memory_bytes is None:
+                self._unkept.tell("memory", "the endpoint does not say how much its workers have; choose one that fits")
+        self._unkept.priority(group)
+
     def launch(self, submission: Submission) -> Tuple[Any, Any]:
         """See ``FuturesEngine.launch``."""
+        self._check(submission.group)
         attempts = [bytes(blob) for blob in submission.attempts]
         package = submission.package
         size = sum(map(len, attempts)) + (len(package) if package else 0)
@@ -284,6 +300,19 @@ def _count_workers(status: Mapping[str, Any], unknown: int) -> int:
 
     most = number("max_blocks", 0) * number("nodes_per_block", 1) * number("max_workers_per_node", 0)
     return max(most, number("total_workers", 0)) or unknown
+
+
+def _share(status: Mapping[str, Any]) -> Share:
+    """What the endpoint's last report says that one of its workers has."""
+    details = status.get("details") or {}
+
+    def number(name: str) -> Optional[float]:
+        value = details.get(name)
+        return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
+    memory = number("mem_per_worker")
+    where = "in the endpoint's engine configuration"
+    return Share(number("cores_per_worker"), memory * _GIGABYTE if memory else None, f"cores_per_worker {where}", f"mem_per_worker {where}")
 
 
 def _test_client() -> Any:

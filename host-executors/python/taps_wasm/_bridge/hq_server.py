@@ -83,7 +83,10 @@ class PackageServer(Server):
 
         job = Job(max_fails=None, name="taps-wasm")
         for program in programs:
-            resources = dict(program["resources"])
+            resources = _resources(program)
+            if self._cluster is not None:
+                # The package's own worker has CPUs and nothing else.
+                resources.pop("mem", None)
             job.program(
                 program["args"],
                 cwd=program["cwd"],
@@ -225,10 +228,7 @@ def job_file(programs: Sequence[Mapping[str, Any]], crash_limit: int, time_limit
     """A job definition file (TOML) for ``hq job submit-file``, with one task per program."""
     lines = ['name = "taps-wasm"', ""]
     for number, program in enumerate(programs):
-        resources = dict(program["resources"])
-        if program["memory_bytes"]:
-            # HyperQueue finds a node's memory itself, as the resource `mem` in MiB.
-            resources["mem"] = amount(-(-program["memory_bytes"] // (1 << 20)))
+        resources = _resources(program)
         amounts = ", ".join(f"{_quoted(name)} = {_quoted(str(value))}" for name, value in resources.items())
         lines += [
             "[[task]]",
@@ -245,6 +245,14 @@ def job_file(programs: Sequence[Mapping[str, Any]], crash_limit: int, time_limit
             lines.append(f"time_limit = {_quoted(time_limit)}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _resources(program: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a task takes. A node's memory HyperQueue finds itself, as the resource `mem` in MiB."""
+    resources = dict(program["resources"])
+    if program["memory_bytes"]:
+        resources["mem"] = amount(-(-program["memory_bytes"] // (1 << 20)))
+    return resources
 
 
 def amount(value: float) -> Any:

@@ -26,7 +26,8 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import execute
-from .base import Context, Engine, Failure, Fatal, Group, Ready, describe, run_bounded
+from .base import Context, Engine, Failure, Fatal, Group, Infeasible, Ready, describe, run_bounded
+from .demands import Share, Unkept, memory_here, refuse_custom
 from .hq_server import INSTALL, START_S, amount, open_server, short
 
 LOOK_S = 0.02
@@ -71,12 +72,14 @@ class Adapter(Engine):
         self._directory = ""
         self._server: Any = None  # a Server from start() on
         self._local_cores = 0
+        self._unkept: Unkept = None  # type: ignore[assignment]  # set by start()
 
     # -------------------------------------------------------------------------------------------- start and stop
 
     def start(self, config: Mapping[str, Any], context: Context) -> Ready:
         """See ``Engine.start``."""
         self.context = context
+        self._unkept = Unkept(self.name, context)
         options = _options(config)
         self._binary = _binary_for(context.settings, options)
         self._options = options
@@ -153,28 +156,30 @@ class Adapter(Engine):
 
     def submit(self, group: Group) -> None:
         """See ``Engine.submit``."""
-        refused = self._infeasible(group)
-        if refused is not None:
-            for task in group.tasks:
-                self.context.failed(task.id, refused)
+        refused: Optional[Failure] = None
+        if any(task.refs for task in group.tasks):
+            text = "hyperqueue keeps no results: a task cannot read one by reference"
+            refused = Failure("engine-error", "unsupported", text)
+        else:
+            try:
+                self._check(group)
+            except Infeasible as error:
+                refused = error.failure()
+        if refused is None:
+            self._submissions.put(group)
             return
-        self._submissions.put(group)
+        for task in group.tasks:
+            self.context.failed(task.id, refused, 0)
 
-    def _infeasible(self, group: Group) -> Optional[Failure]:
+    def _check(self, group: Group) -> None:
         """HyperQueue waits for ever for a worker that is large enough; of its own workers we know the size."""
-        if group.tasks and any(task.refs for task in group.tasks):
-            return Failure(
-                "engine-error", "unsupported", "hyperqueue keeps no results: a task cannot read one by reference"
-            )
-        if not self._local_cores:
-            return None
-        if group.cores > self._local_cores:
-            text = f"the task asks for {group.cores:g} cores, the worker has {self._local_cores} (`executor.workers`)"
-            return Failure("engine-error", "infeasible-resources", text)
-        if group.custom and not self._server.has_custom_resources:
-            text = f"the task asks for {sorted(group.custom)}, which the worker started here does not have; use `executor.server_dir` with workers started with --resource"
-            return Failure("engine-error", "infeasible-resources", text)
-        return None
+        if not self._local_cores or group.is_usual:
+            return
+        Share(self._local_cores, memory_here(), "executor.workers", "this machine's memory").check("hyperqueue", group)
+        if not self._server.has_custom_resources:
+            refuse_custom("hyperqueue", group, "use executor.server_dir with workers started with --resource")
+            if group.memory_bytes:
+                self._unkept.tell("memory", "the package's own worker does not count it; use `hq` or executor.server_dir")
 
     def _submit_loop(self) -> None:
         while not self._stopping.is_set():

@@ -12,10 +12,12 @@ import time
 from typing import Any, Dict, Mapping, Sequence, Tuple
 
 from . import base
-from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Infeasible, Ready, ResultLost, Submission
+from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Group, Ready, ResultLost, Submission
+from .demands import Share, Unkept, memory_here, refuse_custom
 
 MINIMUM_VERSION = (2024, 1)
 _LABEL = "taps_wasm"
+_GIGABYTE = 1 << 30
 _WARMUP_SECONDS = 120.0
 _HEARTBEAT_SECONDS = 2
 _ENGINE_DOWN = ("BadStateException", "TooManyJobFailuresError", "ScalingFailed", "NoDataFlowKernelError", "CommandClientTimeoutError")
@@ -41,6 +43,9 @@ class Adapter(FuturesEngine):
         else:
             self._executor = self._htex(dict(config.get("htex") or {}))
             workers = self._count(self._executor)
+        self._share = self._share_of_a_worker()
+        self._unkept = Unkept(self.name, context)
+        self._has_priorities = not self._in_process and _takes_priority(self._executor)
         self._kernel = parsl.load(self._config(config))
         # Parsl's kernel waits for what a call reads, repeats it and tells of it. A call that needs none of it goes
         # to the executor itself, as the kernel does it.
@@ -101,6 +106,17 @@ class Adapter(FuturesEngine):
         blocks = max(1, getattr(executor.provider, "init_blocks", 1))
         return per_node * blocks * max(1, getattr(executor.provider, "nodes_per_block", 1))
 
+    def _share_of_a_worker(self) -> Share:
+        if self._in_process:
+            return Share(1.0, memory_here(), "one thread; use parsl-htex and executor.htex.cores_per_worker", "this machine's memory")
+        memory = getattr(self._executor, "mem_per_worker", None)
+        return Share(
+            float(self._executor.cores_per_worker or 1.0),
+            memory * _GIGABYTE if memory else None,
+            "executor.htex.cores_per_worker",
+            "executor.htex.mem_per_worker",
+        )
+
     def _warm_up(self, config: Mapping[str, Any]) -> int:
         """Waits for ``min_connected_nodes``; the workers that they have, 0 when nothing was waited for."""
         wanted = int(config.get("min_connected_nodes") or 0)
@@ -122,22 +138,36 @@ class Adapter(FuturesEngine):
 
     def launch(self, submission: Submission) -> Tuple[Any, Any]:
         """One call; Parsl's kernel waits for the futures among its arguments."""
-        if submission.group.custom:
-            names = ", ".join(sorted(submission.group.custom))
-            raise Infeasible(f"the task demands the resource {names}, and workers of Parsl have none; use another executor, or lower the demand")
+        specification = self._specification(submission.group)
         # Parsl pickles what it sends by dill, in Python: one string of bytes is all that it has to look at.
         arguments: Tuple[Any, ...] = (submission.packed(),)
         if submission.package is not None or submission.values:
             arguments += (submission.package, *submission.values)
         if self._direct and not submission.values:
-            future = self._executor.submit(self._call, {}, *arguments)
+            future = self._executor.submit(self._call, specification, *arguments)
             submission.inner = future
             return future, future
+        # Parsl hands the specification on to the call, too, which does not look at it.
+        more = {"parsl_resource_specification": specification} if specification else {}
         future = self._kernel.submit(
-            self._call, app_args=arguments, executors=[self._executor.label], cache=False, ignore_for_cache=[], app_kwargs={}
+            self._call, app_args=arguments, executors=[self._executor.label], cache=False, ignore_for_cache=[], app_kwargs=more
         )
         submission.inner = future
         return future, future
+
+    def _specification(self, group: Group) -> Dict[str, Any]:
+        """Parsl's resource specification. A worker's share is fixed: what is beyond it is refused."""
+        if not group.is_usual:
+            refuse_custom(self.name, group, "use another executor")
+            self._share.check(self.name, group)
+            if group.memory_bytes and (self._in_process or self._share.memory_bytes is None):
+                setting = "it shares this machine's" if self._in_process else "set executor.htex.mem_per_worker, in GB"
+                self._unkept.tell("memory", setting)
+        if self._has_priorities:
+            # Lower is more urgent, and a task without comes last: so each has one.
+            return {"priority": -group.priority}
+        self._unkept.priority(group, "Parsl's threads have no priorities of tasks" if self._in_process else "this release of Parsl has none")
+        return {}
 
     def store(self, buffer: Buffer) -> Any:
         """Held here and sent with each call that reads it."""
@@ -163,8 +193,6 @@ class Adapter(FuturesEngine):
     def classify(self, error: BaseException) -> Failure:
         """Parsl's exceptions in the host's terms."""
         kind, text = type(error).__name__, base.describe(error)
-        if isinstance(error, Infeasible):
-            return Failure("engine-error", "infeasible-resources", text)
         if kind == "DependencyError":
             return Failure("upstream-failed", kind, text)
         if kind in ("WorkerLost", "ManagerLost"):
@@ -181,6 +209,15 @@ class Adapter(FuturesEngine):
         self._kernel.cleanup()
         if self._in_process:
             self._shim.pool().close()
+
+
+def _takes_priority(executor: Any) -> bool:
+    """Whether this release's interchange sorts tasks by a priority."""
+    try:
+        executor.validate_resource_spec({"priority": 0})
+    except Exception:  # noqa: BLE001 - older ones refuse any specification, in their own ways
+        return False
+    return True
 
 
 def _provider(kind: str, options: Dict[str, Any]) -> Any:

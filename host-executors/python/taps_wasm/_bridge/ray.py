@@ -17,6 +17,7 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import base
+from .demands import Unkept
 from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Infeasible, Ready, ResultLost, Submission
 
 MINIMUM_VERSION = (2, 9)
@@ -66,6 +67,9 @@ class Adapter(FuturesEngine):
         self._ray = ray
         self._nodes: List[Mapping[str, float]] = []
         self._nodes_at = 0.0
+        self._unkept = Unkept(self.name, context)
+        self._own = config.get("address") in (None, "", "local")
+        self._scheduling = str(config.get("scheduling") or "default").upper()
         self._slow = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="ray-wait")
         self._results = Results(ray)
         self._init(config)
@@ -140,6 +144,7 @@ class Adapter(FuturesEngine):
         """One task; with kept results two objects come of it."""
         group = submission.group
         self._check_resources(group)
+        self._unkept.priority(group)
         work: Any = None
         if sum(len(task.blob) for task in group.tasks) <= _PACKED_BYTES:
             work = submission.packed()
@@ -165,6 +170,8 @@ class Adapter(FuturesEngine):
         variant = self._variants.get(key)
         if variant is None:
             options: Dict[str, Any] = {"max_retries": 0, "num_cpus": group.cores, "name": "taps-wasm"}
+            if self._scheduling != "DEFAULT":
+                options["scheduling_strategy"] = self._scheduling
             if self.context.keep:
                 options["num_returns"] = 2
             if group.memory_bytes:
@@ -190,8 +197,16 @@ class Adapter(FuturesEngine):
             best = max((node.get(name, 0.0) for node in self._nodes), default=0.0)
             if best < amount:
                 text = f"the task demands {amount:g} of {name!r} and no Ray node has more than {best:g}"
-                raise Infeasible(f"{text}; lower the demand, or start a node with it (`ray start --resources`, --num-cpus, --memory)")
+                raise Infeasible(f"{text}; lower the demand, or {self._more(name)}")
         raise Infeasible(f"no single Ray node has all that the task demands: {wanted}")
+
+    def _more(self, name: str) -> str:
+        if not self._own:
+            option = {"CPU": "--num-cpus", "memory": "--memory", "GPU": "--num-gpus"}.get(name, "--resources")
+            return f"start a node that has it (`ray start {option}`)"
+        if name == "CPU":
+            return "raise executor.num_cpus"
+        return "join a cluster with a node that has it (executor.address)"
 
     def _fits(self, wanted: Mapping[str, float]) -> bool:
         return any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in self._nodes)
@@ -237,8 +252,6 @@ class Adapter(FuturesEngine):
         if isinstance(cause, BaseException):
             names += [kind.__name__ for kind in type(cause).__mro__]
         kind, text = names[0], _text(error)
-        if isinstance(error, Infeasible):
-            return Failure("engine-error", "infeasible-resources", text)
         if "TaskCancelledError" in names or "CancelledError" in names:
             return Failure("cancelled", kind, text)
         if "OutOfMemoryError" in names:

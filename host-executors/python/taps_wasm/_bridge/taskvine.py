@@ -22,7 +22,8 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import execute
-from .base import Context, Engine, Failure, Fatal, Group, Ready, describe, run_bounded
+from .base import Context, Engine, Failure, Fatal, Group, Infeasible, Ready, describe, run_bounded
+from .demands import Share
 
 START_S = 30.0
 """How long the manager and its factory may take to start."""
@@ -249,29 +250,40 @@ class Adapter(Engine):
 
     def submit(self, group: Group) -> None:
         """See ``Engine.submit``."""
-        refused = self._refused(group)
-        if refused is not None:
-            for task in group.tasks:
-                self.context.failed(task.id, refused, 0)
-            return
-        self._commands.put(lambda: self._submit(group))
-
-    def _refused(self, group: Group) -> Optional[Failure]:
-        """What TaskVine would let wait for ever."""
-        options = self._options
+        refused: Optional[Failure] = None
         if any(task.refs for task in group.tasks):
-            return Failure(
-                "engine-error", "unsupported", "taskvine keeps no results: a task cannot read one by reference"
-            )
-        cores = max(group.cores, options["cores_per_task"])
-        if options["factory"] and cores > options["cores_per_worker"]:
-            text = f"the task asks for {cores:g} cores, a worker has {options['cores_per_worker']} (`executor.cores_per_worker`)"
-            return Failure("engine-error", "infeasible-resources", text)
+            text = "taskvine keeps no results: a task cannot read one by reference"
+            refused = Failure("engine-error", "unsupported", text)
+        else:
+            try:
+                self._check(group)
+            except Infeasible as error:
+                refused = error.failure()
+        if refused is None:
+            self._commands.put(lambda: self._submit(group))
+            return
+        for task in group.tasks:
+            self.context.failed(task.id, refused, 0)
+
+    def _check(self, group: Group) -> None:
+        """What TaskVine would let wait for ever, and what a library's call cannot have."""
+        if group.is_usual:
+            return
+        options = self._options
+        if options["factory"]:
+            Share(options["cores_per_worker"], None, "executor.cores_per_worker").check(self.name, group)
         unknown = sorted(set(group.custom) - {"gpus", "disk_bytes"})
         if unknown:
-            text = f"the task asks for {unknown}; TaskVine knows cores, memory, disk and GPUs"
-            return Failure("engine-error", "infeasible-resources", text)
-        return None
+            raise Infeasible(f"the task demands {unknown}; taskvine knows cores, memory, `gpus` and `disk_bytes`; lower the demand")
+        if not options["serverless"]:
+            return
+        slot = options["cores_per_worker"] // options["slots"]
+        beyond = [f"{group.cores:g} cores"] if group.cores > max(1, slot) else []
+        beyond += [f"{group.memory_bytes} bytes of memory"] if group.memory_bytes else []
+        beyond += [f"{amount:g} of {name}" for name, amount in sorted(group.custom.items())]
+        if beyond:
+            text = f"the task demands {', '.join(beyond)}; with executor.serverless = true it is a call of taskvine's library, with {max(1, slot)} cores"
+            raise Infeasible(f"{text} and no other resources; set executor.serverless to false, or lower the demand")
 
     def _submit(self, group: Group) -> None:
         try:

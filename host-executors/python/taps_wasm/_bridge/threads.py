@@ -13,6 +13,7 @@ import threading
 from typing import Any, List, Mapping, Sequence, Tuple
 
 from .base import Buffer, Context, FuturesEngine, Ready, ResultLost, Submission
+from .demands import Share, memory_here, refuse_custom
 
 
 class Adapter(FuturesEngine):
@@ -31,6 +32,9 @@ class Adapter(FuturesEngine):
 
     def launch(self, submission: Submission) -> Tuple[Any, Any]:
         """Runs when all results that it reads are there: a thread must not wait for another."""
+        if not submission.group.is_usual:
+            refuse_custom(self.name, submission.group, "use another executor")
+            Share(1.0, memory_here(), "one thread", "this machine's memory").check(self.name, submission.group)
         result: "concurrent.futures.Future[Any]" = concurrent.futures.Future()
         upstream = [value for value in submission.values if isinstance(value, concurrent.futures.Future)]
         left = [len(upstream) + 1]

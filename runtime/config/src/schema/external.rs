@@ -241,6 +241,14 @@ fn ray() -> Vec<ConfigField> {
         ),
         text("namespace", "Namespace of the job."),
         field(
+            "scheduling",
+            FieldKind::Enum {
+                values: ["default", "spread"].map(str::to_owned).into(),
+            },
+            Some(json!("default")),
+            "How Ray chooses nodes: `default` fills one up after the other, `spread` uses all.",
+        ),
+        field(
             "runtime_env",
             FieldKind::Table,
             Some(json!({})),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::Path;
 use taps_config::{ConfigErrors, Resolved, Schema, resolve};
-use taps_schema::{AppDescription, ConfigField, FieldKind, TaskDescription};
+use taps_schema::{AppDescription, ConfigField, FieldKind, Nans, TaskDescription};
 
 pub(crate) fn field(name: &str, kind: FieldKind, help: &str) -> ConfigField {
     ConfigField {
@@ -53,6 +53,7 @@ fn app(name: &str, summary: &str, config: Vec<ConfigField>) -> AppDescription {
         config,
         tasks: Vec::new(),
         programs: Vec::new(),
+        nans: Nans::Canonical,
     }
 }
 

@@ -15,7 +15,9 @@ use taps_sandbox::{
     CancelToken, Grant, GuestSink, InstancePolicy, Interrupt, LogLevel, PoolSize, RunContext,
     Sandbox, Speaker, Stream, TaskRuntime, TaskWorker,
 };
-use taps_schema::{AppDescription, ConfigField, FieldKind, Kernels, TaskDescription, WIT_VERSION};
+use taps_schema::{
+    AppDescription, ConfigField, FieldKind, Kernels, Nans, TaskDescription, WIT_VERSION,
+};
 
 /// Heap limit that has room for the guests of these tests and little more.
 pub(crate) const HEAP: u64 = 32 << 20;
@@ -44,6 +46,7 @@ pub(crate) struct Setup {
     pub(crate) memory: taps_bundle::MemoryProfile,
     pub(crate) inline_max_bytes: u64,
     pub(crate) interrupt: Interrupt,
+    pub(crate) nans: Nans,
     /// With the tasks of faults.
     pub(crate) faults: bool,
     pub(crate) killer: Option<taps_sandbox::Killer>,
@@ -63,6 +66,7 @@ impl Default for Setup {
             memory: taps_bundle::MemoryProfile::Auto,
             inline_max_bytes: 64 << 10,
             interrupt: Interrupt::Epoch,
+            nans: Nans::Canonical,
             faults: false,
             killer: None,
             data: None,
@@ -130,6 +134,7 @@ pub(crate) fn description<'a>(
             })
             .collect(),
         programs: Vec::new(),
+        nans: Nans::Canonical,
     }
 }
 
@@ -142,7 +147,10 @@ impl Bench {
     /// A bench for a guest.
     pub(crate) fn with(guest: &Guest, setup: Setup) -> Self {
         let names: Vec<String> = guest.names().map(str::to_owned).collect();
-        let app = description(guest.names(), &setup.grants, &setup.granted);
+        let app = AppDescription {
+            nans: setup.nans,
+            ..description(guest.names(), &setup.grants, &setup.granted)
+        };
         Self::of(app, guest.wasm(), names, setup)
     }
 

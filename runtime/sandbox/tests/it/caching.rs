@@ -4,6 +4,7 @@ use crate::{bench::description, guest::Guest};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Barrier, thread, time::Duration};
 use taps_bundle::{Bundle, Digest, Source};
 use taps_sandbox::{AotCache, CacheError, Interrupt, PoolSize, Sandbox};
+use taps_schema::Nans;
 
 fn bundle(guest: &Guest) -> Bundle {
     let wasm = guest.wasm();
@@ -77,7 +78,14 @@ fn another_profile_or_component_is_another_entry() {
     let copying = Guest::new(&[("fine", "(call $ok)")]).without_windows();
     let copying = sandbox(&cache).load(&self::bundle(&copying), 0, Interrupt::Epoch);
     assert_eq!(copying.expect("it compiles").profile().name(), "copy-epoch");
-    assert_eq!(files(&cache).len(), 3);
+    let mut manifest = bundle.manifest().clone();
+    manifest.app.nans = Nans::Host;
+    let wasm = bundle.component(0).expect("it has one").to_owned();
+    let of_host = Bundle::from_parts(manifest, vec![wasm.into()], Source::Embedded);
+    let of_host = sandbox(&cache).load(&of_host.expect("sound"), 0, Interrupt::Epoch);
+    let name = of_host.expect("it compiles").profile().name();
+    assert_eq!(name, "windows-epoch-host-nans");
+    assert_eq!(files(&cache).len(), 4);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod interrupts;
 mod kernels;
 mod limits;
 mod lost_inputs;
+mod nans;
 mod outcomes;
 mod policies;
 mod spilling;

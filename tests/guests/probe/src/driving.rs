@@ -155,11 +155,15 @@ pub(crate) fn ways(config: &Probe, engine: &Engine) -> taps::Result<Report> {
     Ok(report.value("endless", u64::from(endless.result().is_err())))
 }
 
-/// Asks for a resource that no worker has.
+/// Asks for a resource that no worker has, and for more cores than any.
 pub(crate) fn special(engine: &Engine) -> taps::Result<Report> {
-    let options = TaskOptions::new().resource("unicorn", 2);
-    let refused = engine.submit_with(ok::call(1), &options)?;
-    Ok(Report::new().value("refused", told(refused.result())))
+    let unicorns = TaskOptions::new().resource("unicorn", 2);
+    let refused = engine.submit_with(ok::call(1), &unicorns)?;
+    let cores = TaskOptions::new().cores(5000);
+    let cores = engine.submit_with(ok::call(1), &cores)?;
+    Ok(Report::new()
+        .value("refused", told(refused.result()))
+        .value("cores", told(cores.result())))
 }
 
 fn said(facts: &[(&str, bool)]) -> Report {
