@@ -29,6 +29,7 @@ mod process_pool;
 mod processes;
 mod programs;
 mod records;
+mod registry;
 mod resume;
 mod sandbox;
 mod specification;

@@ -11,11 +11,6 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use std::{path::PathBuf, time::Duration};
 use taps_bundle::{ArchiveLimits, Digest};
 
-/// How long a registry may take to be connected to, to answer at first, and between two pieces of an answer.
-const CONNECT: Duration = Duration::from_secs(10);
-const FIRST_ANSWER: Duration = Duration::from_secs(20);
-const SILENCE: Duration = Duration::from_secs(30);
-
 /// How often a transfer is tried without getting any further, and how long is waited before the second try;
 /// before each later one, twice as long.
 pub(crate) const TRIES: u32 = 4;
@@ -27,6 +22,30 @@ const USER_AGENT: &str = concat!("taps-wasm/", env!("CARGO_PKG_VERSION"));
 /// be named.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// How long a registry may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// To be connected to.
+    pub connect: Duration,
+    /// For the first contact as a whole, a server of tokens included.
+    pub first_answer: Duration,
+    /// Between two pieces of an answer.
+    pub silence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_answer: Duration::from_secs(20),
+            silence: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The header in which a registry says the digest of a manifest.
+const DIGEST_HEADER: &str = "Docker-Content-Digest";
 
 /// How to speak to a registry.
 #[derive(Clone, Debug)]
@@ -41,6 +60,8 @@ pub struct Options {
     pub downloads: PathBuf,
     /// Most that is read.
     pub limits: ArchiveLimits,
+    /// How long it may take.
+    pub patience: Patience,
 }
 
 /// The connection to one registry, for one reference.
@@ -67,22 +88,23 @@ impl Registry {
             .build()
             .map_err(|error| RegistryError::Client(error.to_string()))?;
         let plain = options.plain_http || reference.is_loopback();
+        let patience = options.patience;
         let client = Client::try_from(ClientConfig {
             protocol: if plain {
                 ClientProtocol::Http
             } else {
                 ClientProtocol::Https
             },
-            read_timeout: Some(SILENCE),
-            connect_timeout: Some(CONNECT),
+            read_timeout: Some(patience.silence),
+            connect_timeout: Some(patience.connect),
             user_agent: USER_AGENT,
             ..ClientConfig::default()
         })
         .map_err(|error| RegistryError::Client(error.to_string()))?;
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
+            .connect_timeout(patience.connect)
+            .read_timeout(patience.silence)
             .build()
             .map_err(|error| RegistryError::Client(error.to_string()))?;
         Ok(Self {
@@ -114,14 +136,15 @@ impl Registry {
     pub(crate) async fn log_in(&self, operation: RegistryOperation) -> Result<(), RegistryError> {
         let reference = self.reference.for_client();
         let asked = self.client.auth(&reference, &self.identity.auth, operation);
-        match tokio::time::timeout(FIRST_ANSWER, asked).await {
+        let longest = self.options.patience.first_answer;
+        match tokio::time::timeout(longest, asked).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(match Trouble::of(&error) {
                 Trouble::Transient(reason) => self.unreachable(reason),
                 trouble => self.failure(trouble, "the answer"),
             }),
             Err(_) => {
-                let reason = format!("no answer within {} s", FIRST_ANSWER.as_secs());
+                let reason = format!("no answer within {} s", longest.as_secs_f64());
                 Err(self.unreachable(reason))
             }
         }
@@ -239,7 +262,7 @@ impl Registry {
             .map_err(|error| Trouble::of_request(&error))?;
         let stated = response
             .headers()
-            .get("Docker-Content-Digest")
+            .get(DIGEST_HEADER)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
         let body = successful(response, self.options.limits.json).await?;
@@ -255,19 +278,22 @@ impl Registry {
         }
     }
 
-    /// Whether the registry has a manifest.
-    pub(crate) async fn has_manifest(&self, digest: &Digest) -> Result<bool, Trouble> {
-        let name = digest.to_string();
+    /// Whether the registry has this manifest under a tag or its digest.
+    pub(crate) async fn has_manifest(&self, name: &str, digest: &Digest) -> Result<bool, Trouble> {
+        let digest = digest.to_string();
         let asked = self.persistently(async || {
             let response = self
-                .manifest_request(Method::HEAD, &name, RegistryOperation::Push)
+                .manifest_request(Method::HEAD, name, RegistryOperation::Push)
                 .await?
                 .header(header::ACCEPT, ACCEPTED)
                 .send()
                 .await
                 .map_err(|error| Trouble::of_request(&error))?;
+            // A registry that does not say what a tag stands for is told anew.
+            let stated = response.headers().get(DIGEST_HEADER);
+            let is_it = name == digest || stated.is_some_and(|stated| *stated == digest);
             match response.status().as_u16() {
-                200 => Ok(true),
+                200 => Ok(is_it),
                 404 => Ok(false),
                 status => Err(Trouble::of_answer(status, b"")),
             }

@@ -19,7 +19,7 @@ mod push;
 mod reference;
 mod signatures;
 
-pub use client::{Options, Registry};
+pub use client::{Options, Patience, Registry};
 pub use credentials::{Login, Places};
 pub use error::{Kind, RegistryError};
 pub use progress::{Progress, Transfer};

@@ -19,7 +19,7 @@ pub struct Pulled {
     pub bundle: Bundle,
     /// Bytes that came over the network.
     pub fetched_bytes: u64,
-    /// Bytes that an earlier pull had left here.
+    /// Bytes that were here: all, or what an earlier pull that broke had left.
     pub kept_bytes: u64,
 }
 
@@ -42,19 +42,24 @@ struct Described {
 }
 
 impl Registry {
-    /// The digest that the reference stands for today.
-    pub fn resolve(&self) -> Result<Digest, RegistryError> {
-        self.wait(async {
-            self.log_in(RegistryOperation::Pull).await?;
-            self.find().await.map(|(_, digest)| digest)
-        })
-    }
-
-    /// Brings the bundle. The parts that an earlier pull left here are not fetched again.
-    pub fn pull(&self, progress: &Progress) -> Result<Pulled, RegistryError> {
+    /// Brings the bundle. `kept` gives the bundle of a digest if it is here already; otherwise the parts that an
+    /// earlier pull left here are not fetched again.
+    pub fn pull(
+        &self,
+        progress: &Progress,
+        kept: impl FnOnce(&Digest) -> Option<Bundle>,
+    ) -> Result<Pulled, RegistryError> {
         let meter = Meter::new(progress);
         self.wait(self.log_in(RegistryOperation::Pull))?;
         let (index, digest) = self.wait(self.find())?;
+        if let Some(bundle) = kept(&digest) {
+            let fetched_bytes = index.len() as u64;
+            return Ok(Pulled {
+                kept_bytes: bundle.layout().size() - fetched_bytes,
+                fetched_bytes,
+                bundle,
+            });
+        }
         self.make_downloads()?;
         meter.expect(index.len() as u64);
         let descriptor = Descriptor::index(digest, index.len() as u64);

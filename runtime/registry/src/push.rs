@@ -99,8 +99,7 @@ impl Registry {
         Ok(pushed)
     }
 
-    /// Sends a manifest or an index, unless the registry has it under its digest. Under a tag it is always sent,
-    /// which sets the tag.
+    /// Sends a manifest or an index, unless the registry has it under this name: a tag, or its digest.
     pub(crate) async fn push_document(
         &self,
         descriptor: &Descriptor,
@@ -108,17 +107,13 @@ impl Registry {
         bytes: Bytes,
         meter: &Meter,
     ) -> Result<bool, RegistryError> {
-        let what = || name_of(descriptor);
-        let by_digest = name == descriptor.digest.to_string();
-        let present = by_digest
-            && self
-                .has_manifest(&descriptor.digest)
-                .await
-                .map_err(|trouble| self.failure(trouble, &what()))?;
+        let failed = |trouble| self.failure(trouble, &name_of(descriptor));
+        let asked = self.has_manifest(name, &descriptor.digest).await;
+        let present = asked.map_err(failed)?;
         if !present {
             self.put_manifest(name, &descriptor.media_type, &bytes)
                 .await
-                .map_err(|trouble| self.failure(trouble, &what()))?;
+                .map_err(failed)?;
         }
         meter.advance(descriptor.size);
         Ok(!present)

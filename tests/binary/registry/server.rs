@@ -1,11 +1,11 @@
-//! A real registry, Debian's `docker-registry`, started by the test that needs it and ended with it.
+//! A real registry, Debian's `docker-registry`, started by the test that needs it and ended with it: also when the
+//! test is killed.
 
 use super::tokens::Tokens;
 use crate::harness::skip;
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -30,6 +30,11 @@ pub(super) enum Access<'a> {
     Passwords,
     /// Who has a token of this server.
     Tokens(&'a Tokens),
+    /// Anybody who speaks TLS.
+    Tls {
+        certificate: &'a Path,
+        key: &'a Path,
+    },
 }
 
 /// A registry of its own.
@@ -64,7 +69,7 @@ pub(super) fn installed(programs: &[&str]) -> bool {
 impl Registry {
     /// Starts one; none when it is not installed.
     pub(super) fn start(access: &Access) -> Option<Self> {
-        if !installed(&["docker-registry"]) {
+        if !installed(&["docker-registry", "setpriv"]) {
             return None;
         }
         // A port that is free may be taken before the server has it.
@@ -80,7 +85,7 @@ impl Registry {
     fn on(port: u16, access: &Access) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path().display();
-        let auth = match access {
+        let more = match access {
             Access::Open => String::new(),
             Access::Passwords => {
                 let file = directory.path().join("passwords");
@@ -95,18 +100,25 @@ impl Registry {
                 tokens.url(),
                 tokens.certificate().display()
             ),
+            Access::Tls { certificate, key } => format!(
+                "  tls:\n    certificate: {}\n    key: {}\n",
+                certificate.display(),
+                key.display()
+            ),
         };
         let config = format!(
             "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\n\
              storage:\n  filesystem:\n    rootdirectory: {root}/data\n\
-             http:\n  addr: 127.0.0.1:{port}\n{auth}"
+             http:\n  addr: 127.0.0.1:{port}\n{more}"
         );
         let file = directory.path().join("config.yml");
         fs::write(&file, config).expect("written");
-        let child = Command::new("docker-registry")
-            .arg("serve")
+        // It dies with the thread of the test, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
             .arg(&file)
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -118,7 +130,7 @@ impl Registry {
             port,
         };
         let start = Instant::now();
-        while get(port, "/v2/").is_none() {
+        while !listens(&registry.child, port) {
             if registry.child.try_wait().expect("wait").is_some() {
                 return None;
             }
@@ -135,6 +147,11 @@ impl Registry {
     /// `127.0.0.1:PORT/` and a path.
     pub(super) fn reference(&self, path: &str) -> String {
         format!("127.0.0.1:{}/{path}", self.port)
+    }
+
+    /// The same by another name of this machine.
+    pub(super) fn reference_as(&self, host: &str, path: &str) -> String {
+        format!("{host}:{}/{path}", self.port)
     }
 
     /// The file that holds a blob or a manifest.
@@ -174,18 +191,30 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-pub(super) fn free_port() -> u16 {
+fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    answer.starts_with("HTTP/1.1").then_some(answer)
+/// Whether a process listens on a port: this one, and not another that was given the same port.
+fn listens(child: &Child, port: u16) -> bool {
+    let sockets = fs::read_to_string("/proc/net/tcp").expect("a list of sockets");
+    let address = format!("0100007F:{port:04X}");
+    let mut inodes = sockets.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_it = fields.get(1) == Some(&address.as_str()) && fields.get(3) == Some(&"0A");
+        is_it.then(|| format!("socket:[{}]", fields[9]))
+    });
+    let Some(wanted) = inodes.next() else {
+        return false;
+    };
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", child.id())) else {
+        return false;
+    };
+    descriptors.flatten().any(|descriptor| {
+        let target = fs::read_link(descriptor.path());
+        target.is_ok_and(|target| target == Path::new(&wanted))
+    })
 }
 
 /// Runs `skopeo`, which has to succeed.

@@ -1,13 +1,16 @@
 //! A server of tokens, as public registries have one: it knows names and passwords, and signs what each may do.
 
+use super::openssl::{base64, certificate, openssl};
 use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::PathBuf,
-    process::{Command, Stdio},
-    sync::Arc,
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
@@ -17,32 +20,30 @@ pub(super) const WRITER: (&str, &str) = ("writer", "all-of-it");
 /// May pull.
 pub(super) const READER: (&str, &str) = ("reader", "just-looking");
 
-/// The server, as long as the test runs.
+/// The server, as long as the test has it.
 pub(super) struct Tokens {
-    directory: Arc<TempDir>,
+    signer: Signer,
     port: u16,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// Runs `openssl` on some input.
-fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("openssl")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("openssl is installed");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(input).expect("it reads");
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "openssl {args:?}: {said}");
-    output.stdout
+/// Who signs, with a key of its own.
+#[derive(Clone)]
+struct Signer {
+    directory: Arc<TempDir>,
 }
 
-fn base64(bytes: &[u8]) -> String {
-    String::from_utf8(openssl(&["base64", "-A"], bytes)).expect("it is text")
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // Wakes the thread, which waits for somebody to ask.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread failed the test before.
+            let _ = thread.join();
+        }
+    }
 }
 
 fn base64_of_urls(bytes: &[u8]) -> String {
@@ -53,30 +54,28 @@ fn base64_of_urls(bytes: &[u8]) -> String {
 impl Tokens {
     pub(super) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = |name: &str| {
-            let path = directory.path().join(name);
-            path.to_str().expect("UTF-8").to_owned()
-        };
-        let (key, certificate) = (path("key.pem"), path("certificate.pem"));
-        let made = [
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tests",
-            "-keyout", &key, "-out", &certificate,
-        ];
-        openssl(&made, b"");
+        certificate(directory.path());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let directory = Arc::new(directory);
-        let tokens = Self {
-            directory: Arc::clone(&directory),
-            port,
+        let signer = Signer {
+            directory: Arc::new(directory),
         };
-        thread::spawn(move || {
-            let answering = Self { directory, port };
+        let ended = Arc::new(AtomicBool::new(false));
+        let (answering, over) = (signer.clone(), Arc::clone(&ended));
+        let thread = thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if over.load(Ordering::Acquire) {
+                    break;
+                }
                 answering.answer(stream);
             }
         });
-        tokens
+        Self {
+            signer,
+            port,
+            ended,
+            thread: Some(thread),
+        }
     }
 
     pub(super) fn url(&self) -> String {
@@ -84,6 +83,12 @@ impl Tokens {
     }
 
     pub(super) fn certificate(&self) -> PathBuf {
+        self.signer.certificate()
+    }
+}
+
+impl Signer {
+    fn certificate(&self) -> PathBuf {
         self.directory.path().join("certificate.pem")
     }
 
@@ -136,7 +141,10 @@ impl Tokens {
             .replace("%2C", ",");
         let (_, rest) = scope.split_once("repository:")?;
         let (name, asked) = rest.rsplit_once(':')?;
-        let actions: Vec<&str> = asked.split(',').filter(|action| may.contains(action)).collect();
+        let actions: Vec<&str> = asked
+            .split(',')
+            .filter(|action| may.contains(action))
+            .collect();
         Some(self.signed(name, &actions))
     }
 

@@ -13,7 +13,7 @@ use std::{
 };
 use taps_bundle::ArchiveLimits;
 use taps_registry::{
-    Kind, Login, Options, Places, Progress, Reference, Registry, RegistryError, Transfer,
+    Kind, Login, Options, Patience, Places, Progress, Reference, Registry, RegistryError, Transfer,
 };
 
 /// Flags of everything that speaks to a registry.
@@ -53,6 +53,7 @@ impl Access {
             plain_http: self.plain_http,
             downloads: cache.downloads(),
             limits: ArchiveLimits::default(),
+            patience: Patience::default(),
         };
         Registry::open(reference, options).map_err(failure)
     }

@@ -12,7 +12,7 @@ use crate::{
 use indicatif::DecimalBytes;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use taps_bundle::{Bundle, sign::SignatureFile};
+use taps_bundle::{Bundle, Digest, sign::SignatureFile};
 use taps_registry::{Pulled, Reference};
 
 /// Flags of `bundle pull`.
@@ -38,7 +38,7 @@ pub(crate) struct Brought {
     pub(crate) signatures: Option<SignatureFile>,
     /// Bytes that came over the network.
     fetched_bytes: u64,
-    /// Bytes that an earlier pull had left.
+    /// Bytes that were here already.
     kept_bytes: u64,
 }
 
@@ -54,7 +54,9 @@ pub(crate) fn bring(
         bundle,
         fetched_bytes,
         kept_bytes,
-    } = registry.pull(&progress).map_err(failure)?;
+    } = registry
+        .pull(&progress, |digest| kept(cache, digest))
+        .map_err(failure)?;
     let signatures = registry
         .pull_signatures(&bundle.digest())
         .map_err(failure)?;
@@ -65,6 +67,15 @@ pub(crate) fn bring(
         signatures,
         fetched_bytes,
         kept_bytes,
+    })
+}
+
+/// What the cache has of this digest. What is damaged there is brought again.
+fn kept(cache: &BundleCache, digest: &Digest) -> Option<Bundle> {
+    cache.load(digest).unwrap_or_else(|_| {
+        // If it cannot be removed, the next one who loads it says so.
+        let _ = cache.remove(digest);
+        None
     })
 }
 
