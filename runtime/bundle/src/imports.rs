@@ -1,6 +1,6 @@
 //! What a component imports and exports, and how much of a pool one sandbox of it takes up.
 //!
-//! A static scan: sections of code and data are jumped over, nothing is validated or run. Whatever the component
+//! A static scan: sections of code are jumped over, those of data are measured, nothing is validated or run. Whatever the component
 //! is, the host's linker has the last word; this is what a manifest says before.
 
 use crate::BundleError;
@@ -51,6 +51,8 @@ pub struct Scan {
     pub exports: Vec<String>,
     /// What one sandbox of it takes up.
     pub needs: PoolNeeds,
+    /// Bytes of the sections of data of all its modules: what instantiation would copy.
+    pub data_bytes: u64,
 }
 
 /// What one sandbox of a component takes up in a pool.
@@ -133,6 +135,7 @@ pub fn scan(name: &str, bytes: &[u8]) -> Result<Scan, BundleError> {
     let mut walk = Walk {
         bytes,
         scopes: Vec::new(),
+        data_bytes: 0,
     };
     let scope = walk
         .component(0..bytes.len())
@@ -153,6 +156,7 @@ pub fn scan(name: &str, bytes: &[u8]) -> Result<Scan, BundleError> {
         imports,
         exports,
         needs,
+        data_bytes: walk.data_bytes,
     })
 }
 
@@ -172,6 +176,7 @@ struct Scope {
 struct Walk<'a> {
     bytes: &'a [u8],
     scopes: Vec<Scope>,
+    data_bytes: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -188,7 +193,9 @@ impl<'a> Walk<'a> {
                     ..
                 } => {
                     at = range.end;
-                    scope.modules.push(module(self.bytes, range)?);
+                    let (needs, data_bytes) = module(self.bytes, range)?;
+                    scope.modules.push(needs);
+                    self.data_bytes += data_bytes;
                 }
                 Payload::ComponentSection {
                     unchecked_range: range,
@@ -312,25 +319,31 @@ fn known(all: &[PoolNeeds], index: u32) -> PoolNeeds {
     all.get(index as usize).copied().unwrap_or_default()
 }
 
-/// What an instance of a core module takes up: what it defines itself.
-fn module(bytes: &[u8], range: Range<usize>) -> Result<PoolNeeds, ScanError> {
+/// What an instance of a core module takes up, which is what it defines itself; and the bytes of its section of data.
+fn module(bytes: &[u8], range: Range<usize>) -> Result<(PoolNeeds, u64), ScanError> {
     let mut parser = Parser::new(range.start as u64);
     let mut at = range.start;
     let mut needs = PoolNeeds {
         core_instances: 1,
         ..PoolNeeds::default()
     };
+    let mut data_bytes = 0;
     loop {
         let (payload, next) = step(&mut parser, bytes, at..range.end)?;
         at = next;
         match payload {
-            Payload::MemorySection(reader) => needs.memories += reader.count(),
-            Payload::TableSection(reader) => needs.tables += reader.count(),
+            Payload::MemorySection(reader) => {
+                needs.memories = needs.memories.saturating_add(reader.count());
+            }
+            Payload::TableSection(reader) => {
+                needs.tables = needs.tables.saturating_add(reader.count());
+            }
+            Payload::DataSection(reader) => data_bytes += reader.range().len() as u64,
             Payload::CodeSectionStart { range, .. } => {
                 parser.skip_section();
                 at = range.end;
             }
-            Payload::End(_) => return Ok(needs),
+            Payload::End(_) => return Ok((needs, data_bytes)),
             _ => {}
         }
     }

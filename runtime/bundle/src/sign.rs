@@ -6,7 +6,7 @@
 use crate::Digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{
-    Signer, VerifyingKey,
+    Signer as _, VerifyingKey,
     pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes},
 };
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,13 @@ impl PublicKey {
             .map_err(|error| SignatureError::PublicKey(error.to_string()))
     }
 
+    /// Reads what [`PublicKey::to_hex`] writes.
+    fn from_hex(digits: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digits, &mut bytes).ok()?;
+        VerifyingKey::from_bytes(&bytes).ok().map(Self)
+    }
+
     /// The key in hexadecimal digits, as files of signatures name it.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0.as_bytes())
@@ -183,6 +190,19 @@ pub struct Signature {
     pub key: String,
     /// The 64 bytes of the signature, in Base64.
     pub signature: String,
+}
+
+/// One who signed a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Signer {
+    /// The key as the file has it, in hexadecimal digits.
+    pub key: String,
+    /// Short name of the key; none if it is no key.
+    pub fingerprint: Option<String>,
+    /// Whether the signature is by that key and of the bundle.
+    pub sound: bool,
+    /// Whether the key is one of those that were asked for.
+    pub known: bool,
 }
 
 /// Signs a bundle.
@@ -261,6 +281,21 @@ impl SignatureFile {
             signers: self.signers(),
             trusted: keys.len(),
         }))
+    }
+
+    /// Who signed a bundle, as the file says, and whether that is so. Wrong of all when it is of another bundle.
+    pub fn check(&self, bundle: &Digest, known: &[PublicKey]) -> Vec<Signer> {
+        let check = |signature: &Signature| {
+            let key = PublicKey::from_hex(&signature.key);
+            let is_of_bundle = self.bundle == *bundle;
+            Signer {
+                key: signature.key.clone(),
+                fingerprint: key.as_ref().map(PublicKey::fingerprint),
+                sound: is_of_bundle && key.as_ref().is_some_and(|key| signature.is_by(key, bundle)),
+                known: key.is_some_and(|key| known.contains(&key)),
+            }
+        };
+        self.signatures.iter().map(check).collect()
     }
 
     /// Fingerprints of the keys that the file names, for messages.

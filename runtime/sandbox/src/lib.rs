@@ -31,7 +31,6 @@ pub mod programs;
 mod publish;
 mod said;
 mod sandbox;
-mod segments;
 mod state;
 pub mod stored;
 mod task;

@@ -3,7 +3,7 @@
 use crate::control::{CancelToken, Control};
 use crate::{
     AotCache, Interrupt, PoolSize, Profile, RunContext, State, control::Ticker,
-    error::SandboxError, host, profile, profile::SandboxNeeds, segments::data_bytes, state::Role,
+    error::SandboxError, host, profile, profile::SandboxNeeds, state::Role,
 };
 use parking_lot::Mutex;
 use std::{
@@ -363,9 +363,10 @@ pub(crate) fn new_store(engine: &Engine, mut state: State, profile: Profile) -> 
 /// every sandbox, even though payloads are then copied.
 const LARGE_DATA_BYTES: u64 = 4 << 20;
 
-/// Whether the data segments of a component are large.
+/// Whether the data segments of a component are large. What cannot be read has none: it is refused when compiled.
 fn has_large_data(wasm: &[u8]) -> bool {
-    data_bytes(wasm) >= LARGE_DATA_BYTES
+    let scan = taps_bundle::scan("component", wasm);
+    scan.is_ok_and(|scan| scan.data_bytes >= LARGE_DATA_BYTES)
 }
 
 /// Whether the component can attach windows. The name of the import stands in its binary as it is.

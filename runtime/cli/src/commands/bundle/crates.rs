@@ -81,9 +81,10 @@ pub(super) fn build(directory: &Path, tasks: bool, offline: bool) -> Result<Buil
     let run = |part| cargo(directory, &metadata, package, part, offline);
     Ok(Built {
         whole: run(Part::App)?.join(&file),
-        tasks: match tasks && is_app {
-            true => Some(run(Part::Tasks)?.join(&file)),
-            false => None,
+        tasks: if tasks && is_app {
+            Some(run(Part::Tasks)?.join(&file))
+        } else {
+            None
         },
     })
 }

@@ -85,6 +85,10 @@ fn update(directory: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Ok)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `map_err` wants"
+)]
 fn broken(error: std::io::Error) -> Failure {
     Failure::new(ExitCode::Runtime, format!("unpack the guest SDK: {error}"))
 }

@@ -56,6 +56,10 @@ pub(super) struct About {
 /// A component: one of `crate` and `file`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the fields are the keys of the file"
+)]
 pub(super) struct Component {
     /// Directory of a crate.
     #[serde(rename = "crate")]
