@@ -1,4 +1,4 @@
-/* Tasks in C: words of a text are counted, and counts are added up. */
+/* Tasks in C: words of a text are counted, counts are added up, and bytes are reversed. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -192,6 +192,20 @@ static bool merge_counts(const taps_bytes *arguments, size_t count, taps_bytes *
     return true;
 }
 
+static bool reverse(const taps_bytes *arguments, size_t count, taps_bytes *result, taps_error *error) {
+    (void)count, (void)error;
+    size_t length = arguments[0].length;
+    taps_text reversed = {0};
+    taps_append(&reversed, (char *)arguments[0].data, length);
+    for (size_t i = 0; i < length / 2; i++) {
+        char other = reversed.data[length - 1 - i];
+        reversed.data[length - 1 - i] = reversed.data[i];
+        reversed.data[i] = other;
+    }
+    *result = (taps_bytes){(uint8_t *)reversed.data, length};
+    return true;
+}
+
 static bool misbehave(const taps_bytes *arguments, size_t count, taps_bytes *result, taps_error *error) {
     (void)count, (void)result;
     reader json = {(char *)arguments[0].data, (char *)arguments[0].data + arguments[0].length};
@@ -219,6 +233,7 @@ static bool misbehave(const taps_bytes *arguments, size_t count, taps_bytes *res
 }
 
 static const char *const text_parameter[][2] = {{"text", "bytes"}, {NULL, NULL}};
+static const char *const data_parameter[][2] = {{"data", "bytes"}, {NULL, NULL}};
 static const char *const counts_parameter[][2] = {{"counts", "list of json"}, {NULL, NULL}};
 static const char *const how_parameter[][2] = {{"how", "json"}, {NULL, NULL}};
 
@@ -228,6 +243,7 @@ static const taps_task tasks[] = {
     {"c_merge_counts", "Adds up counts.", counts_parameter, "json", 0, SIZE_MAX, true, merge_counts},
     {"c_misbehave", "Goes wrong as asked, to show what becomes of it: `{\"how\": \"error\"}`, `trap` or `memory`.",
      how_parameter, "bytes", 1, 1, false, misbehave},
+    {"c_reverse", "Reverses the order of bytes.", data_parameter, "bytes", 1, 1, true, reverse},
 };
 
 const taps_component_description taps_component = {

@@ -4,7 +4,9 @@
 //
 // WIT names another place of `wit/taps.wit`.
 
-import { writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { componentize } from "@bytecodealliance/componentize-js";
 import { build } from "esbuild";
@@ -27,11 +29,20 @@ await build({
   external: ["taps:core/*"],
   minifySyntax: true,
 });
-const { component } = await componentize({
-  sourcePath: bundled,
-  witPath: process.env.WIT ?? here("../../wit/taps.wit"),
-  worldName: "task-library",
-  // A task reaches no network: a component that imports `wasi:http` is refused.
-  disableFeatures: ["http", "fetch-event"],
-});
-await writeFile(output, component);
+const scratch = await mkdtemp(join(tmpdir(), "javascript-tasks-"));
+try {
+  // A package of WIT is a directory, with what it needs below `deps`.
+  await mkdir(join(scratch, "deps/taps"), { recursive: true });
+  await cp(process.env.WIT ?? here("../../wit/taps.wit"), join(scratch, "deps/taps/taps.wit"));
+  await cp(here("tasks.wit"), join(scratch, "tasks.wit"));
+  const { component } = await componentize({
+    sourcePath: bundled,
+    witPath: scratch,
+    worldName: "javascript-tasks-component",
+    // A task reaches no network: a component that imports `wasi:http` is refused.
+    disableFeatures: ["http", "fetch-event"],
+  });
+  await writeFile(output, component);
+} finally {
+  await rm(scratch, { recursive: true, force: true });
+}

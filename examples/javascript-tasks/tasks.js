@@ -1,4 +1,5 @@
-// Tasks in JavaScript: words of a text are counted, counts are added up and made a table, and columns summarised.
+// Tasks in JavaScript: words of a text are counted, counts are added up and made a table, columns are summarised, and
+// bytes are reversed.
 
 import { tableFromArrays, tableFromIPC, tableToIPC } from "apache-arrow";
 import { component } from "./taps.js";
@@ -35,6 +36,14 @@ const javascript_merge_counts = {
     }
     return sorted(total);
   },
+};
+
+const javascript_reverse = {
+  help: "Reverses the order of bytes.",
+  parameters: [["data", "bytes"]],
+  output: "bytes",
+  pure: true,
+  run: (data) => data.toReversed(),
 };
 
 const javascript_counts_table = {
@@ -105,5 +114,6 @@ export const { description, tasks } = component({
     javascript_counts_table,
     javascript_merge_counts,
     javascript_misbehave,
+    javascript_reverse,
   },
 });

@@ -1,4 +1,4 @@
-"""Tasks in Python: words of a text are counted, and counts are added up."""
+"""Tasks in Python: words of a text are counted, counts are added up, and bytes are reversed."""
 
 import os
 import re
@@ -26,6 +26,12 @@ def python_merge_counts(*counts: dict) -> dict:
     for part in counts:
         total.update(part)
     return dict(sorted(total.items()))
+
+
+@task(pure=True)
+def python_reverse(data: bytes) -> bytes:
+    """Reverses the order of bytes."""
+    return data[::-1]
 
 
 @task()
