@@ -173,9 +173,9 @@ impl Registry {
                 reason,
             },
             Trouble::Missing { name: true } => RegistryError::NoName { reference },
-            Trouble::Missing { name: false } => RegistryError::NoDigest {
+            Trouble::Missing { name: false } => RegistryError::NoPart {
                 reference,
-                digest: what.to_owned(),
+                what: what.to_owned(),
             },
             Trouble::Digest { expected, found } => RegistryError::Digest {
                 reference,
@@ -203,7 +203,7 @@ impl Registry {
         attempt().await
     }
 
-    /// The tags of the name, those of signatures left out; the newest version last is of no matter here.
+    /// The tags of the name, sorted, those of signatures left out.
     pub(crate) async fn tags(&self) -> Result<Vec<String>, Trouble> {
         const MOST: usize = 1000;
         let reference = self.reference.for_client();
@@ -212,6 +212,7 @@ impl Registry {
             .list_tags(&reference, &self.identity.auth, Some(MOST), None);
         let mut tags = asked.await.map_err(|error| Trouble::of(&error))?.tags;
         tags.retain(|tag| !(tag.starts_with("sha256-") && tag.len() > 64));
+        tags.sort();
         Ok(tags)
     }
 
@@ -353,5 +354,136 @@ async fn successful(mut response: Response, most: u64) -> Result<Vec<u8>, Troubl
         Ok(body)
     } else {
         Err(Trouble::of_answer(status.as_u16(), &body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Progress;
+    use std::{
+        io::{Read as _, Write as _},
+        net::{TcpListener, TcpStream},
+        sync::{Arc, Mutex},
+        thread,
+    };
+    use tempfile::TempDir;
+
+    /// What a registry does with a request.
+    #[derive(Clone)]
+    enum Answer {
+        /// Says nothing, ever.
+        Silence,
+        /// Status, and body.
+        Status(&'static str, String),
+    }
+
+    /// A registry that answers the contact and then each request in turn; the last answer for all others, too.
+    fn registry(contact: Answer, answers: Vec<Answer>) -> (Registry, TempDir) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let answers = Arc::new(Mutex::new(answers));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (contact, answers) = (contact.clone(), Arc::clone(&answers));
+                thread::spawn(move || answer(stream, &contact, &answers));
+            }
+        });
+        let reference = format!("127.0.0.1:{port}/apps/words:1");
+        let downloads = tempfile::tempdir().expect("a directory");
+        let options = Options {
+            login: None,
+            places: Places::default(),
+            plain_http: false,
+            downloads: downloads.path().to_owned(),
+            limits: ArchiveLimits {
+                json: 1000,
+                ..ArchiveLimits::default()
+            },
+            patience: Patience {
+                first_answer: Duration::from_millis(300),
+                silence: Duration::from_millis(100),
+                ..Patience::default()
+            },
+        };
+        let reference = reference.parse().expect("a reference");
+        let registry = Registry::open(&reference, options).expect("nothing is sent yet");
+        (registry, downloads)
+    }
+
+    fn answer(mut stream: TcpStream, contact: &Answer, answers: &Mutex<Vec<Answer>>) {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while stream.read(&mut byte).unwrap_or(0) == 1 {
+            head.push(byte[0]);
+            if !head.ends_with(b"\r\n\r\n") {
+                continue;
+            }
+            let answer = if head.starts_with(b"GET /v2/ ") {
+                contact.clone()
+            } else {
+                let mut answers = answers.lock().expect("no panic");
+                if answers.len() > 1 {
+                    answers.remove(0)
+                } else {
+                    answers[0].clone()
+                }
+            };
+            head.clear();
+            if let Answer::Status(status, body) = answer {
+                let length = body.len();
+                let text = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+                // Who is gone needs no answer.
+                let _ = stream.write_all(text.as_bytes());
+            }
+        }
+    }
+
+    fn pull(contact: Answer, answers: Vec<Answer>) -> RegistryError {
+        let (registry, _downloads) = registry(contact, answers);
+        let pulled = registry.pull(&Progress::silent(), |_| None);
+        pulled.expect_err("it is no bundle")
+    }
+
+    fn fine() -> Answer {
+        Answer::Status("200 OK", "{}".to_owned())
+    }
+
+    #[test]
+    fn who_never_answers_cannot_be_reached() {
+        let error = pull(Answer::Silence, vec![fine()]);
+        assert!(
+            matches!(error, RegistryError::Unreachable { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn who_falls_silent_is_given_up() {
+        let error = pull(fine(), vec![Answer::Silence]);
+        assert!(
+            matches!(error, RegistryError::Broken { tries: TRIES, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_registry_that_is_busy_is_asked_again() {
+        let busy = Answer::Status("503 Service Unavailable", "later".to_owned());
+        let error = pull(fine(), vec![busy.clone(), busy.clone(), fine()]);
+        assert!(matches!(error, RegistryError::NotABundle { .. }), "{error}");
+        let error = pull(fine(), vec![busy]).to_string();
+        assert!(error.contains("503: later"), "{error}");
+    }
+
+    #[test]
+    fn a_document_that_is_too_large_is_not_read() {
+        let large = Answer::Status("200 OK", " ".repeat(1001));
+        let error = pull(fine(), vec![large]);
+        assert!(matches!(error, RegistryError::Answer { .. }), "{error}");
+        assert!(
+            error.to_string().contains("more than 1000 bytes"),
+            "{error}"
+        );
     }
 }

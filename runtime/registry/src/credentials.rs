@@ -320,6 +320,7 @@ fn ask_helper(path: &Path, name: &str, server: &str) -> Result<Option<Identity>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use tempfile::TempDir;
 
     fn reference(text: &str) -> Reference {
@@ -440,6 +441,27 @@ mod tests {
             Some(Path::new("/home/a/.docker/config.json"))
         );
         assert_eq!(places.containers, None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_login_of_a_file_is_read(username in "[^:\\x00]{1,20}", password in "[^\\x00]{0,40}") {
+            let login = decoded(&encoded(&format!("{username}:{password}")));
+            prop_assert_eq!(login, Some(Login { username, password }));
+        }
+
+        #[test]
+        fn no_file_makes_the_reader_panic(text in ".{0,60}", auth in ".{0,40}") {
+            let directory = tempfile::tempdir().expect("a directory");
+            let entry = serde_json::json!({"auths": {"r.org": {"auth": auth}}}).to_string();
+            for content in [text, entry] {
+                let places = Places {
+                    docker: Some(file(&directory, "config.json", &content)),
+                    ..Places::default()
+                };
+                let _ = places.identity(&reference("r.org/x"));
+            }
+        }
     }
 
     #[test]

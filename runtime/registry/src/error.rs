@@ -72,12 +72,20 @@ pub enum RegistryError {
         tags: Vec<String>,
     },
     /// A part is not there, though the reference or the bundle names it.
-    #[error("{reference}: `{}` has no {digest}", .reference.path())]
-    NoDigest {
+    #[error("{reference}: {what} is not in `{}`", .reference.path())]
+    NoPart {
         /// What was asked for.
         reference: Reference,
         /// What is missing.
-        digest: String,
+        what: String,
+    },
+    /// A push to a digest, which is that of another bundle.
+    #[error("{reference} names another bundle than this one, which is {digest}")]
+    OtherBundle {
+        /// Where it should go.
+        reference: Reference,
+        /// What would go there.
+        digest: Digest,
     },
     /// Something else than a bundle has this name.
     #[error("{reference} is no taps-wasm bundle: it is {found}")]
@@ -88,7 +96,7 @@ pub enum RegistryError {
         found: String,
     },
     /// Something else came than was asked for.
-    #[error("{reference}: {what} has digest {found}; expected {expected}")]
+    #[error("{reference}: what came as {what} has digest {found}{}", expected_text(.what, .expected))]
     Digest {
         /// What was asked for.
         reference: Reference,
@@ -165,11 +173,12 @@ impl RegistryError {
         match self {
             Self::Reference(_)
             | Self::NoVersion { .. }
+            | Self::OtherBundle { .. }
             | Self::Credentials { .. }
             | Self::NoName { .. }
             | Self::NoTag { .. } => Kind::Usage,
             Self::NotABundle { .. }
-            | Self::NoDigest { .. }
+            | Self::NoPart { .. }
             | Self::Digest { .. }
             | Self::Size { .. }
             | Self::Bundle { .. }
@@ -209,7 +218,11 @@ impl RegistryError {
             Self::NotABundle { reference, .. } => format!(
                 "`taps-wasm bundle push` makes bundles in registries; `skopeo inspect --raw docker://{reference}` shows what this is"
             ),
-            Self::Digest { .. } | Self::NoDigest { .. } | Self::Size { .. } => {
+            Self::NoPart { .. } => {
+                "it was deleted, or never pushed as a whole; check the digest, or have the bundle pushed again".to_owned()
+            }
+            Self::OtherBundle { .. } => "leave the digest out".to_owned(),
+            Self::Digest { .. } | Self::Size { .. } => {
                 "what the registry holds was changed or damaged; have the bundle pushed again".to_owned()
             }
             Self::Bundle { .. } | Self::Signatures { .. } | Self::Answer { .. } => return None,
@@ -245,6 +258,14 @@ fn refused_hint(reference: &Reference, who: &str) -> String {
     format!(
         "log in: --username NAME --password-stdin, or once with `skopeo login {host}` or `docker login {host}`"
     )
+}
+
+/// Left out where it is said already.
+fn expected_text(what: &str, expected: &str) -> String {
+    if what.contains(expected) {
+        return String::new();
+    }
+    format!("; expected {expected}")
 }
 
 fn tags_text(tags: &[String]) -> String {
@@ -405,10 +426,10 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// What was asked for, in messages on digests.
+/// A part, in messages: by its title if it has one, and by its digest.
 pub(crate) fn part(title: Option<&String>, digest: &Digest) -> String {
     match title {
-        Some(title) => format!("`{}`", short(title)),
+        Some(title) => format!("`{}` ({digest})", short(title)),
         None => format!("the part {digest}"),
     }
 }

@@ -115,7 +115,13 @@ impl Registry {
                     Err(trouble) => self.absent(trouble),
                 });
             }
-            Err(trouble) => return Err(self.failure(trouble, name)),
+            Err(trouble) => {
+                let what = match reference.digest() {
+                    Some(digest) => format!("the bundle {digest}"),
+                    None => format!("the tag `{name}`"),
+                };
+                return Err(self.failure(trouble, &what));
+            }
         };
         match what_it_is(&body) {
             None => Ok((body, digest)),

@@ -60,11 +60,9 @@ impl Registry {
         if let Some(expected) = self.reference.digest()
             && expected != digest.to_string()
         {
-            return Err(RegistryError::Digest {
+            return Err(RegistryError::OtherBundle {
                 reference: self.reference.clone(),
-                what: format!("`{}`", bundle.app().name),
-                found: digest.to_string(),
-                expected: expected.to_owned(),
+                digest,
             });
         }
         let tag = reference.tag().unwrap_or_default().to_owned();

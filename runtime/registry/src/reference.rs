@@ -151,7 +151,7 @@ impl FromStr for Reference {
         let (host, rest) = rest.split_once('/').unwrap_or((rest, ""));
         if !is_host(host) {
             return Err(refuse(format!(
-                "`{host}` is no host; it has a dot or a port, or is localhost, as in registry.example.org/apps/NAME:1.0.0"
+                "`{host}` is no host; it has a dot or a port, or is localhost"
             )));
         }
         let (path, tag) = match rest.split_once(':') {
@@ -349,7 +349,41 @@ mod tests {
         }
     }
 
+    /// A part of a path, such as `map-reduce` and `a__b.c`.
+    fn path_part() -> impl Strategy<Value = String> {
+        "[a-z0-9]{1,8}((\\.|_|__|-{1,3})[a-z0-9]{1,8}){0,3}"
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_a_reference_is_read(
+            host in "[a-z0-9]{1,8}(\\.[a-z0-9-]{0,6}[a-z0-9]){1,3}",
+            port in proptest::option::of(any::<u16>()),
+            path in proptest::collection::vec(path_part(), 1..4),
+            tag in proptest::option::of("[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}"),
+            digest in proptest::option::of("sha256:[0-9a-f]{64}"),
+        ) {
+            // A part that begins with a dash is no name of a host.
+            prop_assume!(!host.contains(".-"));
+            let host = port.map_or(host.clone(), |port| format!("{host}:{port}"));
+            let path = path.join("/");
+            let mut text = format!("{host}/{path}");
+            if let Some(tag) = &tag {
+                text += &format!(":{tag}");
+            }
+            if let Some(digest) = &digest {
+                text += &format!("@{digest}");
+            }
+            let reference: Reference = text.parse().map_err(|error: ReferenceError| {
+                TestCaseError::fail(error.to_string())
+            })?;
+            prop_assert_eq!(reference.host(), host);
+            prop_assert_eq!(reference.path(), path);
+            prop_assert_eq!(reference.tag(), tag.as_deref());
+            prop_assert_eq!(reference.digest(), digest.as_deref());
+            prop_assert_eq!(reference.to_string(), text);
+        }
+
         #[test]
         fn whatever_is_read_is_written_as_it_was(text in "[a-zA-Z0-9.:/@_-]{0,40}") {
             if let Ok(reference) = text.parse::<Reference>() {

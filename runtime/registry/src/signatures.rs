@@ -146,7 +146,7 @@ impl Registry {
         let (body, digest) = self
             .get_manifest(&name)
             .await
-            .map_err(|trouble| self.failure(trouble, &name))?;
+            .map_err(|trouble| self.failure(trouble, &format!("the bundle {name}")))?;
         Ok(Descriptor::new(INDEX, digest, body.len() as u64))
     }
 }

@@ -70,7 +70,7 @@ fn nobody_answers() {
     let user = User::new();
     let reference = format!("127.0.0.1:{port}/apps/words:1");
     let refused = user.call(&["bundle", "pull", &reference]);
-    snapshot!("pull", refused.expect(6).text());
+    snapshot!("refused_connection", refused.expect(6).text());
     user.call(&["bundle", "push", "mapreduce", &reference])
         .expect(6)
         .says("cannot be reached by HTTP");

@@ -18,23 +18,23 @@ use serde_json::Value;
 use std::{fs::File, path::PathBuf, process::Command};
 
 /// Somebody with a home, where nothing is kept and nobody is known.
-struct User {
-    place: Place,
+pub(crate) struct User {
+    pub(crate) place: Place,
 }
 
 impl User {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             place: Place::new(),
         }
     }
 
     /// A path in the user's working directory.
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.place.command(args);
         command
             .env("HOME", self.path("home"))
@@ -42,11 +42,11 @@ impl User {
         command
     }
 
-    fn end(&self, command: Command) -> Ended {
+    pub(crate) fn end(&self, command: Command) -> Ended {
         Running::new(command, self.place.path()).end()
     }
 
-    fn call(&self, args: &[&str]) -> Ended {
+    pub(crate) fn call(&self, args: &[&str]) -> Ended {
         self.end(self.command(args))
     }
 
@@ -60,7 +60,7 @@ impl User {
 
     /// With `--json`, and without a failure.
     #[track_caller]
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let ended = self.call(&[args, &["--json"]].concat());
         ended.expect(0).json()
     }
@@ -111,7 +111,7 @@ fn run(app: &str) -> Vec<&str> {
 }
 
 /// What differs from run to run, from build to build, and from registry to registry.
-fn settings() -> insta::Settings {
+pub(crate) fn settings() -> insta::Settings {
     let mut settings = crate::harness::settings();
     for (from, to) in [
         (r"(127\.0\.0\.1|0\.0\.0\.0):\d{2,}", "$1:[PORT]"),
@@ -119,6 +119,7 @@ fn settings() -> insta::Settings {
         (r"sha256-[0-9a-f]{64}", "[DIGEST]"),
         (r"[0-9a-f]{4}(-[0-9a-f]{4}){3}", "[KEY]"),
         (r"\d+(\.\d+)? [kM]?B\b", "[SIZE]"),
+        (r"\d+ bytes", "[SIZE]"),
     ] {
         settings.add_filter(from, to);
     }

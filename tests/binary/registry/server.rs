@@ -184,8 +184,11 @@ impl Registry {
     }
 }
 
+/// What is in a directory; a registry to which nothing was sent has none.
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).expect("a directory");
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
     entries
         .map(|entry| entry.expect("an entry").path())
         .collect()

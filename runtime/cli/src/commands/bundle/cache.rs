@@ -48,7 +48,8 @@ pub(crate) fn command(what: &Command) -> Result<ExitCode, Failure> {
                 Some(cache) => cache.clear()?,
                 None => 0,
             };
-            render::data(&format!("{count} bundles removed\n"))?;
+            let bundles = if count == 1 { "bundle" } else { "bundles" };
+            render::data(&format!("{count} {bundles} removed\n"))?;
             Ok(ExitCode::Ok)
         }
     }
