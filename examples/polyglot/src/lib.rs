@@ -9,6 +9,8 @@
 //!                                                 ▼
 //!            javascript_counts_table ─► shares (Rust) ─► javascript_column_statistics
 //!                                 Arrow           Arrow                            ─► JSON
+//!
+//! bytes ─► reverse (Rust) ─► c_reverse ─► python_reverse ─► javascript_reverse ─► the same bytes
 //! ```
 //!
 //! The driver calls the tasks of the other components by name; `bundle.toml` puts those components beside this one.
@@ -20,7 +22,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use taps::{Argument, Arrow, Bound, Call, Engine, Future, Json, Report, Result};
+use taps::{Argument, Arrow, Bound, Bytes, Call, Engine, Future, Json, Report, Result};
 
 /// Counts by word.
 pub type Counts = BTreeMap<String, u64>;
@@ -46,6 +48,12 @@ struct Polyglot {
 #[taps::task(pure)]
 fn count_words(text: &[u8]) -> Json<Counts> {
     Json(text::counts(text))
+}
+
+/// Reverses the order of bytes.
+#[taps::task(pure)]
+fn reverse(data: &[u8]) -> Bytes {
+    data.iter().rev().copied().collect::<Vec<_>>().into()
 }
 
 /// What JavaScript finds in a column.
@@ -79,6 +87,12 @@ fn run(config: Polyglot, engine: &Engine) -> Result<Report> {
             Bound::Equals(true.into()),
         );
     }
+    engine.phase("bytes");
+    report = report.check(
+        "bytes_survive",
+        survive(engine, &parts[0])?,
+        Bound::Equals(true.into()),
+    );
     engine.phase("table");
     let found = statistics(engine, &merged[2])?;
     let (count, share) = (&found["count"], &found["share"]);
@@ -126,6 +140,18 @@ fn merge(engine: &Engine, counted: &[Future<Json<Counts>>]) -> Result<Vec<Future
         engine.submit(Call::<Json<Counts>>::named(&task, counts))
     };
     FOREIGN.iter().map(call).collect()
+}
+
+/// Sends bytes of every value, and a text, through all languages. Each reverses them, four times in all: they come
+/// back as they were.
+fn survive(engine: &Engine, text: &str) -> Result<bool> {
+    let sent: Vec<u8> = (0..=u8::MAX).chain(text.bytes()).collect();
+    let mut data = engine.submit(reverse::call(&sent[..]))?;
+    for language in FOREIGN {
+        let task = format!("{language}_reverse");
+        data = engine.submit(Call::<Bytes>::named(&task, [(&data).into()]))?;
+    }
+    Ok(data.result()?.into_vec() == sent)
 }
 
 /// Sends the counts as a table through JavaScript, Rust, and JavaScript.

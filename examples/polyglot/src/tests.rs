@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::json;
-use taps::{Arrow, Call, Json, List, Result, Value};
+use taps::{Arrow, Bytes, Call, Json, List, Result, Value};
 
 use crate::{APP, Counts, Statistics, table};
 
 macro_rules! stand_ins {
-    ($($count:ident, $merge:ident;)*) => {$(
+    ($($count:ident, $merge:ident, $reverse:ident;)*) => {$(
         #[taps::task]
         fn $count(text: &[u8]) -> Json<Counts> {
             Json(crate::text::counts(text))
@@ -18,13 +18,18 @@ macro_rules! stand_ins {
         fn $merge(counts: List<Json<Counts>>) -> Result<Json<Counts>> {
             merged(counts)
         }
+
+        #[taps::task]
+        fn $reverse(data: Bytes) -> Bytes {
+            data.into_vec().into_iter().rev().collect::<Vec<_>>().into()
+        }
     )*};
 }
 
 stand_ins! {
-    c_count_words, c_merge_counts;
-    python_count_words, python_merge_counts;
-    javascript_count_words, javascript_merge_counts;
+    c_count_words, c_merge_counts, c_reverse;
+    python_count_words, python_merge_counts, python_reverse;
+    javascript_count_words, javascript_merge_counts, javascript_reverse;
 }
 
 fn merged(all: List<Json<Counts>>) -> Result<Json<Counts>> {
@@ -76,7 +81,7 @@ fn every_check_holds_whatever_the_size() {
         let config = json!({ "words": words, "parts": parts, "misbehave": false });
         let report = taps::testing::run_app(&APP, &config).unwrap();
         assert!(report.passed(), "{words} words: {report:?}");
-        assert_eq!(report.checks.len(), 7);
+        assert_eq!(report.checks.len(), 8);
     }
 }
 

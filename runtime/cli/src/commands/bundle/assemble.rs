@@ -7,13 +7,15 @@ use crate::render;
 use serde_json::{Map, Value};
 use std::{borrow::Cow, fs, path::Path};
 use taps_bundle::{
-    Bundle, ComponentEntry, DataEntry, Digest, Expected, Manifest, Source, TaskRoute, scan,
+    Bundle, BundleError, ComponentEntry, DataEntry, Digest, Expected, Instances, Manifest, Package,
+    Source, TaskRoute, scan,
 };
 use taps_config::{describe_kind, nearest};
 use taps_sandbox::{PoolSize, Sandbox};
 use taps_schema::{AppDescription, FieldKind};
 
-/// Components from this size on take long enough to compile for a word about it.
+/// Components from this size on take long enough to compile for a word about it, and carry an interpreter: their
+/// sandboxes are made ahead of time unless a recipe says otherwise.
 const LARGE_BYTES: usize = 4 << 20;
 
 /// A component on its way into a bundle.
@@ -82,7 +84,9 @@ fn piece(
         _ => file.into_owned(),
     };
     let mut entry = ComponentEntry::of(&name, &bytes).map_err(refused)?;
-    entry.instances = component.instances;
+    let large = bytes.len() >= LARGE_BYTES;
+    let suits = component.instances;
+    entry.instances = suits.or(large.then_some(Instances::Prewarmed));
     entry.memory = component.memory.unwrap_or_default();
     Ok(Piece {
         field: field.to_owned(),
@@ -110,6 +114,14 @@ pub(super) fn describe(
 ) -> Result<Option<AppDescription>, Failure> {
     let refused = |error| Failure::new(ExitCode::Bundle, error);
     let scan = scan(file, bytes).map_err(refused)?;
+    // Before the long part.
+    let unknown = |import: &&String| Package::of(import) == Package::Unknown;
+    if let Some(import) = scan.imports.iter().find(unknown) {
+        return Err(refused(BundleError::Import {
+            name: file.to_owned(),
+            import: import.clone(),
+        }));
+    }
     let describes = |export: &String| export.starts_with("taps:core/description@");
     if !scan.exports.iter().any(describes) {
         return Ok(None);

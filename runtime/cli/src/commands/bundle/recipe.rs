@@ -68,7 +68,8 @@ pub(super) struct Component {
     pub(super) file: Option<PathBuf>,
     /// Whether a crate is also built without its driver, for sandboxes of its tasks that cost less.
     pub(super) tasks_component: Option<bool>,
-    /// Where its sandboxes should come from.
+    /// Where its sandboxes should come from. Those of a large component, which carries an interpreter, are made
+    /// ahead of time by default.
     pub(super) instances: Option<Instances>,
     /// How its memory is set up.
     pub(super) memory: Option<MemoryProfile>,
