@@ -4,6 +4,7 @@ use crate::{Reference, RegistryError};
 use base64::Engine as _;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     env,
@@ -152,9 +153,17 @@ impl AuthFile {
             }
             Err(error) => return Err(unusable(path, error.to_string())),
         };
-        serde_json::from_slice(&text)
+        let wrong = |what: &str| unusable(path, format!("it is not a file of logins: {what}"));
+        let json: Value =
+            serde_json::from_slice(&text).map_err(|error| wrong(&error.to_string()))?;
+        // Where values are of other types, messages of the reader would show them: passwords, perhaps.
+        let expected = "expected an object of `auths`, `credHelpers` and `credsStore`";
+        if !json.is_object() {
+            return Err(wrong(expected));
+        }
+        serde_json::from_value(json)
             .map(Some)
-            .map_err(|error| unusable(path, format!("it is not a file of logins: {error}")))
+            .map_err(|_| wrong(expected))
     }
 
     fn identity(
@@ -394,7 +403,9 @@ mod tests {
     fn what_is_unusable_is_named() {
         let directory = tempfile::tempdir().expect("a directory");
         for (text, says) in [
-            ("[]", "not a file of logins"),
+            ("[]", "not a file of logins: expected an object"),
+            ("{", "not a file of logins: EOF"),
+            (r#"{"auths": {"r.org": "secret"}}"#, "expected an object"),
             (r#"{"auths": {"r.org": {"auth": "%%"}}}"#, "base64"),
             (
                 r#"{"auths": {"r.org": {"identitytoken": "t"}}}"#,
@@ -420,6 +431,7 @@ mod tests {
                 error.contains(says) && error.contains(path.to_str().expect("UTF-8")),
                 "{error}"
             );
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 
