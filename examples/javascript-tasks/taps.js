@@ -117,7 +117,10 @@ function read(argument, type) {
 
 function write(result) {
   const text = typeof result === "string" ? result : null;
-  const bytes = result instanceof Uint8Array ? result : new TextEncoder().encode(text ?? JSON.stringify(result));
+  // Arrays that the host made are of another `Uint8Array`, which `instanceof` does not know.
+  const bytes = ArrayBuffer.isView(result)
+    ? new Uint8Array(result.buffer, result.byteOffset, result.byteLength)
+    : new TextEncoder().encode(text ?? JSON.stringify(result));
   if (bytes.length <= INLINE_BYTES) {
     return { tag: "inline", val: bytes };
   }

@@ -79,7 +79,7 @@ fn build(place: &Place, keep: impl Fn(&str) -> bool) -> (PathBuf, Value) {
     }
     listed.retain(|component| keep(component["file"].as_str().expect("a path")));
     place.write("bundle.toml", recipe.to_string());
-    let bundle = place.path().join(format!("polyglot.{ARCHIVE_SUFFIX}"));
+    let bundle = place.path().join(format!("polyglot{ARCHIVE_SUFFIX}"));
     let args = ["bundle", "build", ".", "--json", "--output"];
     let mut command = place.command(args);
     let output = command.arg(&bundle).output().expect("build a bundle");
@@ -97,6 +97,7 @@ fn bundle() -> Option<&'static (PathBuf, Value)> {
         let place = Place::new();
         let (built, json) = build(&place, |_| true);
         let kept = Path::new(CACHE).join(built.file_name().expect("a name"));
+        fs::create_dir_all(CACHE).expect("a directory");
         fs::copy(built, &kept).expect("keep the bundle");
         (kept, json)
     }))
@@ -145,7 +146,7 @@ fn a_bundle_of_four_languages_says_what_it_needs() {
         let found = components.find(|component| component["file"] == format!("{name}.wasm"));
         found.unwrap_or_else(|| panic!("no {name} in {json}"))
     };
-    assert_eq!(needs("polyglot")["instances"], Value::Null);
+    assert_eq!(needs("taps_polyglot")["instances"], Value::Null);
     assert_eq!(needs("c_tasks")["instances"], Value::Null);
     for interpreted in ["python_tasks", "javascript_tasks"] {
         let component = needs(interpreted);
