@@ -164,6 +164,7 @@ impl Registry {
         match trouble {
             Trouble::Transient(reason) => RegistryError::Broken {
                 reference,
+                what: what.to_owned(),
                 tries: TRIES,
                 reason,
             },

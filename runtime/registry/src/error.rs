@@ -38,10 +38,12 @@ pub enum RegistryError {
         reason: String,
     },
     /// The connection broke, again and again.
-    #[error("{reference}: the connection to {} broke {tries} times in a row: {reason}", .reference.host())]
+    #[error("{reference}: the connection to {} broke {tries} times in a row at {what}: {reason}", .reference.host())]
     Broken {
         /// What was asked for.
         reference: Reference,
+        /// Which part.
+        what: String,
         /// How often it was tried without getting further.
         tries: u32,
         /// Why, at last.

@@ -1,7 +1,7 @@
 //! Lines that break: what has come or gone is not moved again.
 
 use super::{
-    User,
+    LARGE, User,
     line::{Line, Then},
     number,
     server::{Access, Registry},
@@ -152,4 +152,37 @@ fn a_push_goes_on_when_the_line_works_again() {
         User::new().pull(&registry.reference("apps/mapreduce:1")),
         super::text(&pushed["digest"])
     );
+}
+
+#[test]
+fn a_large_part_goes_in_pieces_and_again_when_it_was_cut() {
+    let Some(registry) = Registry::start(&Access::Open) else {
+        return;
+    };
+    let author = User::new();
+    author.build_large();
+    let line = Line::to(registry.port());
+    let reference = line.reference("apps/large:1");
+    let push = ["bundle", "push", "large.taps", &reference];
+    line.cut_after_sending(LARGE - 1_000_000, Then::Stays);
+    author.call(&push).expect(6).says("`numbers`");
+    let stored = registry.blobs().len() as u64;
+    line.mend();
+    line.cut_after_sending(LARGE - 1_000_000, Then::Works);
+    let pushed = author.json(&push);
+    assert_eq!(number(&pushed["present"]["parts"]), stored, "{pushed}");
+    let pieces = line.requests();
+    let pieces = pieces
+        .iter()
+        .filter(|request| request.starts_with("patch "));
+    assert!(pieces.count() > 2, "in pieces");
+
+    // And back, cut in the middle.
+    line.mend();
+    line.cut_after(LARGE / 2, Then::Works);
+    let user = User::new();
+    let pulled = user.json(&["bundle", "pull", &reference, "-o", "came.taps"]);
+    assert_eq!(pulled["digest"], pushed["digest"]);
+    let file = |user: &User, name: &str| fs::read(user.path(name)).expect("it was written");
+    assert!(file(&author, "large.taps") == file(&user, "came.taps"));
 }

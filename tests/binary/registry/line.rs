@@ -7,6 +7,18 @@ use std::{
     thread,
 };
 
+/// What is longer is no head, but a body.
+const LONGEST_HEAD: usize = 16 << 10;
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// From the client to the server.
+    There,
+    /// From the server to the client.
+    Back,
+}
+
 /// What becomes of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
@@ -20,8 +32,8 @@ pub(super) enum Then {
 struct State {
     /// Heads of requests, in order.
     requests: Vec<String>,
-    /// Bytes that may still come back before it breaks, and what is then.
-    cut: Option<(usize, Then)>,
+    /// Bytes that may still go this way before it breaks, and what is then.
+    cut: Option<(Way, usize, Then)>,
     broken: bool,
     /// Bytes that came back.
     answered: usize,
@@ -68,7 +80,12 @@ impl Line {
 
     /// Breaks after so many bytes from the server.
     pub(super) fn cut_after(&self, bytes: usize, then: Then) {
-        self.lock().cut = Some((bytes, then));
+        self.lock().cut = Some((Way::Back, bytes, then));
+    }
+
+    /// Breaks after so many bytes to the server.
+    pub(super) fn cut_after_sending(&self, bytes: usize, then: Then) {
+        self.lock().cut = Some((Way::There, bytes, then));
     }
 
     /// Works again, with nothing noted.
@@ -115,20 +132,24 @@ impl Line {
                 let text = String::from_utf8_lossy(&head[..end]).to_lowercase();
                 self.lock().requests.push(text);
                 head.clear();
+            } else if head.len() > LONGEST_HEAD {
+                head.clear();
             }
-            if server.write_all(piece).is_err() {
+            let passed = self.pass(Way::There, count);
+            if server.write_all(&piece[..passed]).is_err() || passed < count {
                 break;
             }
         }
         // The other direction may have ended it before.
         let _ = server.shutdown(Shutdown::Both);
+        let _ = client.shutdown(Shutdown::Both);
     }
 
     /// Server to client, until it is cut.
     fn answer(&self, mut server: &TcpStream, mut client: &TcpStream) {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(count @ 1..) = server.read(&mut buffer) {
-            let passed = self.pass(count);
+            let passed = self.pass(Way::Back, count);
             if client.write_all(&buffer[..passed]).is_err() || passed < count {
                 break;
             }
@@ -139,25 +160,27 @@ impl Line {
     }
 
     /// How many of these bytes get through.
-    fn pass(&self, count: usize) -> usize {
+    fn pass(&self, way: Way, count: usize) -> usize {
         let mut state = self.lock();
         if state.broken {
             return 0;
         }
         let passed = match state.cut {
-            Some((left, then)) if left <= count => {
+            Some((cut, left, then)) if cut == way && left <= count => {
                 state.cut = None;
                 state.broken = then == Then::Stays;
                 // One less than there is, so that it is a cut in any case.
                 left.min(count - 1)
             }
-            Some((left, then)) => {
-                state.cut = Some((left - count, then));
+            Some((cut, left, then)) if cut == way => {
+                state.cut = Some((cut, left - count, then));
                 count
             }
-            None => count,
+            _ => count,
         };
-        state.answered += passed;
+        if way == Way::Back {
+            state.answered += passed;
+        }
         passed
     }
 }

@@ -17,6 +17,9 @@ use crate::harness::{Ended, Place, Running};
 use serde_json::Value;
 use std::{fs::File, path::PathBuf, process::Command};
 
+/// Bytes of data in a large bundle.
+const LARGE: usize = 5_000_000;
+
 /// Somebody with a home, where nothing is kept and nobody is known.
 pub(crate) struct User {
     pub(crate) place: Place,
@@ -70,6 +73,19 @@ impl User {
     fn push(&self, reference: &str) -> String {
         let pushed = self.json(&["bundle", "push", "mapreduce", reference]);
         text(&pushed["digest"])
+    }
+
+    /// Makes `large.taps`, with more data than goes in one piece.
+    fn build_large(&self) {
+        let component = crate::harness::probe();
+        let recipe = format!(
+            "[[component]]\nfile = '{component}'\n[[data]]\nname = 'numbers'\nfile = 'numbers'\n"
+        );
+        self.place.write("large/bundle.toml", recipe);
+        let numbers: Vec<u8> = (0..LARGE as u32 / 4).flat_map(u32::to_le_bytes).collect();
+        self.place.write("large/numbers", numbers);
+        self.call(&["bundle", "build", "large", "-o", "large.taps"])
+            .expect(0);
     }
 
     /// Brings what is there; gives its digest.
