@@ -124,7 +124,7 @@ fn features_that_are_not_known_are_refused() {
         "{message}"
     );
     read(&archive_with(|manifest| {
-        manifest["requires"] = Vec::<String>::new().into()
+        manifest["requires"] = Vec::<String>::new().into();
     }))
     .expect("nothing is required");
 }

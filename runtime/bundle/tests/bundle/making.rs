@@ -11,14 +11,14 @@ use tar::{EntryType, Header};
 
 /// A component that imports and exports instances of these names, and has this much data.
 pub(crate) fn component(imports: &[&str], exports: &[&str], data: usize) -> Vec<u8> {
-    let imports: String = imports
+    let imports = imports
         .iter()
-        .map(|name| format!("(import \"{name}\" (instance))\n"))
-        .collect();
-    let exports: String = exports
+        .map(|name| format!("(import \"{name}\" (instance))"));
+    let exports = exports
         .iter()
-        .map(|name| format!("(export \"{name}\" (instance $empty))\n"))
-        .collect();
+        .map(|name| format!("(export \"{name}\" (instance $empty))"));
+    let imports = imports.collect::<Vec<_>>().join("\n");
+    let exports = exports.collect::<Vec<_>>().join("\n");
     let data = "x".repeat(data);
     let text = format!(
         "(component {imports}
@@ -81,7 +81,7 @@ pub(crate) fn manifest(parts: &[Vec<u8>], words: &[u8]) -> Manifest {
     manifest.components[1].instances = Some(Instances::Prewarmed);
     manifest.capabilities.memory_limit = Some("512 MiB".to_owned());
     manifest.capabilities.wall_limit_s = Some(60);
-    manifest.defaults = object(json!({ "words": "bundle:texts/words.txt", "top": 3 }));
+    manifest.defaults = object(&json!({ "words": "bundle:texts/words.txt", "top": 3 }));
     manifest.data = vec![
         DataEntry {
             name: "texts/words.txt".to_owned(),
@@ -99,7 +99,7 @@ pub(crate) fn manifest(parts: &[Vec<u8>], words: &[u8]) -> Manifest {
         },
     ];
     manifest.expected = vec![Expected {
-        config: object(json!({ "top": 5 })),
+        config: object(&json!({ "top": 5 })),
         values: [("words".to_owned(), json!(7))].into(),
     }];
     manifest.licence = Some("MIT".to_owned());
@@ -107,7 +107,7 @@ pub(crate) fn manifest(parts: &[Vec<u8>], words: &[u8]) -> Manifest {
     manifest
 }
 
-fn object(value: Value) -> serde_json::Map<String, Value> {
+fn object(value: &Value) -> serde_json::Map<String, Value> {
     value.as_object().expect("an object").clone()
 }
 

@@ -1,6 +1,7 @@
 //! Signatures: who signed what, and everything that is no signature of it.
 
 use proptest::{collection::vec, prelude::*};
+use std::slice::from_ref;
 use taps_bundle::{
     Digest,
     sign::{PublicKey, SignatureError, SignatureFile, SigningKey, message, sign},
@@ -94,16 +95,16 @@ fn another_bundle_is_refused() {
     let (key, public) = keys();
     let mut file = sign(&digest(), &key);
     let other = Digest::of(b"another bundle");
-    let error = file.verify(&other, &[public.clone()]).expect_err("refused");
+    let error = file.verify(&other, from_ref(&public)).expect_err("refused");
     let text = error.to_string();
     assert!(
         text.contains(&other.to_string()) && text.contains(&digest().to_string()),
         "{text}"
     );
-    assert!(!file.check(&other, &[public.clone()])[0].sound);
+    assert!(!file.check(&other, from_ref(&public))[0].sound);
     // Nor does it help to write the other digest into the file.
     file.bundle = other;
-    let error = file.verify(&other, &[public.clone()]).expect_err("refused");
+    let error = file.verify(&other, from_ref(&public)).expect_err("refused");
     assert!(matches!(error, SignatureError::Wrong { .. }), "{error}");
     let signers = file.check(&other, &[public]);
     assert!(!signers[0].sound && signers[0].known, "{signers:?}");
@@ -117,7 +118,7 @@ fn a_changed_signature_is_refused() {
         let mut changed = file.clone();
         text.clone_into(&mut changed.signatures[0].signature);
         let error = changed
-            .verify(&digest(), &[public.clone()])
+            .verify(&digest(), from_ref(&public))
             .expect_err("refused");
         assert!(matches!(error, SignatureError::Wrong { .. }), "{error}");
     }
@@ -153,7 +154,7 @@ fn signatures_of_several_keys_are_kept_together() {
     assert_eq!(file.signatures.len(), 2);
     for public in [one_public, two_public] {
         assert_eq!(
-            file.verify(&digest(), &[public.clone()]).expect("signed"),
+            file.verify(&digest(), from_ref(&public)).expect("signed"),
             public
         );
     }
@@ -207,7 +208,7 @@ proptest! {
     fn no_bytes_make_a_panic(bytes in vec(any::<u8>(), 0..300), key in "[0-9a-f]{64}") {
         let public = SigningKey::from_pem(PRIVATE).expect("a key").public_key();
         if let Ok(file) = SignatureFile::from_json(&bytes) {
-            let _ = file.verify(&digest(), &[public.clone()]);
+            let _ = file.verify(&digest(), from_ref(&public));
         }
         let mut file = sign(&digest(), &SigningKey::from_pem(PRIVATE).expect("a key"));
         file.signatures[0].key = key;
