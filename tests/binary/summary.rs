@@ -43,6 +43,14 @@ fn json_is_one_object_with_the_promised_fields() {
         @"
     {app: text
     app_elapsed_s: real
+    bundle: {aot: text
+    app: text
+    consent: text
+    digest: text
+    host_version: text
+    key: null
+    source: text
+    version: text}
     checks: [{bound: {at-most: real}
     name: text
     passed: bool

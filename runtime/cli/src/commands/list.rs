@@ -62,7 +62,9 @@ impl Choice {
     fn line(&self) -> String {
         let source = self.source.as_deref().unwrap_or_default();
         if let Some(error) = &self.error {
-            return format!("cannot be used: {error} ({source})");
+            let place = format!(" ({source})");
+            let place = if error.contains(source) { "" } else { &place };
+            return format!("cannot be used: {error}{place}");
         }
         match (&self.version, &self.hidden_by) {
             (Some(version), None) => format!("{} ({version}, {source})", self.summary),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use taps_bundle::{Bundle, Expected};
 use taps_config::Resolved;
-use taps_schema::{AppDescription, Bound, Check};
+use taps_schema::{AppDescription, Bound, Check, ConfigField, FieldKind};
 
 /// A check for each value that the bundle expects of a run with this configuration; none where it expects
 /// nothing.
@@ -50,9 +50,11 @@ fn default_seed() -> u64 {
         .unwrap_or_default()
 }
 
-/// Whether every field of the app is as expected, or, where that says nothing, has its default.
+/// Whether every field of the app is as expected, or, where that says nothing, has its default. Where output goes
+/// changes nothing about it.
 fn is_of(resolved: &Resolved, app: &AppDescription, expected: &Expected) -> bool {
-    app.config.iter().all(|field| {
+    let decides = |field: &&ConfigField| field.kind != FieldKind::OutputDir;
+    app.config.iter().filter(decides).all(|field| {
         let wanted = expected.config.get(&field.name).or(field.default.as_ref());
         let given = resolved.app_config.get(&field.name);
         is_equal(

@@ -1,6 +1,7 @@
 //! `bundle build`: a bundle of a crate, or of components.
 
 use super::{assemble, output, recipe::Recipe, sign};
+use crate::apps::consent;
 use crate::exit::{ExitCode, Failure};
 use crate::render;
 use crate::summary;
@@ -43,6 +44,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None => output::place(&bundle)?,
     };
     let size = output::bundle(&bundle, &path)?;
+    // Whoever builds a bundle trusts it.
+    consent::remember(&bundle)?;
     let signature = match &key {
         Some(key) => Some(sign::write(&bundle.digest(), key, &path, None)?),
         None => None,
