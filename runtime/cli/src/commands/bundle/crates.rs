@@ -78,11 +78,17 @@ pub(super) fn build(directory: &Path, tasks: bool, offline: bool) -> Result<Buil
         .iter()
         .any(|dependency| dependency.name == SDK && dependency.kind.is_none());
     let file = format!("{}.wasm", library.name);
-    let run = |part| cargo(directory, &metadata, package, part, offline);
+    let run = |part| {
+        let built = cargo(directory, &metadata, package, part, offline)?.join(&file);
+        keep(
+            &built,
+            &metadata.target_directory.join("bundle").join(place(part)),
+        )
+    };
     Ok(Built {
-        whole: run(Part::App)?.join(&file),
+        whole: run(Part::App)?,
         tasks: if tasks && is_app {
-            Some(run(Part::Tasks)?.join(&file))
+            Some(run(Part::Tasks)?)
         } else {
             None
         },
@@ -127,7 +133,27 @@ fn absent(error: &std::io::Error) -> Failure {
         .hint("install Rust from https://rustup.rs; components that are there need none")
 }
 
-/// Has cargo build one part; gives the directory of what came out.
+/// Folder of what came out of a part.
+fn place(part: Part) -> &'static str {
+    match part {
+        Part::App => "apps",
+        Part::Tasks => "tasks",
+    }
+}
+
+/// Copies what was built to where the next part does not replace it.
+fn keep(built: &Path, place: &Path) -> Result<PathBuf, Failure> {
+    let kept = place.join(built.file_name().unwrap_or_default());
+    let copied = fs::create_dir_all(place).and_then(|()| fs::copy(built, &kept));
+    copied.map_err(|error| {
+        let error = format!("copy {} to {}: {error}", built.display(), kept.display());
+        Failure::new(ExitCode::Records, error)
+    })?;
+    Ok(kept)
+}
+
+/// Has cargo build one part; gives the directory of what came out. Both parts are built in one directory, where they
+/// share what is built for this machine: macros, and what they need.
 fn cargo(
     directory: &Path,
     metadata: &Metadata,
@@ -135,11 +161,7 @@ fn cargo(
     part: Part,
     offline: bool,
 ) -> Result<PathBuf, Failure> {
-    let place = match part {
-        Part::App => "apps",
-        Part::Tasks => "tasks",
-    };
-    let target = metadata.target_directory.join("bundle").join(place);
+    let target = metadata.target_directory.join("bundle");
     let mut cargo = Command::new("cargo");
     cargo.current_dir(directory);
     instruct(
