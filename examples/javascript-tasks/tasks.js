@@ -46,6 +46,13 @@ const javascript_reverse = {
   run: (data) => data.toReversed(),
 };
 
+const javascript_draw = {
+  help: "Draws a number from 0 to 1, by the seed of the task.",
+  parameters: [],
+  output: "json",
+  run: () => Math.random(),
+};
+
 const javascript_counts_table = {
   help: "Makes a table of counts, `word` and `count`, most frequent first: an Arrow IPC stream.",
   parameters: [["counts", "json"]],
@@ -113,6 +120,7 @@ export const { description, tasks } = component({
     javascript_count_words,
     javascript_counts_table,
     javascript_merge_counts,
+    javascript_draw,
     javascript_misbehave,
     javascript_reverse,
   },

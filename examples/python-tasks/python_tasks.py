@@ -1,6 +1,7 @@
 """Tasks in Python: words of a text are counted, counts are added up, and bytes are reversed."""
 
 import os
+import random
 import re
 import socket
 from collections import Counter
@@ -32,6 +33,12 @@ def python_merge_counts(*counts: dict) -> dict:
 def python_reverse(data: bytes) -> bytes:
     """Reverses the order of bytes."""
     return data[::-1]
+
+
+@task()
+def python_draw() -> float:
+    """Draws a number from 0 to 1, by the seed of the task."""
+    return random.random()
 
 
 @task()

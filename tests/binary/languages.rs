@@ -176,7 +176,7 @@ fn all_languages_agree_on_every_executor() {
             let counted = tasks.iter().filter(|task| task["name"] == counted);
             assert_eq!(counted.count(), 3, "{language} with {execution:?}");
         }
-        assert_eq!(tasks.len(), 12 + 3 + 4 + 3);
+        assert_eq!(tasks.len(), 12 + 3 + 4 + 3 + 8);
         assert!(tasks.iter().all(|task| task["outcome"] == "ok"));
         (json["values"].clone(), json["checks"].clone())
     });

@@ -10,6 +10,8 @@
 //!            javascript_counts_table ─► shares (Rust) ─► javascript_column_statistics
 //!                                 Arrow           Arrow                            ─► JSON
 //!
+//! python_draw, javascript_draw ─► random numbers, which are those of the run's seed
+//!
 //! bytes ─► reverse (Rust) ─► c_reverse ─► python_reverse ─► javascript_reverse ─► the same bytes
 //! ```
 //!
@@ -96,6 +98,18 @@ fn run(config: Polyglot, engine: &Engine) -> Result<Report> {
     engine.phase("table");
     let found = statistics(engine, &merged[2])?;
     let (count, share) = (&found["count"], &found["share"]);
+    engine.phase("draw");
+    for language in ["python", "javascript"] {
+        let drawn = draw(engine, language)?;
+        let different = drawn.windows(2).all(|pair| pair[0] != pair[1]);
+        report = report
+            .check(
+                &format!("draws_in_{language}"),
+                different,
+                Bound::Equals(true.into()),
+            )
+            .value(&format!("drawn_in_{language}"), drawn);
+    }
     let greatest = expected.values().max().copied().unwrap_or_default();
     Ok(report
         .check(
@@ -152,6 +166,16 @@ fn survive(engine: &Engine, text: &str) -> Result<bool> {
         data = engine.submit(Call::<Bytes>::named(&task, [(&data).into()]))?;
     }
     Ok(data.result()?.into_vec() == sent)
+}
+
+/// Lets some tasks draw a number each.
+fn draw(engine: &Engine, language: &str) -> Result<Vec<f64>> {
+    let call = |_| engine.submit(Call::<Json<f64>>::named(&format!("{language}_draw"), []));
+    let drawn: Vec<Future<Json<f64>>> = (0..4).map(call).collect::<Result<_>>()?;
+    drawn
+        .iter()
+        .map(|number| number.result().map(|Json(number)| number))
+        .collect()
 }
 
 /// Sends the counts as a table through JavaScript, Rust, and JavaScript.

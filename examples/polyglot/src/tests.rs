@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::json;
+use taps::rand::RngExt as _;
 use taps::{Arrow, Bytes, Call, Json, List, Result, Value};
 
 use crate::{APP, Counts, Statistics, table};
@@ -40,6 +41,16 @@ fn merged(all: List<Json<Counts>>) -> Result<Json<Counts>> {
         }
     }
     Ok(Json(total))
+}
+
+#[taps::task]
+fn python_draw() -> Json<f64> {
+    Json(taps::rng().random())
+}
+
+#[taps::task]
+fn javascript_draw() -> Json<f64> {
+    Json(taps::rng().random())
 }
 
 #[taps::task]
@@ -81,7 +92,7 @@ fn every_check_holds_whatever_the_size() {
         let config = json!({ "words": words, "parts": parts, "misbehave": false });
         let report = taps::testing::run_app(&APP, &config).unwrap();
         assert!(report.passed(), "{words} words: {report:?}");
-        assert_eq!(report.checks.len(), 8);
+        assert_eq!(report.checks.len(), 10);
     }
 }
 
