@@ -152,7 +152,7 @@ impl Registry {
 
     fn unreachable(&self, reason: String) -> RegistryError {
         RegistryError::Unreachable {
-            reference: self.reference.clone(),
+            reference: Box::new(self.reference.clone()),
             plain: self.is_plain(),
             reason,
         }
@@ -160,7 +160,7 @@ impl Registry {
 
     /// The failure that trouble with a part comes to.
     pub(crate) fn failure(&self, trouble: Trouble, what: &str) -> RegistryError {
-        let reference = self.reference.clone();
+        let reference = Box::new(self.reference.clone());
         match trouble {
             Trouble::Transient(reason) => RegistryError::Broken {
                 reference,

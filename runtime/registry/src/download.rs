@@ -187,7 +187,7 @@ impl Registry {
 
     fn wrong_size(&self, descriptor: &Descriptor, found: &str) -> RegistryError {
         RegistryError::Size {
-            reference: self.reference.clone(),
+            reference: Box::new(self.reference.clone()),
             what: name_of(descriptor),
             found: found.to_owned(),
             expected: format!("{} bytes", descriptor.size),

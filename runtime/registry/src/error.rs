@@ -15,7 +15,7 @@ pub enum RegistryError {
     #[error("{reference} names no version; {}", tags_text(.tags))]
     NoVersion {
         /// The reference.
-        reference: Reference,
+        reference: Box<Reference>,
         /// The tags there are.
         tags: Vec<String>,
     },
@@ -31,7 +31,7 @@ pub enum RegistryError {
     #[error("{reference}: {} cannot be reached by {}: {reason}", .reference.host(), if *.plain { "HTTP" } else { "HTTPS" })]
     Unreachable {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Whether it was tried without TLS.
         plain: bool,
         /// Why, from the system.
@@ -41,7 +41,7 @@ pub enum RegistryError {
     #[error("{reference}: the connection to {} broke {tries} times in a row at {what}: {reason}", .reference.host())]
     Broken {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Which part.
         what: String,
         /// How often it was tried without getting further.
@@ -53,7 +53,7 @@ pub enum RegistryError {
     #[error("{reference}: {} refuses {who}: {reason}", .reference.host())]
     Refused {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Who we were.
         who: String,
         /// What the registry says.
@@ -63,13 +63,13 @@ pub enum RegistryError {
     #[error("{reference}: {} has no `{}`", .reference.host(), .reference.path())]
     NoName {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
     },
     /// There is no such tag.
     #[error("{reference}: `{}` has no tag `{}`; {}", .reference.path(), .reference.tag().unwrap_or_default(), tags_text(.tags))]
     NoTag {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// The tags there are.
         tags: Vec<String>,
     },
@@ -77,7 +77,7 @@ pub enum RegistryError {
     #[error("{reference}: {what} is not in `{}`", .reference.path())]
     NoPart {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// What is missing.
         what: String,
     },
@@ -85,7 +85,7 @@ pub enum RegistryError {
     #[error("{reference} names another bundle than this one, which is {digest}")]
     OtherBundle {
         /// Where it should go.
-        reference: Reference,
+        reference: Box<Reference>,
         /// What would go there.
         digest: Digest,
     },
@@ -93,7 +93,7 @@ pub enum RegistryError {
     #[error("{reference} is no taps-wasm bundle: it is {found}")]
     NotABundle {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// What it is.
         found: String,
     },
@@ -101,7 +101,7 @@ pub enum RegistryError {
     #[error("{reference}: what came as {what} has digest {found}{}", expected_text(.what, .expected))]
     Digest {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Which part.
         what: String,
         /// Digest of what came, or how it differs.
@@ -113,7 +113,7 @@ pub enum RegistryError {
     #[error("{reference}: {what} {found}; expected {expected}")]
     Size {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Which part.
         what: String,
         /// What came.
@@ -125,7 +125,7 @@ pub enum RegistryError {
     #[error("{reference}: {} answers {status}", .reference.host())]
     Answer {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Status and message.
         status: String,
     },
@@ -133,7 +133,7 @@ pub enum RegistryError {
     #[error("{reference}")]
     Bundle {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Why.
         source: Box<BundleError>,
     },
@@ -141,7 +141,7 @@ pub enum RegistryError {
     #[error("{reference}")]
     Signatures {
         /// Where it came from.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Why.
         source: Box<SignatureError>,
     },

@@ -72,7 +72,7 @@ impl Registry {
             parts: Vec::new(),
         };
         let source = Source::Registry(self.reference.to_string());
-        let limits = self.options.limits.clone();
+        let limits = self.options.limits;
         let bundle = Bundle::from_layout(&descriptor, source, &limits, |part| puller.part(part))
             .map_err(|error| self.refused_bundle(error))?;
         self.forget(&puller.parts);
@@ -93,14 +93,14 @@ impl Registry {
             other => other,
         };
         RegistryError::Bundle {
-            reference: self.reference.clone(),
+            reference: Box::new(self.reference.clone()),
             source: Box::new(error),
         }
     }
 
     /// The index of the bundle, with its digest.
     async fn find(&self) -> Result<(Vec<u8>, Digest), RegistryError> {
-        let reference = self.reference.clone();
+        let reference = Box::new(self.reference.clone());
         let Some(name) = reference.digest().or(reference.tag()) else {
             return match self.tags().await {
                 Ok(tags) => Err(RegistryError::NoVersion { reference, tags }),
@@ -133,7 +133,7 @@ impl Registry {
     fn absent(&self, trouble: Trouble) -> RegistryError {
         match trouble {
             Trouble::Missing { .. } => RegistryError::NoName {
-                reference: self.reference.clone(),
+                reference: Box::new(self.reference.clone()),
             },
             trouble => self.failure(trouble, "the list of tags"),
         }

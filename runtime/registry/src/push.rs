@@ -61,7 +61,7 @@ impl Registry {
             && expected != digest.to_string()
         {
             return Err(RegistryError::OtherBundle {
-                reference: self.reference.clone(),
+                reference: Box::new(self.reference.clone()),
                 digest,
             });
         }

@@ -367,13 +367,9 @@ mod tests {
             prop_assume!(!host.contains(".-"));
             let host = port.map_or(host.clone(), |port| format!("{host}:{port}"));
             let path = path.join("/");
-            let mut text = format!("{host}/{path}");
-            if let Some(tag) = &tag {
-                text += &format!(":{tag}");
-            }
-            if let Some(digest) = &digest {
-                text += &format!("@{digest}");
-            }
+            let tagged = tag.as_ref().map_or_else(String::new, |tag| format!(":{tag}"));
+            let pinned = digest.as_ref().map_or_else(String::new, |digest| format!("@{digest}"));
+            let text = format!("{host}/{path}{tagged}{pinned}");
             let reference: Reference = text.parse().map_err(|error: ReferenceError| {
                 TestCaseError::fail(error.to_string())
             })?;

@@ -63,7 +63,7 @@ impl Registry {
             Err(trouble) => return Err(self.failure(trouble, "the signatures")),
         };
         let not_signatures = |found: String| RegistryError::NotABundle {
-            reference: place.clone(),
+            reference: Box::new(place.clone()),
             found,
         };
         let manifest: SignatureManifest = serde_json::from_slice(&body)
@@ -153,7 +153,7 @@ impl Registry {
 
 fn refused(place: &Reference, source: SignatureError) -> RegistryError {
     RegistryError::Signatures {
-        reference: place.clone(),
+        reference: Box::new(place.clone()),
         source: Box::new(source),
     }
 }

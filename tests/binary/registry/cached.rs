@@ -26,7 +26,7 @@ fn a_bundle_runs_by_its_place_in_a_registry() {
         .says(&format!("from {reference}"))
         .says("not signed")
         .says("--allow");
-    assert_eq!(user.kept(), [digest.clone()], "it was brought");
+    assert_eq!(user.kept(), [digest.as_str()], "it was brought");
     assert!(!user.path("runs").exists());
 
     let allowed = user.call(&[&run(&reference)[..], &["--allow"]].concat());
@@ -50,14 +50,14 @@ fn what_is_kept_is_listed_added_and_removed() {
     };
     let user = User::new();
     let cache = |args: &[&str]| user.call(&[&["bundle", "cache"], args].concat());
-    let mut story = String::new();
+    let mut story = Vec::new();
     let mut note = |args: &[&str], code| {
         let ended = cache(args);
-        story += &format!(
+        story.push(format!(
             "$ bundle cache {}\n{}\n",
             args.join(" "),
             ended.expect(code).text()
-        );
+        ));
         ended
     };
     note(&["list"], 0);
@@ -81,7 +81,7 @@ fn what_is_kept_is_listed_added_and_removed() {
     user.pull(&registry.reference("apps/words:1"));
     note(&["clear"], 0);
     assert_eq!(user.kept(), Vec::<String>::new());
-    snapshot!(story);
+    snapshot!(story.concat());
 }
 
 #[test]

@@ -30,10 +30,10 @@ impl Pushed {
         let manifest = digest(&document(&bundle)["manifests"][1]);
         let component = digest(&document(&manifest)["layers"][0]);
         Some(Self {
+            registry,
             bundle,
             manifest,
             component,
-            registry,
         })
     }
 
@@ -55,7 +55,7 @@ impl Pushed {
     }
 }
 
-fn change_a_byte(bytes: &mut Vec<u8>) {
+fn change_a_byte(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
 }
@@ -63,7 +63,7 @@ fn change_a_byte(bytes: &mut Vec<u8>) {
 #[test]
 fn a_component_with_a_changed_byte() {
     let Some(pushed) = Pushed::new() else { return };
-    let said = pushed.pull_changed(&pushed.component, change_a_byte);
+    let said = pushed.pull_changed(&pushed.component, |bytes| change_a_byte(bytes));
     snapshot!(said);
 }
 
@@ -77,7 +77,9 @@ fn a_component_that_is_cut_short() {
 #[test]
 fn a_component_that_goes_on() {
     let Some(pushed) = Pushed::new() else { return };
-    let said = pushed.pull_changed(&pushed.component, |bytes| bytes.extend([0; 100_000]));
+    let said = pushed.pull_changed(&pushed.component, |bytes| {
+        bytes.resize(bytes.len() + 100_000, 0)
+    });
     snapshot!(said);
 }
 

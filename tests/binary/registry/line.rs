@@ -63,7 +63,7 @@ impl Line {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
                     continue;
                 };
-                other.join(client, server);
+                other.join(&client, &server);
             }
         });
         line
@@ -103,7 +103,7 @@ impl Line {
         self.lock().answered
     }
 
-    fn join(&self, client: TcpStream, server: TcpStream) {
+    fn join(&self, client: &TcpStream, server: &TcpStream) {
         let pair = || {
             (
                 client.try_clone().expect("a descriptor"),

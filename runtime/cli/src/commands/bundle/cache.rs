@@ -12,7 +12,10 @@ use crate::{
 };
 use indicatif::DecimalBytes;
 use serde_json::json;
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 use taps_bundle::{Digest, sign::SignatureFile};
 
 /// What `bundle cache` does.
@@ -117,23 +120,22 @@ fn list(as_json: bool) -> Result<ExitCode, Failure> {
         render::json(&rows)?;
         return Ok(ExitCode::Ok);
     }
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for row in &rows {
         let what = match &row.app {
             Ok((name, version)) => format!("{name} {version}"),
             Err(reason) => format!("damaged: {reason}"),
         };
         let size = DecimalBytes(row.bytes);
-        text += &format!("{what}  {size}  {}\n", row.kept.digest);
-        for reference in &row.kept.references {
-            text += &format!("    {reference}\n");
-        }
+        lines.push(format!("{what}  {size}  {}\n", row.kept.digest));
+        let references = row.kept.references.iter();
+        lines.extend(references.map(|reference| format!("    {reference}\n")));
     }
-    render::data(&text)?;
+    render::data(&lines.concat())?;
     Ok(ExitCode::Ok)
 }
 
-fn add(file: &PathBuf) -> Result<ExitCode, Failure> {
+fn add(file: &Path) -> Result<ExitCode, Failure> {
     let bundle = apps::load(file)?;
     let beside = signature_path(file);
     let signatures = match fs::read(&beside) {

@@ -105,22 +105,22 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }))?;
         return Ok(ExitCode::Ok);
     }
-    let mut text = format!(
+    let mut lines = vec![format!(
         "{} {} {digest}\n  {} came, {} were here\n",
         app.name,
         app.version,
         DecimalBytes(brought.fetched_bytes),
         DecimalBytes(brought.kept_bytes)
-    );
-    match &brought.signatures {
-        // Whether a key is one of ours is asked before a run, and by `verify`.
-        Some(file) => text += &format!("  says to be signed by {}\n", file.signers()),
-        None => text += "  not signed\n",
-    }
+    )];
+    // Whether a key is one of ours is asked before a run, and by `verify`.
+    lines.push(match &brought.signatures {
+        Some(file) => format!("  says to be signed by {}\n", file.signers()),
+        None => "  not signed\n".to_owned(),
+    });
     if let Some(path) = &arguments.output {
-        text += &format!("  written to {}\n", path.display());
+        lines.push(format!("  written to {}\n", path.display()));
     }
-    render::data(&text)?;
+    render::data(&lines.concat())?;
     Ok(ExitCode::Ok)
 }
 

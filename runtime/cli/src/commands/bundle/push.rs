@@ -52,20 +52,18 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }))?;
         return Ok(ExitCode::Ok);
     }
-    let mut text = format!(
+    let sent = format!(
         "{sent_to}\n  sent {} parts, {}; {} parts, {} were there\n",
         pushed.sent,
         DecimalBytes(pushed.sent_bytes),
         pushed.present,
         DecimalBytes(pushed.present_bytes)
     );
-    match (&signatures, signed) {
-        (Some(file), Some(place)) => {
-            text += &format!("  signed by {}: {place}\n", file.signers());
-        }
-        _ => text += "  not signed\n",
-    }
-    render::data(&text)?;
+    let signed = match (&signatures, signed) {
+        (Some(file), Some(place)) => format!("  signed by {}: {place}\n", file.signers()),
+        _ => "  not signed\n".to_owned(),
+    };
+    render::data(&(sent + &signed))?;
     Ok(ExitCode::Ok)
 }
 
