@@ -67,12 +67,11 @@ fn build(place: &Place, keep: impl Fn(&str) -> bool) -> (PathBuf, Value) {
     assert_eq!(listed.len(), 1 + FOREIGN.len());
     for component in &mut *listed {
         let component = component.as_table_mut().expect("a table");
-        let file = match component.remove("crate") {
-            Some(_) => taps_fixtures::polyglot().to_owned(),
-            None => {
-                let file = component["file"].as_str().expect("a path");
-                languages().join(Path::new(file).file_name().expect("a name"))
-            }
+        let file = if component.remove("crate").is_some() {
+            taps_fixtures::polyglot().to_owned()
+        } else {
+            let file = component["file"].as_str().expect("a path");
+            languages().join(Path::new(file).file_name().expect("a name"))
         };
         let file = file.to_str().expect("UTF-8");
         component.insert("file".to_owned(), file.into());

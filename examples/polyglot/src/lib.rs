@@ -101,7 +101,9 @@ fn run(config: Polyglot, engine: &Engine) -> Result<Report> {
     engine.phase("draw");
     for language in ["python", "javascript"] {
         let drawn = draw(engine, language)?;
-        let different = drawn.windows(2).all(|pair| pair[0] != pair[1]);
+        let different = drawn
+            .windows(2)
+            .all(|pair| pair[0].to_bits() != pair[1].to_bits());
         report = report
             .check(
                 &format!("draws_in_{language}"),
