@@ -294,14 +294,12 @@ fn an_app_of_a_directory_is_an_app_like_any_other() {
         user.end(command)
     };
     let list = call(&["list", "apps"]);
-    settings().bind(|| {
-        insta::assert_snapshot!(
-            "listed",
-            list.expect(0)
-                .stdout
-                .replace(user.path("").to_str().expect("UTF-8"), "[DIR]/")
-        )
-    });
+    let place = user.path("");
+    let text = list
+        .expect(0)
+        .stdout
+        .replace(place.to_str().expect("UTF-8"), "[DIR]/");
+    settings().bind(|| insta::assert_snapshot!("listed", text));
     let listed = call(&["list", "apps", "--json"]).expect(0).json();
     assert!(listed.to_string().contains("apps/probe.wasm"), "{listed}");
     let described = call(&["describe", "probe"]);

@@ -204,12 +204,11 @@ impl Sandbox {
                 watcher.begins(name, wasm.len());
             }
         };
-        let component = match &self.cache {
-            Some(cache) => cache.load(engine, profile, digest, wasm, compiling),
-            None => {
-                compiling();
-                Component::new(engine, wasm)
-            }
+        let component = if let Some(cache) = &self.cache {
+            cache.load(engine, profile, digest, wasm, compiling)
+        } else {
+            compiling();
+            Component::new(engine, wasm)
         };
         if let Some(watcher) = &self.watcher {
             watcher.ends();

@@ -78,7 +78,7 @@ fn a_component_that_is_cut_short() {
 fn a_component_that_goes_on() {
     let Some(pushed) = Pushed::new() else { return };
     let said = pushed.pull_changed(&pushed.component, |bytes| {
-        bytes.resize(bytes.len() + 100_000, 0)
+        bytes.resize(bytes.len() + 100_000, 0);
     });
     snapshot!(said);
 }

@@ -29,9 +29,7 @@ fn add(counts: List<u64>) -> Result<u64> {
 }
 
 fn is_prime(number: u64) -> bool {
-    (2..)
-        .take_while(|divisor| divisor * divisor <= number)
-        .all(|divisor| number % divisor != 0)
+    (2..=number.isqrt()).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 /// The driver: submits tasks, and passes their futures on to others.

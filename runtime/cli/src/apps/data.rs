@@ -40,13 +40,11 @@ impl LaidOut {
             Failure::new(ExitCode::Bundle, format!("data of {app}: {what}: {error}"))
         };
         let digest = bundle.digest();
-        let (directory, temporary) = match BundleCache::open() {
-            Ok(cache) => (cache.data(&digest), None),
-            Err(_) => {
-                let made =
-                    tempfile::tempdir().map_err(|error| failed("make a directory", &error))?;
-                (made.path().to_owned(), Some(made))
-            }
+        let (directory, temporary) = if let Ok(cache) = BundleCache::open() {
+            (cache.data(&digest), None)
+        } else {
+            let made = tempfile::tempdir().map_err(|error| failed("make a directory", &error))?;
+            (made.path().to_owned(), Some(made))
         };
         let laid_out = Self {
             directory,
