@@ -2,6 +2,7 @@
 
 mod archive;
 mod compatibility;
+mod corpus;
 mod hostile;
 mod imports;
 mod making;
