@@ -25,7 +25,10 @@ mod message;
 mod package;
 mod worker;
 
-pub use bridge::{BridgeOptions, External, ExternalEngine, LogLine, serve_guard};
+pub use bridge::{
+    BridgeOptions, EnginePackage, External, ExternalEngine, Interpreter, LogLine, SurveyError,
+    serve_guard, survey,
+};
 pub use frame::FrameError;
 pub use package::{Package, PackageError, RunSetup};
 pub use worker::{

@@ -14,6 +14,7 @@ mod guard;
 mod kept;
 mod process;
 mod reports;
+mod survey;
 mod threads;
 
 use crate::{
@@ -41,6 +42,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+pub use survey::{EnginePackage, Interpreter, SurveyError, survey};
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
     FetchError, OutcomeKind, StartError, TaskId, WorkerId,

@@ -41,6 +41,7 @@ const SOURCES: &[(&str, &str)] = &[
     source!("taps_wasm/_bridge/globus_compute.py"),
     source!("taps_wasm/_bridge/hq_server.py"),
     source!("taps_wasm/_bridge/hyperqueue.py"),
+    source!("taps_wasm/_bridge/packages.py"),
     source!("taps_wasm/_bridge/parsl.py"),
     source!("taps_wasm/_bridge/ray.py"),
     source!("taps_wasm/_bridge/taskvine.py"),
