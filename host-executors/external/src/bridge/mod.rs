@@ -233,7 +233,7 @@ impl External {
         context: Arc<RunContext>,
         package: Package,
     ) -> std::io::Result<Self> {
-        let scratch = process::scratch()?;
+        let scratch = process::scratch(options.engine)?;
         let visible = options.shared_scratch.as_deref().or_else(|| {
             let sees = options.sees_host_paths;
             sees.then_some(scratch.as_path())

@@ -22,9 +22,10 @@ import sys
 import threading
 import time
 import traceback
+import types
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from taps_wasm import _frames
+from taps_wasm import _frames, _memory, _program
 
 from . import packages
 from .base import Buffer, Context, Engine, Failure, Fatal, Group, Ready, ResultLost, Task, describe
@@ -263,8 +264,9 @@ class Bridge:
             )
         name = header["engine"]
         adapter = _load(name)
-        with open(_frames.__file__ or "", encoding="utf-8") as file:
-            sources = Sources(file.read(), buffers[0].decode("utf-8"))
+        sources = Sources(
+            buffers[0].decode("utf-8"), _frames=_text(_frames), _memory=_text(_memory), _program=_text(_program)
+        )
         writer = self.writer
         writer.sources = sources
         writer.scratch = header["scratch"]
@@ -384,6 +386,12 @@ class Bridge:
             self.engine.stop(deadline)
         except BaseException:  # noqa: BLE001 - it ends anyway
             traceback.print_exc()
+
+
+def _text(module: types.ModuleType) -> str:
+    """The source of a module of this package."""
+    with open(module.__file__ or "", encoding="utf-8") as file:
+        return file.read()
 
 
 def _load(name: str) -> Engine:
