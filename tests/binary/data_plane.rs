@@ -151,19 +151,18 @@ const SCRIBBLE: [&str; 3] = [
 #[test]
 fn identifiers_travel_unresolved_and_the_driver_fetches_nothing_that_it_does_not_read() {
     let place = Place::new();
+    // One thread: a reader may share the fetch of another.
+    let alone = ["--executor=thread-pool", "--executor.max-threads=1"];
+    let eager = [&alone[..], &["--transformer.resolution=eager"]].concat();
     for (executor_args, cache, fetched) in [
-        (&[][..], "--transformer.cache-size=0", 5),
-        (&[][..], "--transformer.cache-size=4", 1),
+        (&alone[..], "--transformer.cache-size=0", 5),
+        (&alone, "--transformer.cache-size=4", 1),
         (
             &["--executor=process-pool"][..],
             "--transformer.cache-size=0",
             5,
         ),
-        (
-            &["--transformer.resolution=eager"][..],
-            "--transformer.cache-size=0",
-            5,
-        ),
+        (&eager, "--transformer.cache-size=0", 5),
     ] {
         let args = [
             &[probe()][..],

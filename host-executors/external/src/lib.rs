@@ -20,14 +20,17 @@
 //! What this crate never does: schedule or retry. What an engine does by itself it reports.
 
 mod bridge;
-mod frame;
 mod message;
 mod package;
 mod worker;
 
-pub use bridge::{BridgeOptions, External, ExternalEngine, LogLine, serve_guard};
-pub use frame::FrameError;
+pub use bridge::{
+    BridgeOptions, EnginePackage, External, ExternalEngine, Interpreter, LogLine, SurveyError,
+    serve_guard, survey,
+};
 pub use package::{Package, PackageError, RunSetup};
+use taps_frames as frame;
+pub use taps_frames::FrameError;
 pub use worker::{
     ExecError, LibraryArguments, WorkerError, WorkerOptions, exec, serve_library, serve_worker,
 };

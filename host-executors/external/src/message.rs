@@ -260,19 +260,63 @@ pub(crate) enum ToWorker {
         cancel_dir: Option<PathBuf>,
         #[serde(default)]
         app: Option<String>,
+        /// Whether outputs may come as descriptors.
+        #[serde(default)]
+        shares: bool,
     },
     /// What was asked for by `need-package`. Buffer: the package.
     Package,
-    /// Runs attempts, one after the other. Buffers: `n` attempts, then what the references stand for.
+    /// Runs attempts, one after the other. Buffers: `n` attempts, then what the references stand for; empty ones for
+    /// what is lent, whose descriptors come with the frame, and for what is held here.
     Run {
         n: usize,
         #[serde(default)]
         refs: Vec<Reference>,
+        #[serde(default)]
+        lent: Vec<LentBuffer>,
+        #[serde(default)]
+        held: Vec<HeldBuffer>,
+        /// What was given and is not needed any more.
+        #[serde(default)]
+        free: Vec<u64>,
     },
     /// Calls one task. Buffers: its arguments.
     Call(Call),
     /// Attempts, or calls, to end early.
     Cancel { ids: Vec<String> },
+}
+
+/// What a reference stands for, in memory of the shim that stays as it is until the answer.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct LentBuffer {
+    /// Which of the references.
+    pub(crate) reference: usize,
+    /// Its length.
+    pub(crate) len: u64,
+    /// Size of the file; its bytes after `len` are zero, up to the end of a page.
+    pub(crate) capacity: u64,
+}
+
+/// A reference that stands for an output that this worker gave and that is not free.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct HeldBuffer {
+    /// Which of the references.
+    pub(crate) reference: usize,
+    /// Its name.
+    pub(crate) segment: u64,
+}
+
+/// An output in memory of this worker, which stays as it is until it is said to be free.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct GivenBuffer {
+    /// The buffer, here empty, that it stands for.
+    pub(crate) buffer: usize,
+    /// Its name.
+    pub(crate) segment: u64,
+    /// Where it begins in the file.
+    pub(crate) offset: u64,
+    /// Its length.
+    pub(crate) len: u64,
 }
 
 /// A call of one task of an app.
@@ -311,13 +355,23 @@ pub(crate) enum FromWorker<'a> {
         app: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         tasks: Option<&'a [taps_schema::TaskDescription]>,
+        /// Whether what references stand for may be lent.
+        shares: bool,
     },
     /// It has not got the package.
     NeedPackage { digest: &'a str },
     /// It cannot serve.
     Failed { kind: &'a str, message: String },
-    /// The attempts of a `run`. Buffers: for each its report, then its outputs.
-    Done { results: Vec<Ran> },
+    /// The attempts of a `run`. Buffers: for each its report, then its outputs; empty ones for what is given, whose
+    /// descriptors come with the frame.
+    Done {
+        results: Vec<Ran>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        given: Vec<GivenBuffer>,
+        /// Whether something that was lent is still read: it must not be changed, and not be lent again.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        holds: bool,
+    },
     /// A call has ended. Buffers: the outputs.
     Result(Called<'a>),
 }

@@ -13,6 +13,7 @@ to hosts where taps-wasm is not installed. It runs on Python 3.9 and later.
 
 from __future__ import annotations
 
+import array
 import json
 import socket
 import struct
@@ -39,6 +40,8 @@ _SEND_PARTS = 512
 _JOIN_BYTES = 16 << 10
 # What is asked of the socket at once: a small frame comes by one call.
 _AHEAD_BYTES = 64 << 10
+# Most descriptors that come with one frame.
+_MAX_FILES = 64
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _PREFIX = struct.Struct("<II")
@@ -82,6 +85,8 @@ class Channel:
 
     def __init__(self, stream: socket.socket) -> None:
         self.socket = stream
+        # Descriptors that came, for whom it may concern; None while nobody takes them.
+        self.files: Optional[List[int]] = None
         # What came with the bytes that were asked for, from `_at` on.
         self._ahead = b""
         self._at = 0
@@ -95,19 +100,24 @@ class Channel:
         """Whether a part of the next frame was read already: the socket may not show it."""
         return self._at < len(self._ahead)
 
-    def send(self, header: Header, buffers: Sequence[Buffer] = ()) -> None:
-        """Writes one frame whole. Raises ``OSError`` when the peer is gone."""
+    def send(self, header: Header, buffers: Sequence[Buffer] = (), files: Sequence[int] = ()) -> None:
+        """Writes one frame whole, with descriptors. Raises ``OSError`` when the peer is gone."""
         parts = encode(header, buffers)
+        if files:
+            self._send_parts(parts, files)
+            return
         if sum(len(part) for part in parts) <= _JOIN_BYTES:
             self.socket.sendall(b"".join(parts))
             return
         for start in range(0, len(parts), _SEND_PARTS):
             self._send_parts(parts[start : start + _SEND_PARTS])
 
-    def _send_parts(self, parts: Sequence[Buffer]) -> None:
+    def _send_parts(self, parts: Sequence[Buffer], files: Sequence[int] = ()) -> None:
         pending = [view(part) for part in parts]
+        with_first = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
         while pending:
-            sent = self.socket.sendmsg(pending)
+            sent = self.socket.sendmsg(pending[:_SEND_PARTS], with_first)
+            with_first = []
             while pending and sent >= pending[0].nbytes:
                 sent -= pending.pop(0).nbytes
             if sent:
@@ -120,7 +130,7 @@ class Channel:
         inside one.
         """
         if not self.has_more:
-            self._ahead, self._at = self.socket.recv(_AHEAD_BYTES), 0
+            self._ahead, self._at = self._some(), 0
             if not self._ahead:
                 return None
         header_len, nbufs = _PREFIX.unpack(self._read(_PREFIX.size))
@@ -134,6 +144,19 @@ class Channel:
                 raise ProtocolError(f"a frame declares a buffer of {length} bytes; at most {MAX_BUFFER_BYTES} are allowed")
         header = _header(self._read(header_len))
         return header, [self._read(length) for length in lengths]
+
+    def _some(self) -> bytes:
+        if self.files is None:
+            return self.socket.recv(_AHEAD_BYTES)
+        data, ancillary, _, _ = self.socket.recvmsg(
+            _AHEAD_BYTES, socket.CMSG_SPACE(_MAX_FILES * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                files = array.array("i")
+                files.frombytes(content[: len(content) - len(content) % files.itemsize])
+                self.files.extend(files)
+        return data
 
     def _read(self, count: int) -> bytearray:
         """The next ``count`` bytes: what was read ahead, and what the socket gives."""
@@ -158,7 +181,7 @@ class Channel:
                 received = self.socket.recv_into(into[got:])
             else:
                 if self._at == len(self._ahead):
-                    self._ahead, self._at = self.socket.recv(_AHEAD_BYTES), 0
+                    self._ahead, self._at = self._some(), 0
                 received = min(count - got, len(self._ahead) - self._at)
                 into[got : got + received] = self._ahead[self._at : self._at + received]
                 self._at += received

@@ -15,7 +15,6 @@ import atexit
 import os
 import pickle
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +22,9 @@ import threading
 import time
 
 if "_frames" not in globals():  # Placed there when this text comes with a submission.
-    from taps_wasm import _frames
+    from taps_wasm import _frames, _memory, _program
+
+SetupFailed = _program.SetupFailed
 
 PROTOCOL = 1
 SETUP_SECONDS = 300.0
@@ -32,6 +33,8 @@ CANCEL_SECONDS = 5.0
 """How long a child may take to answer a cancel before it is killed."""
 IDLE_SECONDS = 300.0
 """A child that had nothing to do for so long is ended; the next call starts another."""
+_NEWS_SECONDS = 0.02
+"""How long a Dask worker's news of a start may wait for others."""
 _POLL_MS = 100
 _SMALL_BYTES = 4096
 _EVENT_BYTES = 16384
@@ -39,12 +42,16 @@ _REMEMBERED_CANCELS = 10000
 
 
 class Buf:
-    """A buffer that pickles out of band; it is received as a ``memoryview``."""
+    """A buffer that pickles out of band; it is received as a ``memoryview``.
 
-    __slots__ = ("data",)
+    ``origin`` names the child and the segment that it lies in; for who gets the object itself.
+    """
 
-    def __init__(self, data):
+    __slots__ = ("data", "origin")
+
+    def __init__(self, data, origin=None):
         self.data = data
+        self.origin = origin
 
     def __len__(self):
         return memoryview(self.data).nbytes
@@ -72,10 +79,10 @@ def unpacked(value):
     return pickle.loads(value) if isinstance(value, bytes) else value
 
 
-def wrapped(settings, data):
+def wrapped(settings, data, origin=None):
     """``data`` in the form that this engine pickles best."""
     if settings.get("wrap") and len(data) > _SMALL_BYTES:
-        return Buf(data)
+        return Buf(data, origin)
     return bytes(data)
 
 
@@ -84,45 +91,15 @@ def unwrapped(value):
     return value.data if hasattr(value, "data") and not isinstance(value, memoryview) else value
 
 
-class SetupFailed(Exception):
-    """A child cannot serve this run: no binary, another version, a broken bundle."""
-
-    def __init__(self, kind, message):
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-
-
 class ChildDied(Exception):
     """The child ended or broke the protocol; the message says how."""
-
-
-def find_binary(settings):
-    """The path of ``taps-wasm`` on this host, or ``SetupFailed``."""
-    tried = []
-    for origin, path in (("executor.worker_binary", settings.get("binary")), ("TAPS_WASM_BIN", os.environ.get("TAPS_WASM_BIN"))):
-        if path:
-            if os.path.isfile(path) and os.access(path, os.X_OK):
-                return path
-            tried.append("%s = %s (no executable file)" % (origin, path))
-        else:
-            tried.append("%s (not set)" % origin)
-    found = shutil.which("taps-wasm")
-    if found:
-        return found
-    tried.append("taps-wasm on PATH (not found)")
-    raise SetupFailed(
-        "no-binary",
-        "no taps-wasm program on the worker's host %s; tried %s. Install it there, or set executor.worker_binary "
-        "or the environment variable TAPS_WASM_BIN to its path on that host" % (socket.gethostname(), "; ".join(tried)),
-    )
 
 
 class Child:
     """One ``taps-wasm worker`` process and its channel."""
 
     def __init__(self, settings):
-        binary = find_binary(settings)
+        binary = _program.find(settings)
         ours, theirs = socket.socketpair()
         try:
             self.process = subprocess.Popen(
@@ -134,6 +111,8 @@ class Child:
         finally:
             theirs.close()
         self.channel = _frames.Channel(ours)
+        self.channel.files = []
+        self.memory = _memory.Shared()
         self.writing = threading.Lock()
         self.ready = False
         self.needs_package = False
@@ -144,14 +123,27 @@ class Child:
         self.poll = select.poll()
         self.poll.register(ours, select.POLLIN)
         setup = {name: settings.get(name) for name in ("protocol", "version", "digest", "path", "keep", "cancel_dir")}
-        self.send(dict(setup, t="setup"))
+        self.send(dict(setup, t="setup", shares=_memory.CAN_LEND))
 
-    def send(self, header, buffers=()):
+    def run(self, count, refs, blobs, buffers):
+        """Sends a ``run``, with large buffers in memory that is lent."""
+        header, sent, files = self.memory.place(buffers)
+        self.send(dict(header, t="run", n=count, refs=refs), blobs + sent, files)
+
+    def given(self, answer, buffers):
+        """Puts the outputs that came as descriptors in the place of their buffers; gives their origins."""
+        files, self.channel.files = self.channel.files, []
+        try:
+            return self.memory.after(answer, buffers, files)
+        except ValueError as error:
+            raise ChildDied("taps-wasm worker (pid %d) %s" % (self.process.pid, error)) from None
+
+    def send(self, header, buffers=(), files=()):
         """Writes one frame; ``ChildDied`` when nobody reads it."""
         try:
             with self.writing:
                 self.sound = False
-                self.channel.send(header, buffers)
+                self.channel.send(header, buffers, files)
                 self.sound = True
         except OSError:
             raise ChildDied(self.obituary()) from None
@@ -222,11 +214,19 @@ class Child:
             self.process.wait(timeout=5.0)
         except (OSError, subprocess.TimeoutExpired):
             pass
+        self.close()
+
+    def close(self):
+        """Closes the channel, and gives lent memory back."""
         self.channel.close()
+        for file in self.channel.files:
+            os.close(file)
+        self.channel.files = []
+        self.memory.close()
 
     def end(self, seconds=2.0):
         """Ends the child by the end of its stream, and by force when that does not do."""
-        self.channel.close()
+        self.close()
         try:
             self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -318,7 +318,7 @@ def _after_fork():
     their sockets would keep them from seeing the parent's end."""
     global _pool
     for child in _pool.free + list(_pool.busy):
-        child.channel.close()
+        child.close()
     _pool = Pool()
 
 
@@ -358,20 +358,20 @@ def _asked_to_stop(settings, attempt):
 
 
 def _read(value, key, index):
-    """``("buffer", data)``, ``("need-package",)`` or ``("bad", why)`` of an engine reference's value."""
+    """``("buffer", data, origin)``, ``("need-package",)`` or ``("bad", why)`` of an engine reference's value."""
     if not isinstance(value, (tuple, list)):
-        return "buffer", unwrapped(value)
+        return "buffer", unwrapped(value), None
     if value[0] == "need-package":
         return ("need-package",)
     if value[0] == "data":
-        _, status, said = value
+        status, said = value[1:3]
         if status == "ok":
-            return "buffer", unwrapped(said[index])
+            return "buffer", unwrapped(said[index]), value[3][index] if len(value) > 3 else None
         return "bad", "the result %s that it reads is not there: %s" % (key, said)
     if value[0] == "done":
         _, status, said, outs = value[1][0]
         if status == "ok":
-            return "buffer", unwrapped(outs[index])
+            return "buffer", unwrapped(outs[index]), getattr(outs[index], "origin", None)
         return "bad", "the result %s that it reads is not there: %s" % (key, status if status == "not-ok" else said)
     return "bad", "the result %s that it reads is not there: %s" % (key, value[-1])
 
@@ -391,7 +391,7 @@ def _gather(settings, header, attempts, values):
             if what[0] == "bad":
                 known[position] = (attempt, "upstream", what[1], [])
                 break
-            found.append(([key, index], what[1]))
+            found.append(([key, index], what[1:]))
         else:
             running.append(position)
             for ref, buffer in found:
@@ -439,7 +439,7 @@ def _run(settings, header, package, attempts, values):
         if (child is None or not child.ready) and "killed by signal" not in str(error):
             # It ended by itself, some before they were told anything: it is not the program that it should be.
             text = "%s before it could run a task; %s should be taps-wasm %s: set executor.worker_binary or the environment variable TAPS_WASM_BIN to it"
-            return ("setup-failed", "no-worker", text % (error, find_binary(settings), settings.get("version", "")))
+            return ("setup-failed", "no-worker", text % (error, _program.find(settings), settings.get("version", "")))
         return ("done", [(attempt, "lost", str(error), []) for attempt, _ in header])
     except KeyboardInterrupt:
         if child is not None:
@@ -465,6 +465,7 @@ def _set_up(child, package):
         header, _ = child.receive(SETUP_SECONDS)
         if header["t"] == "ready":
             child.ready = True
+            child.memory.lends = _memory.CAN_LEND and bool(header.get("shares"))
             return True
         if header["t"] == "need-package":
             if package is None:
@@ -482,7 +483,7 @@ def _ask(settings, child, header, attempts, running, refs, buffers):
     names = [header[position][0] for position in running]
     child.attempts = names
     blobs = [unwrapped(attempts[position]) for position in running]
-    child.send({"t": "run", "n": len(running), "refs": refs}, blobs + buffers)
+    child.run(len(running), refs, blobs, buffers)
     late = [name for name in names if (settings["run"], name) in pool().cancelled]
     if late:  # A cancel came between the look at the list and the send.
         child.cancel(late)
@@ -501,12 +502,15 @@ def _ask(settings, child, header, attempts, running, refs, buffers):
         return {at: (header[at][0], "cancelled", "%s after a cancel" % error, []) for at in running}
     if answer["t"] != "done" or len(answer.get("results", ())) != len(running):
         raise ChildDied("taps-wasm worker (pid %d) answered %r to a batch of %d" % (child.process.pid, answer["t"], len(running)))
+    origins = child.given(answer, answered)
     results, taken = {}, 0
     for position, result in zip(running, answer["results"]):
-        report, outs = answered[taken], answered[taken + 1 : taken + 1 + result["outs"]]
-        taken += 1 + len(outs)
-        status = "ok" if result["ok"] else "not-ok"
-        results[position] = (result["id"], status, wrapped(settings, report), [wrapped(settings, out) for out in outs])
+        report, outs = wrapped(settings, answered[taken]), []
+        taken += 1
+        for at in range(taken, taken + result["outs"]):
+            outs.append(wrapped(settings, answered[at], origins.get(at)))
+        taken += len(outs)
+        results[position] = (result["id"], "ok" if result["ok"] else "not-ok", report, outs)
     return results
 
 
@@ -517,7 +521,7 @@ def split(value):
     results = [(attempt, status, said, [len(out) for out in outs]) for attempt, status, said, outs in value[1]]
     attempt, status, said, outs = value[1][0]
     if status == "ok":
-        return ("done", results), ("data", "ok", outs)
+        return ("done", results), ("data", "ok", outs, [getattr(out, "origin", None) for out in outs])
     said = "task %s failed" % attempt if status == "not-ok" else "task %s: %s" % (attempt, said)
     return ("done", results), ("data", status, said)
 
@@ -539,13 +543,38 @@ def meta_of(value):
 
 
 def tell(settings, message):
-    """Tells a Dask client of a start or an end, where the run asked for it."""
+    """Tells a Dask client of a start or an end, where the run asked for it.
+
+    A worker's stream sends at most every 2 ms. News of its own would make the
+    news that the task has ended wait for so long: it goes with what is sent
+    next, which is no later than ``_NEWS_SECONDS``.
+    """
     try:
         from distributed import get_worker
 
-        get_worker().log_event(settings["events"], message)
+        worker = get_worker()
+        event = {"op": "log-event", "topic": settings["events"], "msg": message}
+        worker.loop.add_callback(_with_the_next, worker, event)
     except Exception:  # The news is lost, not the task.
         pass
+
+
+def _with_the_next(worker, event):
+    """In the loop of a Dask worker: puts ``event`` where its stream takes what it sends."""
+    stream = worker.batched_stream
+    try:
+        waiting, due = stream.buffer, worker.loop.time() + _NEWS_SECONDS
+        waiting.append(event)
+        if len(waiting) == 1:
+            worker.loop.call_at(due, _send_waiting, stream, event)
+    except AttributeError:  # A stream of another make.
+        worker.batched_send(event)
+
+
+def _send_waiting(stream, event):
+    """Has a Dask stream send, if nothing did since ``event``."""
+    if event in stream.buffer and stream.next_deadline is None:
+        stream.waker.set()
 
 
 def _tell_end(settings, names, value):

@@ -45,12 +45,10 @@ class Exec(Worker):
     """One request file answered."""
 
     def __init__(self, request, answer):
-        self.setup = None
-        self.package = None
+        super().__init__(Output(answer))
         self.directory = os.path.dirname(os.path.abspath(request))
         with open(request, "rb") as file:
             self.incoming = _frames.Channel(_Bytes(file.read()))
-        self.channel = Output(answer)
 
     def serve(self):
         setup, _ = self.incoming.receive()

@@ -3,10 +3,14 @@
 
 An attempt blob is one line of JSON, ``{"op": …}``, and a payload behind it. A
 report blob is JSON: what the task said, the attempt's id and the child's pid.
+
+With ``TAPS_FAKE_SHARES`` it takes and gives payloads as descriptors. A report then says how each input came, too,
+and what was free.
 """
 
 import fcntl
 import json
+import mmap
 import os
 import select
 import signal
@@ -24,10 +28,14 @@ class Cancelled(Exception):
 
 
 class Worker:
-    def __init__(self):
-        self.channel = _frames.Channel(socket.socket(fileno=os.dup(0)))
+    def __init__(self, channel, shares=False):
+        self.channel = channel
         self.setup = None
         self.package = None
+        self.shares = shares
+        self.segments, self.last = {}, 0
+        if shares:
+            channel.files = []
 
     def serve(self):
         while True:
@@ -56,10 +64,44 @@ class Worker:
             self.channel.send({"t": "need-package", "digest": header["digest"]})
 
     def ready(self):
-        self.channel.send({"t": "ready", "name": "fake/%d" % os.getpid(), "version": "0.1.0"})
+        self.channel.send({"t": "ready", "name": "fake/%d" % os.getpid(), "version": "0.1.0", "shares": self.shares})
+
+    def take(self, header, inputs):
+        """Puts what is lent or held in the place of the inputs; gives how each came."""
+        came = ["inline"] * len(inputs)
+        files = []
+        if self.shares:
+            files, self.channel.files = self.channel.files, []
+        assert len(files) == len(header.get("lent", ()))
+        for lent, file in zip(header.get("lent", ()), files):
+            assert os.fstat(file).st_size == lent["capacity"]
+            mapped = mmap.mmap(file, lent["capacity"], mmap.MAP_SHARED, mmap.PROT_READ)
+            assert not any(mapped[lent["len"] : -(-lent["len"] // mmap.PAGESIZE) * mmap.PAGESIZE])
+            inputs[lent["reference"]], came[lent["reference"]] = mapped[: lent["len"]], "lent"
+            os.close(file)
+        for held in header.get("held", ()):
+            inputs[held["reference"]], came[held["reference"]] = self.segments[held["segment"]], "held"
+        for segment in header.get("free", ()):
+            del self.segments[segment]
+        return came
+
+    def give(self, buffers):
+        """The large ones of these in memory of this process: what the answer says of them, and descriptors."""
+        given, files = [], []
+        for at, data in enumerate(buffers):
+            if self.shares and self.setup.get("shares") and len(data) >= 1 << 17:
+                self.last = segment = self.last + 1
+                self.segments[segment] = bytes(data)
+                file = os.memfd_create("fake")
+                os.pwrite(file, data, mmap.PAGESIZE)
+                given.append({"buffer": at, "segment": segment, "offset": mmap.PAGESIZE, "len": len(data)})
+                files.append(file)
+                buffers[at] = b""
+        return given, files
 
     def run(self, header, buffers):
         blobs, inputs = buffers[: header["n"]], buffers[header["n"] :]
+        came = self.take(header, inputs)
         results, out_buffers = [], []
         for blob in blobs:
             line, _, payload = bytes(blob).partition(b"\n")
@@ -70,10 +112,19 @@ class Worker:
             except Cancelled:
                 said, outs, ok = "cancelled", [], False
             report = {"said": said, "pid": os.getpid(), "parent": os.getppid(), "package": len(self.package)}
+            if self.shares:
+                report.update(came=came, free=len(header.get("free", ())))
             outs = outs if ok and self.setup["keep"] else []
             results.append({"id": task["id"], "ok": ok, "outs": len(outs)})
             out_buffers += [json.dumps(report).encode(), *outs]
-        self.channel.send({"t": "done", "results": results}, out_buffers)
+        given, files = self.give(out_buffers)
+        done = {"t": "done", "results": results, "given": given, "holds": bool(os.environ.get("TAPS_FAKE_HOLDS"))}
+        if not files:
+            self.channel.send(done, out_buffers)
+            return
+        self.channel.send(done, out_buffers, files)
+        for file in files:
+            os.close(file)
 
     def task(self, task, payload, inputs, refs):
         if task.get("count"):
@@ -130,4 +181,4 @@ class Worker:
 
 if __name__ == "__main__":
     assert sys.argv[1:] == ["worker"], sys.argv
-    Worker().serve()
+    Worker(_frames.Channel(socket.socket(fileno=os.dup(0))), bool(os.environ.get("TAPS_FAKE_SHARES"))).serve()

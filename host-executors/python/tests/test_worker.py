@@ -12,6 +12,7 @@ from typing import Any, Iterator
 
 import pytest
 from harness import HERE, PYTHON_DIR, blob
+from taps_wasm import _memory, _program
 from taps_wasm import _worker as shim
 
 
@@ -138,6 +139,124 @@ def test_an_interrupt_asks_the_child_and_keeps_it(settings: dict, tmp_path: Any)
     assert (first, said["said"]) == ("not-ok", "cancelled")
     assert second == "ok" and after["pid"] == said["pid"]
     assert time.monotonic() - began < 5
+
+
+def test_a_program_of_another_architecture_is_named(settings: dict, tmp_path: Any) -> None:
+    ours, other = ("aarch64", 62) if os.uname().machine == "aarch64" else (os.uname().machine, 183)
+    named = {62: "x86_64", 183: "aarch64"}[other]
+    program = tmp_path / "taps-wasm"
+    program.write_bytes(b"\x7fELF\2\1\1" + bytes(9) + b"\2\0" + other.to_bytes(2, "little") + bytes(44))
+    program.chmod(0o755)
+    elsewhere = dict(settings, binary=str(program))
+    kind, reason, text = shim.run(elsewhere, [["1:0", []]], None, [blob("echo", "1:0")], ())
+    assert (kind, reason) == ("setup-failed", "architecture")
+    for part in (f"executor.worker_binary = {program}", f"a program for {named}", f" is {ours}:", "TAPS_WASM_BIN"):
+        assert part in text
+    # One that runs here is none of these, nor is a script.
+    assert _program.find(dict(settings, binary=sys.executable)) == sys.executable
+    assert call(settings, "2:0", "echo")[1] == "ok"
+
+
+LARGE = 1_000_001
+
+
+@pytest.fixture
+def sharing(settings: dict, monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.setenv("TAPS_FAKE_SHARES", "1")
+    return dict(settings, keep=True, wrap=True)
+
+
+def reads(settings: dict, task: str, operation: str, *values: Any, **options: Any) -> Any:
+    """One attempt that reads the first output of each value: what it said, and its own value."""
+    names = [[at, f"9{at}:0", 0] for at in range(len(values))]
+    value = shim.run(settings, [[task, names]], None, [blob(operation, task, **options)], values)
+    assert value[0] == "done" and value[1][0][1] == "ok", value
+    return json.loads(bytes(shim.unwrapped(value[1][0][2]))), value
+
+
+def output(value: Any) -> bytes:
+    return bytes(shim.unwrapped(value[1][0][3][0]))
+
+
+def test_large_payloads_are_lent_and_small_ones_sent(sharing: dict) -> None:
+    large, small = b"l" * LARGE, b"s" * 1000
+    said, _ = reads(sharing, "1:0", "sizes", large, small, large[:200_000])
+    assert said["came"] == ["lent", "inline", "lent"]
+    assert [size for _, size, _ in said["said"]] == [LARGE, 1000, 200_000]
+    # The same memory again, with less in it: the fake looks at its end.
+    said, value = reads(sharing, "2:0", "step", b"a" * 150_000)
+    assert said["came"] == ["lent"] and output(value) == b"b" + b"a" * 149_999
+    kept = [lent.capacity for child in shim.pool().free for lent in child.memory.lent]
+    assert len(kept) == 2 and min(kept) >= 150_000
+
+
+def test_what_a_child_still_reads_is_not_lent_again(sharing: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPS_FAKE_HOLDS", "1")
+    said, _ = reads(sharing, "1:0", "sizes", b"l" * LARGE)
+    assert said["came"] == ["lent"]
+    assert [child.memory.lent for child in shim.pool().free] == [[]]
+
+
+def test_outputs_are_given_held_and_freed(sharing: dict) -> None:
+    _, first = reads(sharing, "1:0", "make", n=LARGE)
+    assert output(first) == bytes(LARGE)
+    said, second = reads(sharing, "2:0", "step", first)
+    assert said["came"] == ["held"] and output(second) == b"\1" + bytes(LARGE - 1)
+    # So it is for what an engine keeps apart from what it tells.
+    _, data = shim.split(second)
+    said, third = reads(sharing, "3:0", "step", data)
+    assert said["came"] == ["held"] and output(third)[0] == 2
+    # The first is not held any more, and is still what it was; dropped, it is said to be free.
+    said, _ = reads(sharing, "4:0", "sizes", first)
+    assert said["came"] == ["lent"] and said["free"] == 0
+    del first
+    said, _ = reads(sharing, "5:0", "echo")
+    assert said["free"] == 1
+
+
+def test_an_output_of_another_child_is_lent(sharing: dict) -> None:
+    said, value = reads(sharing, "1:0", "make", n=LARGE)
+    os.kill(said["pid"], signal.SIGKILL)
+    time.sleep(0.2)
+    said, value = reads(sharing, "2:0", "step", value)
+    assert said["came"] == ["lent"] and output(value)[:2] == b"\1\0"
+
+
+def test_without_memory_to_share_all_is_sent(sharing: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> int:
+        raise OSError("no more")
+
+    monkeypatch.setattr(os, "memfd_create", refused)
+    said, value = reads(sharing, "1:0", "step", b"a" * LARGE)
+    assert said["came"] == ["inline"] and output(value) == b"b" + b"a" * (LARGE - 1)
+
+
+def test_an_output_that_cannot_be_mapped_is_copied(sharing: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused(_memory.Given):
+        def __new__(cls, *_: Any, **__: Any) -> Any:
+            raise OSError("no more")
+
+    monkeypatch.setattr(_memory, "Given", Refused)
+    _, value = reads(sharing, "1:0", "make", n=LARGE)
+    assert output(value) == bytes(LARGE)
+    said, _ = reads(sharing, "2:0", "sizes", value)
+    assert said["came"] == ["lent"] and said["free"] == 1
+
+
+def test_descriptors_of_lent_and_given_memory_come_back(sharing: dict) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = descriptors()
+    value: Any = b"a" * LARGE
+    for number in range(20):
+        _, value = reads(sharing, f"{number}:0", "step", value)
+    assert output(value)[0] == ord("a") + 20
+    # Its socket, what is lent, what is held and what is looked at here.
+    assert descriptors() <= before + 1 + 1 + 2 * _memory.RECENT + 2
+    del value
+    shim.close(sharing["run"])
+    assert descriptors() == before
 
 
 def test_buffers_pickle_out_of_band() -> None:

@@ -86,6 +86,9 @@ pub(crate) enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Interpreter whose packages of engines are looked at; `python3` if nothing is said.
+        #[arg(long, value_name = "PATH")]
+        python: Option<PathBuf>,
     },
     /// Input data of the apps: what is known, fetched from where it is published, checked.
     Data {

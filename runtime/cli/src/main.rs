@@ -54,7 +54,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::List { what, json } => commands::list(what, json),
         Command::Describe { app, json } => commands::describe(&app, json),
         Command::Env { json } => commands::env(json),
-        Command::Doctor { json } => commands::doctor(json),
+        Command::Doctor { json, python } => commands::doctor(json, python.as_deref()),
         Command::Data { what } => data_sets::command(what),
         Command::Bundle { what } => commands::bundle::command(what),
         Command::Bench { what } => bench::command(&what),

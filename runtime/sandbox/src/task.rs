@@ -13,6 +13,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -255,6 +256,14 @@ impl Course {
 }
 
 impl TaskWorker {
+    /// Runs an attempt; a panic of the runtime itself is an outcome like others.
+    pub fn run_caught(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
+        let worker = self.id;
+        let run = AssertUnwindSafe(|| self.run(attempt, token));
+        catch_unwind(run)
+            .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, worker, panic.as_ref()))
+    }
+
     /// Runs an attempt to its end, whatever that is.
     pub fn run(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
         let mut course = Course::new(self.runtime.run.now_ns());

@@ -48,6 +48,10 @@ pub enum Nans {
 }
 
 impl Nans {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
     fn is_canonical(&self) -> bool {
         *self == Self::Canonical
     }

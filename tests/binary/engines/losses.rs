@@ -2,11 +2,11 @@
 
 use super::{DASK, GLOBUS, HYPERQUEUE, PARSL, PARSL_LOCAL, RAY, TASKVINE, Turn, action};
 use crate::{
-    harness::names,
+    harness::{Place, Running, names},
     pool::{Member, Pool, send},
 };
 use rustix::process::Signal;
-use std::{fs, os::unix::process::ExitStatusExt as _};
+use std::{fs, os::unix::process::ExitStatusExt as _, path::Path};
 
 /// The process that runs tasks, other than one that is gone. Its parent is the engine's worker.
 #[track_caller]
@@ -168,4 +168,31 @@ fn others_leave_nothing_either() {
             ends_by(signal, engine);
         }
     }
+}
+
+#[test]
+fn ray_leaves_nothing_where_paths_are_long() {
+    let Some(turn) = Turn::take() else { return };
+    let place = Place::new();
+    let python = turn.python.to_str().expect("UTF-8");
+    let long = place
+        .path()
+        .join("a-directory-whose-name-leaves-no-room-for-sockets".repeat(2));
+    fs::create_dir(&long).expect("a directory");
+    // Where Ray keeps its files when nothing is said.
+    let others = || names(Path::new("/tmp/ray"));
+    let before = others();
+    let app = [
+        "run",
+        "synthetic",
+        "--app.structure=sequential",
+        "--app.task-count=2",
+    ];
+    let args = [&app[..], &RAY, &["--executor.python", python, "--json"]].concat();
+    let mut command = place.command(args);
+    command.env("TMPDIR", &long);
+    let ended = Running::new(command, place.path()).end();
+    ended.expect(0);
+    assert_eq!(names(&long), [""; 0], "{}", ended.text());
+    assert_eq!(others(), before);
 }

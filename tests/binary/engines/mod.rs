@@ -4,6 +4,7 @@
 mod apps;
 mod bad_input;
 mod clusters;
+mod doctor;
 mod losses;
 mod outcomes;
 
@@ -81,14 +82,14 @@ impl Turn {
     /// Starts a run in a place that has been prepared.
     fn start_in(&self, place: Place, parts: &[&[&str]]) -> Pool {
         let parts = parts.concat();
-        let python = if is_played(&parts) {
+        // A later one would win.
+        let own = parts.contains(&"--executor.python");
+        let python = if is_played(&parts) && !own {
             players(&place, &self.python)
         } else {
             self.python.clone()
         };
         let python = python.to_str().expect("UTF-8");
-        // A later one would win.
-        let own = parts.contains(&"--executor.python");
         let python = ["--executor.python", python];
         let python = if own { &[][..] } else { &python[..] };
         let quiet = ["--log-level=ERROR"];

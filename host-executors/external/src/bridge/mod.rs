@@ -14,6 +14,7 @@ mod guard;
 mod kept;
 mod process;
 mod reports;
+mod survey;
 mod threads;
 
 use crate::{
@@ -41,6 +42,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+pub use survey::{EnginePackage, Interpreter, SurveyError, survey};
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent, Failure,
     FetchError, OutcomeKind, StartError, TaskId, WorkerId,
@@ -231,7 +233,7 @@ impl External {
         context: Arc<RunContext>,
         package: Package,
     ) -> std::io::Result<Self> {
-        let scratch = process::scratch()?;
+        let scratch = process::scratch(options.engine)?;
         let visible = options.shared_scratch.as_deref().or_else(|| {
             let sees = options.sees_host_paths;
             sees.then_some(scratch.as_path())

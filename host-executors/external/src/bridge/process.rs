@@ -1,6 +1,6 @@
 //! Starting the bridge: its files, its guard, and what it says first.
 
-use super::{BridgeOptions, guard::GuardArguments};
+use super::{BridgeOptions, ExternalEngine, guard::GuardArguments};
 use crate::{
     frame::{self, Frame},
     message::{FromBridge, PROTOCOL, Settings, ToBridge},
@@ -31,6 +31,8 @@ const SOURCES: &[(&str, &str)] = &[
     // Not the user's package: the bridge needs none of it.
     ("taps_wasm/__init__.py", ""),
     source!("taps_wasm/_frames.py"),
+    source!("taps_wasm/_memory.py"),
+    source!("taps_wasm/_program.py"),
     source!("taps_wasm/_worker.py"),
     source!("taps_wasm/_bridge/__init__.py"),
     source!("taps_wasm/_bridge/base.py"),
@@ -41,6 +43,7 @@ const SOURCES: &[(&str, &str)] = &[
     source!("taps_wasm/_bridge/globus_compute.py"),
     source!("taps_wasm/_bridge/hq_server.py"),
     source!("taps_wasm/_bridge/hyperqueue.py"),
+    source!("taps_wasm/_bridge/packages.py"),
     source!("taps_wasm/_bridge/parsl.py"),
     source!("taps_wasm/_bridge/ray.py"),
     source!("taps_wasm/_bridge/taskvine.py"),
@@ -49,6 +52,10 @@ const SOURCES: &[(&str, &str)] = &[
 
 /// What travels with each submission and finds, or starts, the worker.
 const SHIM: &str = include_str!("../../../python/taps_wasm/_worker.py");
+
+/// Longest path of temporary files that leaves Ray room: a socket's has 107 bytes, of which Ray takes 75, its directory
+/// 4 and the run's 12.
+const RAY_PATH_BYTES: usize = 16;
 
 /// How much of the end of its log is told of a bridge that died.
 const LOG_TOLD_BYTES: u64 = 2_000;
@@ -108,11 +115,19 @@ impl Drop for Guarded {
     }
 }
 
-/// A directory for the files of one run, which nobody else can enter. Its path is short: engines make sockets below.
-pub(super) fn scratch() -> io::Result<PathBuf> {
-    let made = tempfile::Builder::new().prefix("taps-").tempdir()?;
-    // The guard removes it.
-    Ok(made.keep())
+/// A directory for the files of one run, which nobody else can enter; the guard removes it. Ray makes sockets below,
+/// whose paths must be short: where that of temporary files is long, its directory is in `/tmp`.
+pub(super) fn scratch(engine: ExternalEngine) -> io::Result<PathBuf> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("taps-");
+    let usual = std::env::temp_dir();
+    if engine == ExternalEngine::Ray && usual.as_os_str().len() > RAY_PATH_BYTES {
+        // Where there is none, Ray says what it thinks of the other.
+        if let Ok(made) = builder.tempdir_in("/tmp") {
+            return Ok(made.keep());
+        }
+    }
+    Ok(builder.tempdir_in(usual)?.keep())
 }
 
 fn write_sources(scratch: &Path) -> io::Result<()> {

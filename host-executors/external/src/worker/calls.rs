@@ -56,7 +56,7 @@ pub(super) fn call(
     let mut values = Values::new(runner.context());
     let token = running.begin(&call.id);
     let report = match attempt(runner, call, arguments, &mut values) {
-        Ok(attempt) => runner.run_caught(&attempt, &token),
+        Ok(attempt) => runner.run_plain(&attempt, &token),
         Err(failure) => {
             let id = AttemptId {
                 task: TaskId(0),

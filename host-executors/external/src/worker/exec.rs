@@ -1,7 +1,8 @@
 //! One batch from a file to a file, for engines whose tasks are programs.
 
 use super::{
-    WorkerOptions, check_version, find_package, run_frame, runner::Runner, running::Running,
+    Batch, WorkerOptions, check_version, find_package, run_frame, runner::Runner, running::Running,
+    sharing::Sharing,
 };
 use crate::{
     frame::{self, Frame, FrameError},
@@ -78,7 +79,7 @@ pub(super) fn exec_with(
             cancel_dir,
             ..
         },
-        ToWorker::Run { n, refs },
+        ToWorker::Run { n, refs, .. },
     ) = (setup, run)
     else {
         return Err(ExecError::Content {
@@ -108,15 +109,24 @@ pub(super) fn exec_with(
     if let Some(directory) = cancel_dir {
         running.watch(directory);
     }
-    let (results, buffers) =
-        run_frame(runner, n, refs, buffers, keep, &running).map_err(|found| {
-            ExecError::Content {
-                path: input.to_owned(),
-                found,
-            }
-        })?;
+    let batch = Batch {
+        count: n,
+        refs,
+        buffers,
+        lent: Vec::new(),
+        held: Vec::new(),
+        files: Vec::new(),
+        keep,
+    };
+    let ran = run_frame(runner, batch, &mut Sharing::default(), &running).map_err(|found| {
+        ExecError::Content {
+            path: input.to_owned(),
+            found,
+        }
+    })?;
+    let (done, buffers, _) = ran.into_message();
     let slices: Vec<&[u8]> = buffers.iter().map(AsRef::as_ref).collect();
-    answer(output, &FromWorker::Done { results }, &slices)
+    answer(output, &done, &slices)
 }
 
 /// A file that is named relatively lies beside the input.

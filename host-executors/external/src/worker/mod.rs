@@ -13,25 +13,33 @@ mod calls;
 mod exec;
 mod runner;
 mod running;
+mod sharing;
 mod vine;
 
 use crate::{
     frame::{self, Frame, FrameError},
-    message::{FromWorker, PROTOCOL, Reference, ToWorker},
+    message::{FromWorker, HeldBuffer, LentBuffer, PROTOCOL, Ran, Reference, ToWorker},
     package::Package,
 };
+use bytes::Bytes;
 pub use exec::{ExecError, exec};
 pub(crate) use runner::reference;
-use runner::{Runner, Values};
+use runner::{Out, Runner, Values};
 use running::Running;
+use rustc_hash::FxHashMap;
+use sharing::{Carrying, Receiver, Sharing};
 use std::{
     fs, io,
     io::BufReader,
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, channel},
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, channel},
     },
 };
 use taps_bundle::Bundle;
@@ -101,6 +109,7 @@ pub fn serve_worker(options: &WorkerOptions) -> Result<(), WorkerError> {
         socket: &mut socket,
         messages: &messages,
         running,
+        sharing: Sharing::default(),
     })
     .serve()
     {
@@ -114,18 +123,21 @@ pub fn serve_worker(options: &WorkerOptions) -> Result<(), WorkerError> {
     }
 }
 
-/// A message with its buffers.
-type Message = (ToWorker, Vec<Vec<u8>>);
+/// A message with its buffers and its descriptors.
+type Message = (ToWorker, Vec<Vec<u8>>, Vec<OwnedFd>);
 
 /// A message, or what is wrong with it.
 type Received = Result<Message, FrameError>;
 
 /// Reads messages in a thread of its own, so that a cancel reaches a task that runs. When the channel closes the
 /// process ends, whatever runs in it.
-fn listen(socket: UnixStream, running: Arc<Running>) -> Result<Receiver<Received>, WorkerError> {
+fn listen(
+    socket: UnixStream,
+    running: Arc<Running>,
+) -> Result<mpsc::Receiver<Received>, WorkerError> {
     let (sender, messages) = channel();
     let read = move || {
-        let mut socket = BufReader::new(socket);
+        let mut socket = BufReader::new(Receiver::new(socket));
         loop {
             let frame = match Frame::read(&mut socket) {
                 Ok(Some(frame)) => frame,
@@ -140,7 +152,13 @@ fn listen(socket: UnixStream, running: Arc<Running>) -> Result<Receiver<Received
                     running.cancel(ids);
                     continue;
                 }
-                Ok(message) => Ok((message, frame.buffers)),
+                Ok(message) => {
+                    let files = match &message {
+                        ToWorker::Run { lent, .. } => socket.get_mut().take_files(lent.len()),
+                        _ => Vec::new(),
+                    };
+                    Ok((message, frame.buffers, files))
+                }
                 Err(error) => Err(error),
             };
             if sender.send(received).is_err() {
@@ -159,13 +177,14 @@ fn listen(socket: UnixStream, running: Arc<Running>) -> Result<Receiver<Received
 struct Worker<'a> {
     options: &'a WorkerOptions,
     socket: &'a mut UnixStream,
-    messages: &'a Receiver<Received>,
+    messages: &'a mpsc::Receiver<Received>,
     running: Arc<Running>,
+    sharing: Sharing,
 }
 
 impl Worker<'_> {
     fn serve(&mut self) -> Result<(), WorkerError> {
-        let Some((first, _)) = self.next()? else {
+        let Some((first, ..)) = self.next()? else {
             return Ok(());
         };
         let ToWorker::Setup {
@@ -176,12 +195,14 @@ impl Worker<'_> {
             keep,
             cancel_dir,
             app,
+            shares,
         } = first
         else {
             return Err(WorkerError::Protocol(
                 "it did not begin with a set-up".to_owned(),
             ));
         };
+        self.sharing.gives = shares;
         if let Some(directory) = cancel_dir {
             self.running.watch(directory);
         }
@@ -208,12 +229,31 @@ impl Worker<'_> {
             version: self.options.version,
             app: Some(&described.name),
             tasks: Some(&described.tasks),
+            shares: true,
         };
         frame::write(self.socket, &ready, &[])?;
         runner.prewarm();
-        while let Some((message, buffers)) = self.next()? {
+        while let Some((message, buffers, files)) = self.next()? {
             match message {
-                ToWorker::Run { n, refs } => self.run(&mut runner, n, refs, buffers, keep)?,
+                ToWorker::Run {
+                    n,
+                    refs,
+                    lent,
+                    held,
+                    free,
+                } => {
+                    self.sharing.begin(&free);
+                    let batch = Batch {
+                        count: n,
+                        refs,
+                        buffers,
+                        lent,
+                        held,
+                        files,
+                        keep,
+                    };
+                    self.run(&mut runner, batch)?;
+                }
                 ToWorker::Call(call) => {
                     calls::call(&mut runner, &call, buffers, &self.running, self.socket)?;
                 }
@@ -257,7 +297,7 @@ impl Worker<'_> {
     ) -> Result<(crate::package::RunSetup, Bundle), Result<Unfit, WorkerError>> {
         self.send(&FromWorker::NeedPackage { digest }, &[])
             .map_err(|error| Err(error.into()))?;
-        let Some((ToWorker::Package, buffers)) = self.next().map_err(Err)? else {
+        let Some((ToWorker::Package, buffers, _)) = self.next().map_err(Err)? else {
             return Err(Err(WorkerError::Protocol(
                 "something else came than the package".to_owned(),
             )));
@@ -273,19 +313,17 @@ impl Worker<'_> {
     }
 
     /// Runs attempts one after the other, and tells of all of them at once.
-    fn run(
-        &mut self,
-        runner: &mut Runner,
-        count: usize,
-        refs: Vec<Reference>,
-        buffers: Vec<Vec<u8>>,
-        keep: bool,
-    ) -> Result<(), WorkerError> {
-        let message = run_frame(runner, count, refs, buffers, keep, &self.running)
+    fn run(&mut self, runner: &mut Runner, batch: Batch) -> Result<(), WorkerError> {
+        let answer = run_frame(runner, batch, &mut self.sharing, &self.running)
             .map_err(WorkerError::Protocol)?;
-        let (results, buffers) = message;
+        let (done, buffers, files) = answer.into_message();
         let slices: Vec<&[u8]> = buffers.iter().map(AsRef::as_ref).collect();
-        Ok(self.send(&FromWorker::Done { results }, &slices)?)
+        let socket = &mut *self.socket;
+        Ok(frame::write(
+            &mut Carrying { socket, files },
+            &done,
+            &slices,
+        )?)
     }
 }
 
@@ -328,42 +366,135 @@ fn keep_package(directory: &Path, digest: &str, bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-/// Runs the attempts of a `run`; gives what to answer, with its buffers.
-fn run_frame(
-    runner: &mut Runner,
+/// What a `run` asks for.
+struct Batch {
+    /// Attempts; they are the first buffers.
     count: usize,
     refs: Vec<Reference>,
     buffers: Vec<Vec<u8>>,
+    lent: Vec<LentBuffer>,
+    held: Vec<HeldBuffer>,
+    /// One for each that is lent.
+    files: Vec<OwnedFd>,
+    /// Whether outputs go to the engine.
     keep: bool,
+}
+
+/// What came of a `run`.
+struct Answer {
+    results: Vec<Ran>,
+    outs: Vec<Out>,
+    /// Who reads what was lent.
+    readers: Arc<AtomicUsize>,
+}
+
+impl Answer {
+    /// The message, its buffers and its descriptors.
+    fn into_message(self) -> (FromWorker<'static>, Vec<Bytes>, Vec<OwnedFd>) {
+        let (mut given, mut files) = (Vec::new(), Vec::new());
+        let mut buffers = Vec::with_capacity(self.outs.len());
+        for out in self.outs {
+            match out {
+                Out::Bytes(bytes) => buffers.push(bytes),
+                Out::Given(out) => {
+                    given.push(out.describe(buffers.len()));
+                    buffers.push(Bytes::new());
+                    files.push(out.file);
+                }
+            }
+        }
+        let done = FromWorker::Done {
+            results: self.results,
+            given,
+            holds: self.readers.load(Ordering::Relaxed) > 0,
+        };
+        (done, buffers, files)
+    }
+}
+
+/// Runs the attempts of a `run`; gives what to answer.
+fn run_frame(
+    runner: &mut Runner,
+    batch: Batch,
+    sharing: &mut Sharing,
     running: &Running,
-) -> Result<(Vec<crate::message::Ran>, Vec<bytes::Bytes>), String> {
+) -> Result<Answer, String> {
+    let keep = batch.keep;
+    let (attempts, values) = unpack(runner, batch, sharing)?;
+    let readers = values.readers();
+    let mut results = Vec::with_capacity(attempts.len());
+    let mut outs = Vec::with_capacity(attempts.len());
+    for attempt in attempts {
+        let attempt: Attempt =
+            postcard::from_bytes(&attempt).map_err(|error| format!("an attempt: {error}"))?;
+        let name = crate::message::AttemptName(attempt.id).to_string();
+        let token = running.begin(&name);
+        let done = runner.run(attempt, &values, keep.then_some(&mut *sharing), &token);
+        running.end(&name);
+        results.push(done.ran);
+        outs.push(Out::Bytes(done.report.into()));
+        outs.extend(done.outs);
+    }
+    Ok(Answer {
+        results,
+        outs,
+        readers,
+    })
+}
+
+/// The attempts of a batch, and what their references stand for.
+fn unpack(
+    runner: &Runner,
+    batch: Batch,
+    sharing: &Sharing,
+) -> Result<(Vec<Vec<u8>>, Values), String> {
+    let Batch {
+        count,
+        refs,
+        buffers,
+        lent,
+        held,
+        files,
+        ..
+    } = batch;
     if buffers.len() != count + refs.len() {
         let (buffers, refs) = (buffers.len(), refs.len());
         return Err(format!(
             "a run of {count} attempts with {refs} references came with {buffers} buffers"
         ));
     }
+    if lent.len() != files.len() || lent.iter().any(|lent| lent.reference >= refs.len()) {
+        let (lent, files) = (lent.len(), files.len());
+        return Err(format!(
+            "a run that lends {lent} buffers came with {files} descriptors"
+        ));
+    }
     let mut buffers = buffers.into_iter();
     let attempts: Vec<Vec<u8>> = buffers.by_ref().take(count).collect();
+    let mut lent: FxHashMap<usize, _> = lent
+        .into_iter()
+        .zip(files)
+        .map(|(lent, file)| (lent.reference, (lent, file)))
+        .collect();
+    let held: FxHashMap<usize, u64> = held
+        .into_iter()
+        .map(|held| (held.reference, held.segment))
+        .collect();
     let mut values = Values::new(runner.context());
-    for (reference, bytes) in refs.into_iter().zip(buffers) {
+    for (position, (reference, bytes)) in refs.into_iter().zip(buffers).enumerate() {
+        if let Some(segment) = held.get(&position) {
+            let missing = || format!("segment {segment} is not held any more");
+            values.hold(reference, sharing.find(*segment).ok_or_else(missing)?);
+            continue;
+        }
+        let added = match lent.remove(&position) {
+            Some((lent, file)) => values.lend(reference, lent, file),
+            None => values.add(reference, bytes),
+        };
         // What could not be placed is missing then, and its task says so.
-        if let Err(failure) = values.add(reference, bytes) {
+        if let Err(failure) = added {
             eprintln!("taps-wasm worker: {failure}");
         }
     }
-    let mut results = Vec::with_capacity(count);
-    let mut outputs = Vec::with_capacity(count);
-    for attempt in attempts {
-        let attempt: Attempt =
-            postcard::from_bytes(&attempt).map_err(|error| format!("an attempt: {error}"))?;
-        let name = crate::message::AttemptName(attempt.id).to_string();
-        let token = running.begin(&name);
-        let done = runner.run(attempt, &values, keep, &token);
-        running.end(&name);
-        results.push(done.ran);
-        outputs.push(done.report.into());
-        outputs.extend(done.outs);
-    }
-    Ok((results, outputs))
+    Ok((attempts, values))
 }

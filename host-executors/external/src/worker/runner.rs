@@ -1,7 +1,8 @@
 //! Attempts and calls, run in sandboxes of this process.
 
+use super::sharing::{Given, LENT, Sharing};
 use crate::{
-    message::{AttemptName, Ran, Reference, TaskKey, WorkerReport},
+    message::{AttemptName, LentBuffer, Ran, Reference, TaskKey, WorkerReport},
     package::RunSetup,
 };
 use bytes::Bytes;
@@ -9,16 +10,22 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::{
     error::Error,
-    panic::{AssertUnwindSafe, catch_unwind},
+    os::fd::OwnedFd,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use taps_bundle::Bundle;
 use taps_engine::{
     Attempt, AttemptReport, Failure, OutcomeKind, OutputId, WorkerId,
     core::{forward_key, parse_forward_key},
 };
-use taps_payload::{Location, Segment, SegmentId, SegmentStore, StoreOptions};
+use taps_payload::{
+    Location, Medium, MemoryId, MemoryInfo, Place, Segment, SegmentId, SegmentRef, SegmentStore,
+    StoreOptions,
+};
 use taps_sandbox::{
     AotCache, CancelToken, PoolSize, RunContext, Said, Sandbox, TaskRuntime, TaskWorker, Voice,
     stored,
@@ -45,7 +52,15 @@ pub(super) struct Runner {
 pub(super) struct Done {
     pub(super) ran: Ran,
     pub(super) report: Vec<u8>,
-    pub(super) outs: Vec<Bytes>,
+    pub(super) outs: Vec<Out>,
+}
+
+/// An output, as it goes to the far end.
+pub(super) enum Out {
+    /// By value.
+    Bytes(Bytes),
+    /// By descriptor.
+    Given(Given),
 }
 
 impl Runner {
@@ -125,18 +140,18 @@ impl Runner {
         &self.context
     }
 
-    /// Runs an attempt. What its references stand for is in `values`; with `keep` its outputs are given beside the
-    /// report, which then says by what key the engine will know them.
+    /// Runs an attempt. What its references stand for is in `values`; with `keep` its outputs are handed over beside
+    /// the report, which then says by what key the engine will know them.
     pub(super) fn run(
         &mut self,
         mut attempt: Attempt,
         values: &Values,
-        keep: bool,
+        keep: Option<&mut Sharing>,
         token: &CancelToken,
     ) -> Done {
         let unresolved = Self::resolve(&mut attempt, values);
         let mut report = match unresolved {
-            Ok(()) => self.run_caught(&attempt, token),
+            Ok(()) => self.run_plain(&attempt, token),
             Err((position, reason)) => {
                 let failure = Failure::new(OutcomeKind::PayloadError, reason);
                 AttemptReport {
@@ -145,10 +160,9 @@ impl Runner {
                 }
             }
         };
-        let handed = if keep {
-            self.hand_over(&mut report, &attempt)
-        } else {
-            self.enclose(&mut report).map(|()| Vec::new())
+        let handed = match keep {
+            Some(sharing) => self.hand_over(&mut report, &attempt, sharing),
+            None => self.enclose(&mut report).map(|()| Vec::new()),
         };
         let outs = handed.unwrap_or_else(|failure| {
             report.result = Err(failure);
@@ -171,11 +185,9 @@ impl Runner {
         Done { ran, report, outs }
     }
 
-    /// Runs an attempt; a panic of the runtime itself is an outcome like others.
-    pub(super) fn run_caught(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
-        let run = AssertUnwindSafe(|| self.tasks.run(attempt, token));
-        catch_unwind(run)
-            .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, WORKER, panic.as_ref()))
+    /// Runs an attempt whose arguments are all here.
+    pub(super) fn run_plain(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
+        self.tasks.run_caught(attempt, token)
     }
 
     /// The bytes of an output, which are nowhere else afterwards.
@@ -218,11 +230,19 @@ impl Runner {
         &self,
         report: &mut AttemptReport,
         attempt: &Attempt,
-    ) -> Result<Vec<Bytes>, Failure> {
+        sharing: &mut Sharing,
+    ) -> Result<Vec<Out>, Failure> {
         let mut outs = Vec::new();
         for (index, output) in report.result.iter_mut().flatten().enumerate() {
-            // They hold the segment that they lie in.
-            let bytes = self.take(&output.location)?;
+            let out = match sharing.give(&output.location, &self.context.store) {
+                Some(given) => Ok(Out::Given(given)),
+                // They hold the segment that they lie in.
+                None if sharing.has(&output.location) => {
+                    self.bytes_of(&output.location).map(Out::Bytes)
+                }
+                None => self.take(&output.location).map(Out::Bytes),
+            };
+            let out = out.inspect_err(|_| take_back(&outs, sharing))?;
             if let Location::Segment(segment) = &output.location {
                 let output_id = OutputId {
                     task: attempt.id.task,
@@ -233,7 +253,7 @@ impl Runner {
                     len: segment.len,
                 };
             }
-            outs.push(bytes);
+            outs.push(out);
         }
         Ok(outs)
     }
@@ -266,8 +286,19 @@ impl Runner {
     }
 }
 
-/// What references stand for: bytes in this process, until dropped.
+/// Nothing of these goes to the shim.
+fn take_back(outs: &[Out], sharing: &mut Sharing) {
+    for out in outs {
+        if let Out::Given(given) = out {
+            sharing.take_back(given.segment);
+        }
+    }
+}
+
+/// What references stand for: bytes in this process, or lent to it, until dropped.
 pub(super) struct Values {
+    /// How many lent ones somebody reads.
+    readers: Arc<AtomicUsize>,
     by_reference: FxHashMap<Reference, Location>,
     segments: Vec<SegmentId>,
     context: Arc<RunContext>,
@@ -277,10 +308,61 @@ impl Values {
     /// None yet.
     pub(super) fn new(context: &Arc<RunContext>) -> Self {
         Self {
+            readers: Arc::default(),
             by_reference: FxHashMap::default(),
             segments: Vec::new(),
             context: Arc::clone(context),
         }
+    }
+
+    /// Counts who reads what was lent, also after these are gone.
+    pub(super) fn readers(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.readers)
+    }
+
+    /// Lets tasks find an earlier output under a reference.
+    pub(super) fn hold(&mut self, reference: Reference, location: Location) {
+        self.by_reference.insert(reference, location);
+    }
+
+    /// Lets tasks find memory of the shim under a reference.
+    pub(super) fn lend(
+        &mut self,
+        reference: Reference,
+        lent: LentBuffer,
+        file: OwnedFd,
+    ) -> Result<(), Failure> {
+        let failed = |error| Failure::new(OutcomeKind::PayloadError, taps_engine::chain(&error));
+        let number = LENT | lent.reference as u64;
+        let info = MemoryInfo {
+            id: MemoryId(number),
+            capacity: lent.capacity,
+            huge: false,
+            mappable: lent.len >= self.context.map_min_bytes,
+            medium: Medium::Memfd,
+        };
+        let store = &self.context.store;
+        let memory = store.import(info, file).map_err(failed)?;
+        let segment = SegmentRef {
+            id: SegmentId(number),
+            len: lent.len,
+        };
+        let place = Place {
+            memory: info.id,
+            offset: 0,
+        };
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        let readers = self.readers();
+        let on_last = Box::new(move || {
+            readers.fetch_sub(1, Ordering::Relaxed);
+        });
+        store
+            .adopt(segment, place, &memory, on_last)
+            .map_err(failed)?;
+        self.segments.push(segment.id);
+        self.by_reference
+            .insert(reference, Location::Segment(segment));
+        Ok(())
     }
 
     /// Puts what a reference stands for where tasks find it.

@@ -25,13 +25,12 @@ use outgoing::{Next, Outgoing};
 use std::{
     collections::VecDeque,
     os::fd::OwnedFd,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
-use taps_engine::{Attempt, AttemptReport, WorkerId};
+use taps_engine::Attempt;
 use taps_payload::SegmentStore;
-use taps_sandbox::{CancelToken, TaskWorker};
+use taps_sandbox::TaskWorker;
 
 /// An attempt shorter than this may be followed by another before its report is sent.
 const SHORT: Duration = Duration::from_micros(100);
@@ -78,7 +77,6 @@ fn serve(parent: u32) -> Result<(), ProcessError> {
 
 /// The task thread's part.
 struct Worker {
-    id: WorkerId,
     socket: OwnedFd,
     inbox: Inbox,
     queue: VecDeque<(u64, Attempt)>,
@@ -105,14 +103,12 @@ impl Worker {
             sandbox,
             control,
         } = prepared;
-        let worker = control.worker;
         // What is dropped between two attempts goes with the next report, or with the control thread's next look.
         let borrower = Borrower::new(store.clone(), Wake(Box::new(|| {})));
         outgoing.give_back_from(Arc::clone(borrower.returns()));
         control::start(control, Arc::clone(&gate), Arc::clone(&outgoing))
             .map_err(ProcessError::system("start the control thread"))?;
         Ok(Self {
-            id: worker,
             socket,
             inbox,
             queue: VecDeque::new(),
@@ -140,7 +136,7 @@ impl Worker {
             return Ok(());
         };
         let began = Instant::now();
-        let report = self.run_caught(attempt, &token);
+        let report = self.runner.run_caught(attempt, &token);
         if !self.gate.end() {
             // The control thread has reported it, and is ending the process.
             loop {
@@ -155,14 +151,6 @@ impl Worker {
         };
         self.outgoing.report(report, &self.store, next)?;
         Ok(())
-    }
-
-    /// Runs an attempt; a panic of the runtime itself is an outcome like others.
-    fn run_caught(&mut self, attempt: &Attempt, token: &CancelToken) -> AttemptReport {
-        let worker = self.id;
-        let run = AssertUnwindSafe(|| self.runner.run(attempt, token));
-        catch_unwind(run)
-            .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, worker, panic.as_ref()))
     }
 
     /// Fills the queue; false when the channel is closed.

@@ -22,24 +22,27 @@ import sys
 import threading
 import time
 import traceback
+import types
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from taps_wasm import _frames
+from taps_wasm import _frames, _memory, _program
 
+from . import packages
 from .base import Buffer, Context, Engine, Failure, Fatal, Group, Ready, ResultLost, Task, describe
 from .call import Sources
 
 PROTOCOL = 1
-ENGINES: Dict[str, Tuple[str, str, str]] = {
-    # name: module of this package, package that it imports, what to install
-    "threads": ("threads", "concurrent.futures", ""),
-    "dask": ("dask", "distributed", "distributed"),
-    "ray": ("ray", "ray", "ray"),
-    "parsl-local": ("parsl", "parsl", "parsl"),
-    "parsl-htex": ("parsl", "parsl", "parsl"),
-    "globus": ("globus_compute", "globus_compute_sdk", "globus-compute-sdk"),
-    "taskvine": ("taskvine", "ndcctools.taskvine", "ndcctools"),
-    "hyperqueue": ("hyperqueue", "", ""),
+ENGINES: Dict[str, Tuple[str, Optional[packages.Package]]] = {
+    # name: module of this package, package that it has to have
+    "threads": ("threads", None),
+    "dask": ("dask", packages.DASK),
+    "ray": ("ray", packages.RAY),
+    "parsl-local": ("parsl", packages.PARSL),
+    "parsl-htex": ("parsl", packages.PARSL),
+    "globus": ("globus_compute", packages.GLOBUS),
+    "taskvine": ("taskvine", packages.TASKVINE),
+    # It does with a program, too.
+    "hyperqueue": ("hyperqueue", None),
 }
 """Engines by the executor's name. A module's class is ``Adapter``; it gets the name."""
 
@@ -261,8 +264,9 @@ class Bridge:
             )
         name = header["engine"]
         adapter = _load(name)
-        with open(_frames.__file__ or "", encoding="utf-8") as file:
-            sources = Sources(file.read(), buffers[0].decode("utf-8"))
+        sources = Sources(
+            buffers[0].decode("utf-8"), _frames=_text(_frames), _memory=_text(_memory), _program=_text(_program)
+        )
         writer = self.writer
         writer.sources = sources
         writer.scratch = header["scratch"]
@@ -384,14 +388,21 @@ class Bridge:
             traceback.print_exc()
 
 
+def _text(module: types.ModuleType) -> str:
+    """The source of a module of this package."""
+    with open(module.__file__ or "", encoding="utf-8") as file:
+        return file.read()
+
+
 def _load(name: str) -> Engine:
     """The adapter of an engine; ``Fatal`` when its package is not there."""
     if name not in ENGINES:
         raise Fatal("config", f"there is no engine {name!r}", f"choose one of {', '.join(sorted(ENGINES))}")
-    module, package, install = ENGINES[name]
+    module, package = ENGINES[name]
+    install = package.name if package is not None else ""
     try:
-        if package:
-            importlib.import_module(package)
+        if package is not None:
+            importlib.import_module(package.module)
     except ImportError as error:
         where = f"{sys.executable} (Python {platform.python_version()})"
         raise Fatal(
@@ -406,9 +417,7 @@ def _load(name: str) -> Engine:
 
 def install_command(package: str) -> str:
     """What to type to get an engine's package for this interpreter."""
-    if package == "ndcctools":
-        return "install it with `conda install -c conda-forge ndcctools`, or name another interpreter by `executor.python`"
-    return f'install it with `{sys.executable} -m pip install "{package}"`, or name another interpreter by `executor.python`'
+    return f"install it with `{packages.how_to_install(package)}`, or name another interpreter by `executor.python`"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
+from . import packages
+
 Buffer = Union[bytes, bytearray, memoryview]
 Ref = Tuple[str, int]
 _PACKAGE_ROUNDS = 4
@@ -544,13 +546,7 @@ def watched(context: Context, seconds: float, late: Fatal) -> Iterator[None]:
 
 def require_version(engine: str, package: str, version: str, minimum: Tuple[int, ...]) -> None:
     """Raises ``Fatal`` when an engine's package is older than what the bridge was written for."""
-    parts = []
-    for part in version.split("."):
-        digits = "".join(character for character in part if character.isdigit())
-        if not digits:
-            break
-        parts.append(int(digits))
-    if tuple(parts) < minimum:
+    if packages.is_older(version, minimum):
         wanted = ".".join(str(part) for part in minimum)
         text = f"{engine}: the package {package} has version {version}; {wanted} or later is needed"
         raise Fatal("unsupported", text, f'upgrade it with `python -m pip install "{package}>={wanted}"`')

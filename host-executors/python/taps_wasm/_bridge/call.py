@@ -4,7 +4,7 @@ Nothing of taps-wasm is installed on an engine's workers, so what is submitted
 carries the shim's text with it. It is loaded once per worker process and found
 again by its digest::
 
-    Sources(frames, worker) --pickle--> eval("modules.get(name) or load") --> Call
+    Sources(texts) --pickle--> eval("modules.get(name) or load") --> Call
 
 ``Call`` pickles as that expression and compressed text: no code objects, so the
 worker may have another Python version than the bridge, and pickling it costs
@@ -37,7 +37,9 @@ def _load(name, boot, texts):
     def shim():
         loaded = sys.modules.get(name + "_worker")
         if loaded is None:
-            loaded = module(name + "_worker", texts[1], _frames=module(name + "_frames", texts[0]))
+            given = {}
+            for part, text in texts:
+                given[part] = loaded = module(name + part, text, **given)
         return loaded
     def pickled(suffix, **more):
         return eval, (EXPRESSION + suffix, dict(more, name=name, boot=boot, texts=texts))
@@ -123,16 +125,17 @@ _TEXT = """def taps_wasm_call(settings, header, package, attempts, *values):
 
 
 class Sources:
-    """The texts that travel with a call: the frame codec's and the shim's."""
+    """The texts that travel with a call: the shim's, and before it those of the modules that it uses, by name."""
 
-    def __init__(self, frames: str, worker: str) -> None:
+    def __init__(self, worker: str, **modules: str) -> None:
+        modules["_worker"] = worker
         digest = hashlib.sha256()
-        for text in (frames, worker, _BOOT):
+        for text in (*modules.values(), _BOOT):
             digest.update(hashlib.sha256(text.encode("utf-8")).digest())
         self._globals: Dict[str, Any] = {
             "name": "taps_wasm_shim_" + digest.hexdigest()[:16],
             "boot": _BOOT,
-            "texts": (zlib.compress(frames.encode("utf-8"), 9), zlib.compress(worker.encode("utf-8"), 9)),
+            "texts": tuple((name, zlib.compress(text.encode("utf-8"), 9)) for name, text in modules.items()),
         }
         self._call: Any = None
         self._shim: Any = None

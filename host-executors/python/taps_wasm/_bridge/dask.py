@@ -14,11 +14,10 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import base
+from . import base, packages
 from .demands import Unkept
 from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Group, Infeasible, Ready, ResultLost, Submission
 
-MINIMUM_VERSION = (2024, 1)
 _CONNECT_SECONDS = 10.0
 _FORGET_EARLY = 4096
 """Ends that are remembered to recognise executions after them."""
@@ -44,7 +43,7 @@ class Adapter(FuturesEngine):
         import dask
         import distributed
 
-        base.require_version("dask", "distributed", distributed.__version__, MINIMUM_VERSION)
+        base.require_version("dask", "distributed", distributed.__version__, packages.DASK.minimum)
         self.context = context
         self._cluster: Any = None
         self._starts: Dict[str, int] = {}

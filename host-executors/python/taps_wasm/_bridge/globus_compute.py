@@ -23,6 +23,7 @@ import threading
 import uuid
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
+from . import packages
 from .base import (
     Context,
     Failure,
@@ -94,7 +95,9 @@ class Adapter(FuturesEngine):
 
         self._sdk = globus_compute_sdk
         version = str(globus_compute_sdk.__version__)
-        if not hasattr(globus_compute_sdk.Executor, "submit_to_registered_function") or int(version.split(".")[0]) < 3:
+        if not hasattr(globus_compute_sdk.Executor, "submit_to_registered_function") or packages.is_older(
+            version, packages.GLOBUS.minimum
+        ):
             raise Fatal(
                 "unsupported",
                 f"globus: globus-compute-sdk {version} is too old",

@@ -11,11 +11,10 @@ import os
 import time
 from typing import Any, Dict, Mapping, Sequence, Tuple
 
-from . import base
+from . import base, packages
 from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Group, Ready, ResultLost, Submission
 from .demands import Share, Unkept, memory_here, refuse_custom
 
-MINIMUM_VERSION = (2024, 1)
 _LABEL = "taps_wasm"
 _GIGABYTE = 1 << 30
 _WARMUP_SECONDS = 120.0
@@ -32,7 +31,7 @@ class Adapter(FuturesEngine):
         """Loads Parsl with one executor."""
         import parsl
 
-        base.require_version(self.name, "parsl", parsl.__version__, MINIMUM_VERSION)
+        base.require_version(self.name, "parsl", parsl.__version__, packages.PARSL.minimum)
         self.context = context
         self._in_process = self.name == "parsl-local"
         if self._in_process:

@@ -16,11 +16,10 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import base
+from . import base, packages
 from .demands import Unkept
 from .base import Buffer, Context, Failure, Fatal, FuturesEngine, Infeasible, Ready, ResultLost, Submission
 
-MINIMUM_VERSION = (2, 9)
 _CONNECT_SECONDS = 30.0
 _PROBE_SECONDS = 5.0
 _START_SECONDS = 120.0
@@ -62,7 +61,7 @@ class Adapter(FuturesEngine):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        base.require_version("ray", "ray", ray.__version__, MINIMUM_VERSION)
+        base.require_version("ray", "ray", ray.__version__, packages.RAY.minimum)
         self.context = context
         self._ray = ray
         self._nodes: List[Mapping[str, float]] = []

@@ -1,5 +1,7 @@
 //! `doctor`: whether this machine runs apps well, and what to do where it does not.
 
+mod engines;
+
 use crate::exit::{ExitCode, Failure};
 use crate::render::{self, Style};
 use rustix::fs::{MemfdFlags, memfd_create, statvfs};
@@ -54,11 +56,14 @@ impl Finding {
     }
 }
 
-pub(crate) fn doctor(as_json: bool) -> Result<ExitCode, Failure> {
-    let findings = findings();
+/// Looks, with an interpreter that was named, or else `python3`.
+pub(crate) fn doctor(as_json: bool, python: Option<&Path>) -> Result<ExitCode, Failure> {
+    let (mut findings, interpreter) = (findings(), engines::look(python));
+    findings.extend(engines::findings(python, &interpreter));
     if as_json {
         let fine = findings.iter().all(|finding| finding.state != State::Warn);
-        render::json(&serde_json::json!({"ok": fine, "checks": findings}))?;
+        let python = interpreter.ok();
+        render::json(&serde_json::json!({"ok": fine, "checks": findings, "python": python}))?;
     } else {
         render::data(&text(&findings))?;
     }

@@ -6,6 +6,9 @@
 //!
 //! Numbers are little-endian. The header is JSON, so that the far end needs nothing but the standard library of its
 //! language; payloads stay outside of it.
+//!
+//! A crate of its own, so that what reads a peer's bytes can be tried with any of them and without a sandbox. It never
+//! looks into messages and buffers, and takes memory only as bytes come.
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, IoSlice, Read, Write};
@@ -21,7 +24,7 @@ const MAX_BUFFER_BYTES: u64 = 1 << 40;
 
 /// A frame as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub struct Frame {
     /// JSON text.
     pub header: Vec<u8>,
     /// What comes with it.
@@ -56,7 +59,10 @@ pub enum FrameError {
 
 impl Frame {
     /// The message in the header.
-    pub(crate) fn message<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
+    ///
+    /// # Errors
+    /// [`FrameError::Header`] where it is another, or no JSON.
+    pub fn message<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
         serde_json::from_slice(&self.header).map_err(|source| FrameError::Header {
             text: String::from_utf8_lossy(&self.header)
                 .chars()
@@ -67,7 +73,11 @@ impl Frame {
     }
 
     /// Reads the next frame; none where the channel ended between two.
-    pub(crate) fn read(source: &mut impl Read) -> Result<Option<Self>, FrameError> {
+    ///
+    /// # Errors
+    /// [`FrameError::TooLarge`] before any of what is too large is read, and [`FrameError::Io`], also for a channel
+    /// that ends within a frame.
+    pub fn read(source: &mut impl Read) -> Result<Option<Self>, FrameError> {
         let mut start = [0; 8];
         if !read_or_end(source, &mut start)? {
             return Ok(None);
@@ -92,7 +102,10 @@ impl Frame {
 }
 
 /// Writes a frame.
-pub(crate) fn write(
+///
+/// # Errors
+/// [`FrameError::TooLarge`] before anything is written, and [`FrameError::Io`].
+pub fn write(
     sink: &mut impl Write,
     message: &impl Serialize,
     buffers: &[&[u8]],
@@ -196,6 +209,22 @@ mod tests {
             let mut source = bytes.as_slice();
             while let Ok(Some(frame)) = Frame::read(&mut source) {
                 let _ = frame.message::<serde_json::Value>();
+            }
+        }
+
+        #[test]
+        fn any_bytes_behind_small_numbers_are_frames_or_errors(
+            numbers in (0_u32..40, 0_u32..4),
+            rest in vec(prop_oneof![4 => Just(0), 1 => any::<u8>()], 0..300),
+        ) {
+            let mut bytes = [numbers.0, numbers.1].map(u32::to_le_bytes).concat();
+            bytes.extend(&rest);
+            let mut source = bytes.as_slice();
+            if let Ok(Some(frame)) = Frame::read(&mut source) {
+                prop_assert_eq!((frame.header.len(), frame.buffers.len()), (numbers.0 as usize, numbers.1 as usize));
+                let payload: usize = frame.buffers.iter().map(Vec::len).sum();
+                let read = bytes.len() - source.len();
+                prop_assert_eq!(read, 8 + 8 * frame.buffers.len() + frame.header.len() + payload);
             }
         }
     }
