@@ -5,6 +5,7 @@ mod arguments;
 mod bad_apps;
 mod bad_input;
 mod bench;
+mod bundle_commands;
 mod bundles;
 mod cli;
 mod data_plane;

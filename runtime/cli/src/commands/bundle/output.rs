@@ -46,6 +46,14 @@ fn whole(
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
+    if !folder.is_dir() {
+        let error = format!(
+            "write {}: there is no directory {}",
+            path.display(),
+            folder.display()
+        );
+        return Err(Failure::new(ExitCode::Records, error));
+    }
     let mut file = tempfile::Builder::new()
         .prefix(".taps-")
         .permissions(Permissions::from_mode(mode))

@@ -132,6 +132,13 @@ impl Recipe {
         recipe.path = path;
         recipe.check()?;
         if recipe.component.is_empty() {
+            if !directory.join("Cargo.toml").is_file() {
+                let place = directory.display();
+                let error =
+                    format!("{place}: it has neither a Cargo.toml nor components in a {FILE}");
+                return Err(Failure::new(ExitCode::Usage, error)
+                    .hint("`taps-wasm bundle new NAME` begins an app"));
+            }
             recipe.component.push(Component {
                 source: Some(".".into()),
                 ..Component::default()
@@ -363,6 +370,9 @@ mod tests {
     #[test]
     fn a_directory_without_one_is_a_crate() {
         let place = tempfile::tempdir().expect("a directory");
+        let nothing = Recipe::read(place.path()).expect_err("an empty directory");
+        assert!(nothing.message().contains("neither a Cargo.toml"));
+        fs::write(place.path().join("Cargo.toml"), "").expect("write");
         let recipe = Recipe::read(place.path()).expect("a plain crate");
         assert_eq!(recipe.component.len(), 1);
         assert_eq!(recipe.component[0].source.as_deref(), Some(Path::new(".")));
