@@ -187,10 +187,18 @@ impl Running {
             code: status.code(),
             signal: status.signal(),
             stdout: self.stdout.join().expect("stdout"),
-            stderr: self.stderr.join().expect("stderr"),
+            stderr: without_notices(&self.stderr.join().expect("stderr")),
             directory: self.directory,
         }
     }
+}
+
+/// What is said of compiling depends on how long it takes.
+fn without_notices(stderr: &str) -> String {
+    let lines = stderr.split_inclusive('\n');
+    lines
+        .filter(|line| !line.starts_with("compiling "))
+        .collect()
 }
 
 fn whole(mut stream: impl Read) -> String {

@@ -3,7 +3,7 @@
 //! Built-in apps, archives, registries, directories and single components all become a [`Bundle`], so that
 //! everything after loading is the same for each. This crate reads, checks, writes and signs; it never runs a
 //! component (a bare component's description comes from the sandbox, through [`Bundle::from_component`]), and it
-//! reaches no network. The format of a bundle in one file is in `docs/bundles-format.md`.
+//! reaches no network. The format of a bundle in one file is in `docs/bundles/format.md`.
 
 mod archive;
 mod bundle;
