@@ -208,7 +208,7 @@ impl Manifest {
     }
 
     /// Reads a manifest of any known format; `path` is for messages. One of format 1 lacks what
-    /// [`Manifest::upgrade`] adds.
+    /// `Manifest::upgrade` adds.
     pub fn from_json(text: &[u8], path: &Path) -> Result<Self, BundleError> {
         let malformed = |source| BundleError::Manifest {
             path: path.to_owned(),
