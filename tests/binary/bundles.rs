@@ -1,11 +1,13 @@
 //! Bundles that run: found by file, directory and name, allowed once, and the same result wherever they run.
 
 use crate::{
+    data_sets::mirror,
     harness::{Ended, installed, names, run_dir},
     registry::{User, settings},
 };
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt};
+use taps_bundle::Digest;
 
 /// A run that takes no time, of whatever stands for `mapreduce`.
 const SMALL: [&str; 4] = [
@@ -219,10 +221,11 @@ fn what_is_no_sound_bundle_is_refused_before_anything_runs() {
     }
 }
 
-/// Writes the example app around `gzip` as a bundle with a text, of which it says what a run gives.
-fn compressor(user: &User, ratio: &str) {
+/// Writes the example app around `gzip` as a bundle with a text, of which it says what a run gives; `place` is where
+/// the text is, in the words of `bundle.toml`.
+fn compressor(user: &User, place: &str, bytes: u32) {
     let gzip = taps_fixtures::gzip().to_str().expect("UTF-8");
-    user.place.write("text.txt", "word ".repeat(2000));
+    user.place.write("text.txt", TEXT.repeat(2000));
     let recipe = format!(
         r#"
 [bundle]
@@ -233,13 +236,13 @@ file = "{gzip}"
 
 [[data]]
 name = "texts/words.txt"
-file = "text.txt"
+{place}
 
 [defaults]
 file = "bundle:texts/words.txt"
 
 [[expected]]
-values = {{ bytes = {ratio} }}
+values = {{ bytes = {bytes} }}
 "#
     );
     user.place.write("bundle.toml", recipe);
@@ -247,13 +250,19 @@ values = {{ bytes = {ratio} }}
         .expect(0);
 }
 
+/// Repeated, the text of [`compressor`].
+const TEXT: &str = "word ";
+
+/// The text is in the bundle.
+const INCLUDED: &str = r#"file = "text.txt""#;
+
 #[test]
 fn a_bundle_brings_its_data_and_says_what_it_gives() {
     if !installed(&["gzip"]) {
         return;
     }
     let user = User::new();
-    compressor(&user, "10000");
+    compressor(&user, INCLUDED, 10_000);
     user.call(&["run", "./gzip.taps", "--locked"]).expect(0);
     let summary = user.json(&["run", "./gzip.taps"]);
     let checks = summary["checks"].as_array().expect("checks");
@@ -275,9 +284,49 @@ fn a_bundle_brings_its_data_and_says_what_it_gives() {
 
     // One that expects what does not come is wrong, and says so.
     let other = User::new();
-    compressor(&other, "9999");
+    compressor(&other, INCLUDED, 9_999);
     let wrong = other.call(&["run", "./gzip.taps"]);
     wrong.expect(3).says("expected bytes");
+}
+
+#[test]
+fn data_of_a_bundle_may_be_elsewhere() {
+    if !installed(&["gzip"]) {
+        return;
+    }
+    let text = TEXT.repeat(2000);
+    let digest = Digest::of(text.as_bytes()).to_hex();
+    let longer = format!("{text}x");
+    let files = [
+        ("words.txt", text.as_bytes()),
+        ("other.txt", &text.as_bytes().to_ascii_uppercase()),
+        ("longer.txt", longer.as_bytes()),
+    ];
+    let address = mirror(&files);
+    let user = User::new();
+    let at = |name: &str| {
+        let size = text.len();
+        compressor(
+            &user,
+            &format!("url = \"{address}/{name}\"\nsha256 = \"{digest}\"\nsize = {size}"),
+            10_000,
+        );
+    };
+    for (name, reason) in [
+        ("other.txt", "but the manifest says"),
+        ("longer.txt", "it has more than the 10000 bytes"),
+        ("nothing.txt", "404"),
+    ] {
+        at(name);
+        user.call(&["run", "./gzip.taps"]).expect(4).says(reason);
+    }
+    at("words.txt");
+    user.call(&["run", "./gzip.taps", "--locked"])
+        .expect(4)
+        .says("--locked fetches nothing");
+    user.call(&["run", "./gzip.taps"]).expect(0);
+    // Now it is here.
+    user.call(&["run", "./gzip.taps", "--locked"]).expect(0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Serves files by name, until the test ends; gives the address.
-fn mirror(files: &[(&str, &[u8])]) -> String {
+pub(crate) fn mirror(files: &[(&str, &[u8])]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}/data", listener.local_addr().expect("it has one"));
     let files: BTreeMap<String, Vec<u8>> = files

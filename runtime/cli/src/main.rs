@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod commands;
 mod data_sets;
+mod download;
 mod execute;
 mod exit;
 mod internal;

@@ -3,7 +3,10 @@
 //! A directory of archives that only the user can look into, each named by its digest, so that a name can never
 //! come to stand for other bytes. Archives are not compressed: they are loaded at the start of runs.
 
-use super::places;
+use super::{
+    places,
+    signatures::{self, signature_path},
+};
 use crate::exit::{ExitCode, Failure};
 use std::{
     collections::BTreeMap,
@@ -153,8 +156,7 @@ impl BundleCache {
 
     /// The signatures of a bundle that is kept.
     pub(crate) fn signatures(&self, digest: &Digest) -> Option<SignatureFile> {
-        let text = fs::read(signature_path(&self.archive(digest))).ok()?;
-        SignatureFile::from_json(&text).ok()
+        signatures::read(&signature_path(&self.archive(digest))).ok()?
     }
 
     /// The bundle that a reference stood for when it was pulled last.
@@ -220,11 +222,6 @@ impl BundleCache {
         })
         .map_err(written)
     }
-}
-
-/// The file of signatures beside a bundle.
-pub(crate) fn signature_path(bundle: &Path) -> PathBuf {
-    bundle.with_added_extension("sig")
 }
 
 /// Name of what belongs to a bundle. No colon: it separates directories elsewhere.

@@ -1,7 +1,7 @@
 //! Whether a bundle from elsewhere may run here: it is signed by somebody the user knows, was allowed before, or
 //! is allowed now. Asked before anything is compiled.
 
-use super::{Found, Origin, cache, places};
+use super::{Found, Origin, places, signatures};
 use crate::{
     exit::{ExitCode, Failure},
     render,
@@ -235,21 +235,16 @@ fn is_unknown(error: &SignatureError) -> bool {
 
 /// Reads the signatures beside a bundle; none when there is no such file.
 pub(super) fn beside(bundle: &Path) -> Option<Result<SignatureFile, String>> {
-    let path = cache::signature_path(bundle);
-    match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => Some(Err(format!("{}: {error}", path.display()))),
-        Ok(text) => Some(
-            SignatureFile::from_json(&text).map_err(|error| format!("{}: {error}", path.display())),
-        ),
-    }
+    let path = signatures::signature_path(bundle);
+    let read = signatures::read(&path).map_err(|error| format!("{}: {error}", path.display()));
+    read.transpose()
 }
 
 /// The keys that count: those that the command line names, and those of the user.
 pub(crate) fn keys(wanted: &Wanted) -> Result<Vec<PublicKey>, Failure> {
     let mut keys = Vec::new();
     for path in &wanted.keys {
-        let read = read_key(path).map_err(|reason| {
+        let read = signatures::public_key(path).map_err(|reason| {
             let error = format!("--key {}: {reason}", path.display());
             Failure::new(ExitCode::Usage, error)
         })?;
@@ -271,7 +266,7 @@ pub(crate) fn keys(wanted: &Wanted) -> Result<Vec<PublicKey>, Failure> {
         let read = if others_may_write(&directory) || others_may_write(&path) {
             Err("others than this user can write it".to_owned())
         } else {
-            read_key(&path)
+            signatures::public_key(&path)
         };
         match read {
             Ok(key) => keys.push(key),
@@ -283,11 +278,6 @@ pub(crate) fn keys(wanted: &Wanted) -> Result<Vec<PublicKey>, Failure> {
         }
     }
     Ok(keys)
-}
-
-fn read_key(path: &Path) -> Result<PublicKey, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    PublicKey::from_pem(&text).map_err(|error| error.to_string())
 }
 
 /// The file of what was allowed.

@@ -1,6 +1,7 @@
 //! The data of bundles, laid out as files that a run can grant.
 
 use super::{BundleCache, places};
+use crate::download::download;
 use crate::exit::{ExitCode, Failure};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -12,10 +13,6 @@ use std::{
 };
 use taps_bundle::{Bundle, DataEntry, Digest};
 use taps_config::{BUNDLE_DATA, Resolved};
-
-/// How long an address may take to answer, and to go on.
-const CONNECT: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// A directory in which the data of a bundle lies under its names.
 pub(crate) struct LaidOut {
@@ -86,7 +83,10 @@ impl LaidOut {
         }
         places::write_whole(&path, |file| {
             match (bundle.data(&entry.name), &entry.url) {
-                (Some(bytes), _) => check(bytes, entry).and_then(|()| file.write_all(bytes))?,
+                (Some(bytes), _) => {
+                    check(Digest::of(bytes), entry)?;
+                    file.write_all(bytes)?;
+                }
                 (None, Some(url)) if locked => {
                     let text = format!("it is at {url}, and --locked fetches nothing");
                     return Err(io::Error::other(text));
@@ -111,11 +111,17 @@ fn is_named(named: &[&str], blob: &str) -> bool {
     })
 }
 
-fn check(bytes: &[u8], entry: &DataEntry) -> io::Result<()> {
-    differs(Digest::of(bytes), entry)
+/// Fetches a blob, no more than it may be long, and checks it.
+fn fetch(url: &str, entry: &DataEntry, file: &mut File) -> io::Result<()> {
+    let mut hashed = Hashed {
+        file,
+        hasher: Sha256::new(),
+    };
+    download(url, &mut hashed, Some(entry.size))?;
+    check(Digest::from_bytes(hashed.hasher.finalize().into()), entry)
 }
 
-fn differs(found: Digest, entry: &DataEntry) -> io::Result<()> {
+fn check(found: Digest, entry: &DataEntry) -> io::Result<()> {
     if found == entry.digest {
         return Ok(());
     }
@@ -126,44 +132,22 @@ fn differs(found: Digest, entry: &DataEntry) -> io::Result<()> {
     Err(io::Error::other(text))
 }
 
-/// Fetches a blob, no more than it may be long, and checks it.
-fn fetch(url: &str, entry: &DataEntry, file: &mut File) -> io::Result<()> {
-    // Fails only if there is one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let fetched = runtime.block_on(stream(url, entry, file));
-    let found = fetched.map_err(|error| {
-        let causes = crate::exit::causes(error.as_ref()).join(": ");
-        io::Error::other(format!("fetch {url}: {causes}"))
-    })?;
-    differs(found, entry)
+/// A file that is hashed as it is written.
+struct Hashed<'a> {
+    file: &'a mut File,
+    hasher: Sha256,
 }
 
-async fn stream(
-    url: &str,
-    entry: &DataEntry,
-    file: &mut File,
-) -> Result<Digest, Box<dyn std::error::Error>> {
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
-        .user_agent(concat!("taps-wasm/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    let mut response = client.get(url).send().await?.error_for_status()?;
-    let (mut hasher, mut length) = (Sha256::new(), 0_u64);
-    while let Some(piece) = response.chunk().await? {
-        length += piece.len() as u64;
-        if length > entry.size {
-            return Err(
-                format!("more than the {} bytes that the manifest says", entry.size).into(),
-            );
-        }
-        hasher.update(&piece);
-        file.write_all(&piece)?;
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
     }
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ pub(crate) mod consent;
 pub(crate) mod data;
 mod memo;
 pub(crate) mod places;
+pub(crate) mod signatures;
 
-pub(crate) use cache::{BundleCache, signature_path};
+pub(crate) use cache::BundleCache;
+pub(crate) use signatures::signature_path;
 
 use crate::commands::bundle::{Access, bring};
 use crate::execute::compiling::Notice;

@@ -6,20 +6,15 @@ use super::{
     sets::{DataSet, RemoteFile},
 };
 use crate::{
+    download::download,
     exit::{ExitCode, Failure},
     render,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     fs::{self, File},
-    io::{self, Read, Write as _},
+    io::{self, Read},
     path::Path,
-    time::Duration,
 };
-
-/// How long an address may take to answer, and to go on: offline ends with a message.
-const CONNECT: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// Brings a data set to a directory, and records what it is.
 pub(super) fn fetch(set: &DataSet, to: &Path, from: Option<&str>) -> Result<ExitCode, Failure> {
@@ -51,7 +46,7 @@ pub(super) fn fetch(set: &DataSet, to: &Path, from: Option<&str>) -> Result<Exit
         let found = if let Some(found) = there {
             found
         } else {
-            download(set, &url, &path)?;
+            bring(set, &url, &path)?;
             digests(&path).map_err(|error| failed("read back in", &error))?
         };
         if let Some(md5) = file.md5
@@ -119,55 +114,26 @@ fn unpack(path: &Path, to: &Path) -> io::Result<Vec<Recorded>> {
 }
 
 /// Brings one file, under its name when it is whole.
-fn download(set: &DataSet, url: &str, path: &Path) -> Result<(), Failure> {
-    let unreachable = |error: &(dyn std::error::Error + 'static)| {
-        let causes = crate::exit::causes(error).join(": ");
-        let error = format!("{}: fetch {url}: {causes}", set.name);
+fn bring(set: &DataSet, url: &str, path: &Path) -> Result<(), Failure> {
+    let partial = path.with_added_extension("partial");
+    let unwritable = |error: io::Error| {
+        let text = format!("write {}: {error}", partial.display());
+        io::Error::other(text)
+    };
+    let fetched = File::create(&partial)
+        .map_err(unwritable)
+        .and_then(|mut file| {
+            download(url, &mut file, None)?;
+            file.sync_all()?;
+            fs::rename(&partial, path)
+        });
+    fetched.map_err(|error| {
+        // Half of a file is none.
+        let _ = fs::remove_file(&partial);
         let names: Vec<&str> = set.files.iter().map(RemoteFile::name).collect();
-        Failure::new(ExitCode::Runtime, error).hint(format!(
+        Failure::new(ExitCode::Runtime, format!("{}: {error}", set.name)).hint(format!(
             "without a network, bring {} here from elsewhere, or name a mirror with --from",
             names.join(", ")
         ))
-    };
-    // Fails only if there is one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| unreachable(&error))?;
-    let partial = path.with_added_extension("partial");
-    let fetched = runtime.block_on(stream(url, &partial));
-    match fetched {
-        Ok(()) => fs::rename(&partial, path).map_err(|error| unreachable(&error)),
-        Err(error) => {
-            // Half of a file is none.
-            let _ = fs::remove_file(&partial);
-            Err(unreachable(error.as_ref()))
-        }
-    }
-}
-
-async fn stream(url: &str, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
-        .user_agent(concat!("taps-wasm/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    let mut response = client.get(url).send().await?.error_for_status()?;
-    // Hidden where stderr is no terminal.
-    let progress = match response.content_length() {
-        Some(length) => ProgressBar::new(length),
-        None => ProgressBar::no_length(),
-    };
-    let template = "{msg} {bytes} of {total_bytes} ({bytes_per_sec})";
-    progress.set_style(ProgressStyle::with_template(template)?);
-    progress.set_message(url.to_owned());
-    let mut file = File::create(to)?;
-    while let Some(piece) = response.chunk().await? {
-        file.write_all(&piece)?;
-        progress.inc(piece.len() as u64);
-    }
-    file.sync_all()?;
-    progress.finish_and_clear();
-    Ok(())
+    })
 }

@@ -3,12 +3,7 @@
 use super::{assemble, output, recipe::Recipe, sign};
 use crate::apps::consent;
 use crate::exit::{ExitCode, Failure};
-use crate::render;
-use crate::summary;
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 use taps_bundle::Bundle;
 
 /// Flags of `bundle build`.
@@ -50,20 +45,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Some(key) => Some(sign::write(&bundle.digest(), key, &path, None)?),
         None => None,
     };
-    if arguments.json {
-        render::json(&serde_json::json!({
-            "app": bundle.app().name,
-            "version": bundle.app().version,
-            "bundle": path,
-            "file_bytes": size,
-            "digest": bundle.digest(),
-            "signature": signature,
-            "components": bundle.manifest().components,
-        }))?;
-    } else {
-        render::data(&text(&bundle, &path, size))?;
-    }
-    Ok(ExitCode::Ok)
+    output::tell(&bundle, &path, size, signature.as_deref(), arguments.json)
 }
 
 fn made(arguments: &Arguments) -> Result<Bundle, Failure> {
@@ -78,31 +60,4 @@ fn made(arguments: &Arguments) -> Result<Bundle, Failure> {
     };
     let pieces = assemble::pieces(&recipe, directory, arguments.offline)?;
     assemble::bundle(&recipe, directory, pieces)
-}
-
-/// What was made, for people.
-pub(super) fn text(bundle: &Bundle, path: &Path, size: u64) -> String {
-    let app = bundle.app();
-    let mut text = format!(
-        "{} {}: {}, {}\n{}\n",
-        app.name,
-        app.version,
-        path.display(),
-        summary::bytes(size),
-        bundle.digest()
-    );
-    for entry in &bundle.manifest().components {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {}  {}", entry.file, summary::bytes(entry.size));
-    }
-    for entry in &bundle.manifest().data {
-        let place = entry.url.as_deref().unwrap_or("included");
-        let _ = writeln!(
-            text,
-            "  {}  {}  {place}",
-            entry.name,
-            summary::bytes(entry.size)
-        );
-    }
-    text
 }

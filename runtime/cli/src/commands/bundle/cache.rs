@@ -5,7 +5,7 @@ use crate::{
         self, BundleCache,
         cache::Kept,
         catalogue::{Catalogue, Place},
-        signature_path,
+        signature_path, signatures,
     },
     exit::{ExitCode, Failure},
     render,
@@ -13,10 +13,10 @@ use crate::{
 use indicatif::DecimalBytes;
 use serde_json::json;
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
-use taps_bundle::{Digest, sign::SignatureFile};
+use taps_bundle::Digest;
 
 /// What `bundle cache` does.
 #[derive(Debug, clap::Subcommand)]
@@ -138,28 +138,10 @@ fn list(as_json: bool) -> Result<ExitCode, Failure> {
 fn add(file: &Path) -> Result<ExitCode, Failure> {
     let bundle = apps::load(file)?;
     let beside = signature_path(file);
-    let signatures = match fs::read(&beside) {
-        Ok(text) => {
-            let read = SignatureFile::from_json(&text).map_err(|error| error.to_string());
-            let read = read.and_then(|file| {
-                if file.bundle == bundle.digest() {
-                    Ok(file)
-                } else {
-                    Err(format!("it is of the bundle {}", file.bundle))
-                }
-            });
-            let wrong = |reason: String| {
-                let error = format!("{}: {reason}", beside.display());
-                Failure::new(ExitCode::Bundle, error)
-            };
-            Some(read.map_err(wrong)?)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            let error = format!("read {}: {error}", beside.display());
-            return Err(Failure::new(ExitCode::Bundle, error));
-        }
-    };
+    let signatures = signatures::read_of(&beside, &bundle.digest()).map_err(|reason| {
+        let error = format!("{}: {reason}", beside.display());
+        Failure::new(ExitCode::Bundle, error)
+    })?;
     let digest = BundleCache::open()?.add(&bundle, None, signatures.as_ref())?;
     let app = bundle.app();
     render::data(&format!("{} {} {digest}\n", app.name, app.version))?;

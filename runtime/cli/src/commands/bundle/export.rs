@@ -1,9 +1,8 @@
 //! `bundle export`: a built-in app as a bundle.
 
-use super::{build, output};
+use super::output;
 use crate::apps;
 use crate::exit::{ExitCode, Failure};
-use crate::render;
 use std::path::PathBuf;
 
 /// Flags of `bundle export`.
@@ -42,16 +41,5 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None => output::place(bundle)?,
     };
     let size = output::bundle(bundle, &path)?;
-    if arguments.json {
-        render::json(&serde_json::json!({
-            "app": bundle.app().name,
-            "version": bundle.app().version,
-            "bundle": path,
-            "file_bytes": size,
-            "digest": bundle.digest(),
-        }))?;
-    } else {
-        render::data(&build::text(bundle, &path, size))?;
-    }
-    Ok(ExitCode::Ok)
+    output::tell(bundle, &path, size, None, arguments.json)
 }

@@ -2,13 +2,13 @@
 
 use super::access::{Access, Shown, failure, reference};
 use crate::{
-    apps::{self, BundleCache, signature_path},
+    apps::{self, BundleCache, signature_path, signatures},
     exit::{ExitCode, Failure},
     render,
 };
 use indicatif::DecimalBytes;
 use serde_json::json;
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 use taps_bundle::{Bundle, Source, sign::SignatureFile};
 
 /// Flags of `bundle push`.
@@ -32,7 +32,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let target = reference(&arguments.reference)?;
     let bundle = apps::find(&arguments.app)?;
     let cache = BundleCache::open()?;
-    let signatures = signatures(arguments.signature.clone(), &bundle, &cache)?;
+    let signatures = accompanying(arguments.signature.clone(), &bundle, &cache)?;
     let registry = arguments.access.open(&target, &cache)?;
     let (shown, progress) = Shown::new(format!("push {target}"));
     let (sent_to, pushed) = registry.push(&bundle, &progress).map_err(failure)?;
@@ -69,7 +69,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// The signatures that go along: those of the file that was named, else those beside the bundle, else those that
 /// the cache has.
-fn signatures(
+fn accompanying(
     named: Option<PathBuf>,
     bundle: &Bundle,
     cache: &BundleCache,
@@ -87,13 +87,8 @@ fn signatures(
         Failure::new(ExitCode::Bundle, error)
             .hint("`taps-wasm bundle sign BUNDLE --key PEM` signs the bundle as it is now")
     };
-    let text = fs::read(&path).map_err(|error| refused(error.to_string()))?;
-    let file = SignatureFile::from_json(&text).map_err(|error| refused(error.to_string()))?;
-    if file.bundle != digest {
-        return Err(refused(format!(
-            "it is of the bundle {}, and this is {digest}",
-            file.bundle
-        )));
+    match signatures::read_of(&path, &digest).map_err(refused)? {
+        Some(file) => Ok(Some(file)),
+        None => Err(refused("there is no such file".to_owned())),
     }
-    Ok(Some(file))
 }

@@ -1,21 +1,17 @@
 //! `bundle sign` and `bundle keygen`: signatures.
 
 use super::{open, output};
-use crate::apps::cache::signature_path;
+use crate::apps::signatures::{self, signature_path};
 use crate::exit::{ExitCode, Failure};
 use crate::render;
 use std::{
     fs,
-    io::{self, Read},
     path::{Path, PathBuf},
 };
 use taps_bundle::{
     Digest,
-    sign::{PublicKey, SIGNATURE_FILE_MAX_BYTES, SignatureFile, SigningKey, sign},
+    sign::{PublicKey, SigningKey, sign},
 };
-
-/// A key is not longer than this in bytes.
-const KEY_MAX_BYTES: u64 = 64 << 10;
 
 /// Flags of `bundle sign`.
 #[derive(Debug, clap::Args)]
@@ -90,7 +86,8 @@ pub(super) fn write(
     let place = output.map_or_else(|| signature_path(bundle), Path::to_owned);
     let mut file = sign(digest, key);
     // Signatures of what the bundle was before it was built again are worth nothing.
-    if let Some(mut there) = read(&place)?.filter(|there| there.bundle == *digest) {
+    let there = signatures::read(&place).map_err(|error| refused(&place, &error))?;
+    if let Some(mut there) = there.filter(|there| there.bundle == *digest) {
         there.merge(file).map_err(|error| refused(&place, &error))?;
         file = there;
     }
@@ -98,38 +95,17 @@ pub(super) fn write(
     Ok(place)
 }
 
-/// Reads a file of signatures, if it is there.
-pub(super) fn read(path: &Path) -> Result<Option<SignatureFile>, Failure> {
-    let bytes = match limited(path, SIGNATURE_FILE_MAX_BYTES as u64 + 1) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused(path, &error)),
-    };
-    let file = SignatureFile::from_json(&bytes).map_err(|error| refused(path, &error))?;
-    Ok(Some(file))
-}
-
 /// Reads a private key.
 pub(super) fn private_key(path: &Path) -> Result<SigningKey, Failure> {
-    SigningKey::from_pem(&pem(path)?).map_err(|error| wrong_key(path, &error))
+    let pem = signatures::pem(path).map_err(|error| wrong_key(path, &error))?;
+    SigningKey::from_pem(&pem).map_err(|error| wrong_key(path, &error))
 }
 
 /// Reads public keys.
 pub(super) fn public_keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
     let key =
-        |path: &PathBuf| PublicKey::from_pem(&pem(path)?).map_err(|error| wrong_key(path, &error));
+        |path: &PathBuf| signatures::public_key(path).map_err(|error| wrong_key(path, &error));
     paths.iter().map(key).collect()
-}
-
-fn pem(path: &Path) -> Result<String, Failure> {
-    let bytes = limited(path, KEY_MAX_BYTES).map_err(|error| wrong_key(path, &error))?;
-    String::from_utf8(bytes).map_err(|_| wrong_key(path, &"it is no text; expected PEM"))
-}
-
-fn limited(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn wrong_key(path: &Path, error: &dyn std::fmt::Display) -> Failure {
@@ -137,6 +113,6 @@ fn wrong_key(path: &Path, error: &dyn std::fmt::Display) -> Failure {
 }
 
 /// A file of signatures is no good.
-pub(super) fn refused(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+fn refused(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::new(ExitCode::Bundle, format!("{}: {error}", path.display()))
 }
