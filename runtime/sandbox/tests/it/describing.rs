@@ -224,9 +224,22 @@ fn a_missing_export_is_named() {
     );
 }
 
-/// Found when the component is linked, before any task runs.
+/// A bundle of a component with one import more.
+fn importing(import: &str) -> Result<Bundle, BundleError> {
+    let text = Guest::new(&[("fine", "(call $ok)")]).text().replacen(
+        "(component",
+        &format!("(component {import}"),
+        1,
+    );
+    let wasm = wat::parse_str(text).expect("a component");
+    let app = description(["fine"].into_iter(), &[], &[]);
+    let digest = Digest::of(&wasm);
+    Bundle::from_component(app, wasm.into(), digest, Source::Embedded)
+}
+
+/// Found when the bundle is made, before anything is compiled.
 #[test]
-fn an_unknown_import_is_named_before_any_task_runs() {
+fn an_unknown_import_is_named_before_anything_is_compiled() {
     for (import, name) in [
         (
             r#"(import "taps:core/telepathy@0.1.0" (instance (export "send" (func))))"#,
@@ -236,29 +249,26 @@ fn an_unknown_import_is_named_before_any_task_runs() {
             r#"(import "example:other/things@1.2.3" (instance (export "do" (func))))"#,
             "example:other/things@1.2.3",
         ),
-        (
-            r#"(import "taps:core/context@0.1.1" (instance (export "mind" (func (result u64)))))"#,
-            "mind",
-        ),
     ] {
-        let text = Guest::new(&[("fine", "(call $ok)")]).text().replacen(
-            "(component",
-            &format!("(component {import}"),
-            1,
-        );
-        let wasm = wat::parse_str(text).expect("a component");
-        let app = description(["fine"].into_iter(), &[], &[]);
-        let digest = Digest::of(&wasm);
-        let bundle = Bundle::from_component(app, wasm.into(), digest, Source::Embedded)
-            .expect("it is sound");
-        let sandbox = sandbox();
-        let loaded = sandbox
-            .load(&bundle, 0, Interrupt::Epoch)
-            .expect("it compiles");
-        let error = runtime(loaded, &bundle).err().expect("it does not link");
-        assert!(matches!(error, SandboxError::Link { .. }), "{error:?}");
-        assert!(chain(&error).contains(name), "{}", chain(&error));
+        let error = importing(import).expect_err("nobody offers it");
+        assert!(matches!(error, BundleError::Import { .. }), "{error:?}");
+        assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+/// Found when the component is linked, before any task runs.
+#[test]
+fn an_unknown_function_is_named_before_any_task_runs() {
+    let import =
+        r#"(import "taps:core/context@0.1.1" (instance (export "mind" (func (result u64)))))"#;
+    let bundle = importing(import).expect("the interface is known");
+    let sandbox = sandbox();
+    let loaded = sandbox
+        .load(&bundle, 0, Interrupt::Epoch)
+        .expect("it compiles");
+    let error = runtime(loaded, &bundle).err().expect("it does not link");
+    assert!(matches!(error, SandboxError::Link { .. }), "{error:?}");
+    assert!(chain(&error).contains("mind"), "{}", chain(&error));
 }
 
 fn runtime(
