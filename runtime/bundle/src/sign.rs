@@ -251,7 +251,9 @@ impl SignatureFile {
             });
         }
         for signature in other.signatures {
-            self.signatures.retain(|old| old.key != signature.key);
+            // Hexadecimal digits, large or small.
+            self.signatures
+                .retain(|old| !old.key.eq_ignore_ascii_case(&signature.key));
             self.signatures.push(signature);
         }
         Ok(())
@@ -267,7 +269,8 @@ impl SignatureFile {
         }
         let mut wrong = None;
         for signature in &self.signatures {
-            let Some(key) = keys.iter().find(|key| key.to_hex() == signature.key) else {
+            let named = PublicKey::from_hex(&signature.key);
+            let Some(key) = keys.iter().find(|key| named.as_ref() == Some(*key)) else {
                 continue;
             };
             if signature.is_by(key, bundle) {

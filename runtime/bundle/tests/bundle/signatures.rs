@@ -72,6 +72,23 @@ fn keys_are_those_of_the_standard() {
     );
 }
 
+/// Found by the fuzzer: one reader took them for the key, and the other did not.
+#[test]
+fn large_digits_name_the_same_key() {
+    let (key, public) = keys();
+    let mut file = sign(&digest(), &key);
+    file.signatures[0].key.make_ascii_uppercase();
+    assert_eq!(
+        file.verify(&digest(), from_ref(&public)).expect("signed"),
+        public
+    );
+    let signers = file.check(&digest(), from_ref(&public));
+    assert!(signers[0].sound && signers[0].known);
+    file.merge(sign(&digest(), &key))
+        .expect("of the same bundle");
+    assert_eq!(file.signatures.len(), 1, "by one key, one signature");
+}
+
 #[test]
 fn another_key_is_refused() {
     let (key, public) = keys();
