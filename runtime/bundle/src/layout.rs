@@ -520,7 +520,8 @@ impl Bundle {
         let data = layers.split_off(manifest.components.len());
         let documents = Documents {
             digest: index.digest,
-            index: (index.clone(), index_bytes),
+            // As it would be written: what else a layout said of it is under no digest.
+            index: (Descriptor::index(index.digest, index.size), index_bytes),
             artifacts,
             manifest: text,
         };

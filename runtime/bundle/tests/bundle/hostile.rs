@@ -43,7 +43,8 @@ fn what_is_no_archive_is_refused() {
 }
 
 proptest! {
-    /// A changed byte is found, unless it changes nothing: a leading zero of a checksum may be a space.
+    /// A changed byte is found, unless it changes nothing: a leading zero of a checksum may be a space, and `index.json`
+    /// may say something else of the index, which is none of the bundle.
     #[test]
     fn what_is_changed_is_refused(place in any::<prop::sample::Index>(), bits in 1_u8..) {
         let whole = bundle();
@@ -53,7 +54,7 @@ proptest! {
             archive[place] ^= bits;
             if let Ok(found) = read(&archive) {
                 prop_assert_eq!(found.digest(), whole.digest());
-                prop_assert_eq!(found.layout(), whole.layout());
+                prop_assert!(found.layout() == whole.layout(), "another layout");
             }
         }
     }
