@@ -1,14 +1,15 @@
-"""Dask, Ray or Parsl alone, doing what taps-wasm is held against.
+"""Dask, Ray, Parsl or Python's ProcessPoolExecutor alone, doing what taps-wasm is held against.
 
-    engines.py ENGINE WHAT ...     ENGINE: dask ray parsl-htex parsl-local
-                                   WHAT: first rate sequential chain
+    engines.py ENGINE WHAT ...     ENGINE: dask ray parsl-htex parsl-local process-pool
+                                   WHAT: first rate latency chain
                 [--workers 2] [--tasks 1000] [--links 20] [--bytes 1000000] [--repeat 1]
 
 `first` is seconds from the start of this process, imports included, to the result of the first
 no-op; `rate` no-ops per second, each submitted by itself, all before the first is waited for;
-`sequential` milliseconds of a no-op submitted and waited for; `chain` milliseconds of a link in a
-chain of tasks that read and write so many bytes, as ours do, passed on by the engine's own references. The
-engines are set up as in taps-wasm's own bridge.
+`latency` milliseconds of each of a tenth as many no-ops, submitted and waited for one after the other; `chain`
+milliseconds of a link in a chain of tasks that read and write so many bytes, as ours do, passed on by the engine's own
+references; ProcessPoolExecutor has none, and gets each result before the next task. The engines are set up as in
+taps-wasm's own bridge.
 Prints a line of JSON: a list of numbers for each WHAT, versions.
 """
 
@@ -117,7 +118,25 @@ def parsl_local(workers, directory):
     return Parsl(ThreadPoolExecutor(label="threads", max_threads=workers), directory)
 
 
-ENGINES = {"dask": Dask, "ray": Ray, "parsl-htex": parsl_htex, "parsl-local": parsl_local}
+class Pool:
+    def __init__(self, workers, directory):
+        from concurrent.futures import ProcessPoolExecutor
+
+        self.version = platform.python_version()
+        self.pool = ProcessPoolExecutor(workers)
+
+    def submit(self, function, argument):
+        return self.pool.submit(function, argument.result() if hasattr(argument, "result") else argument)
+
+    def gather(self, futures):
+        return [future.result() for future in futures]
+
+    def stop(self):
+        self.pool.shutdown()
+
+
+ENGINES = {"dask": Dask, "ray": Ray, "parsl-htex": parsl_htex, "parsl-local": parsl_local,
+           "process-pool": Pool}
 
 
 def rate(engine, options):
@@ -126,12 +145,13 @@ def rate(engine, options):
     return options.tasks / (time.perf_counter() - begin)
 
 
-def sequential(engine, options):
-    tasks = max(1, options.tasks // 10)
-    begin = time.perf_counter()
-    for number in range(tasks):
+def latency(engine, options):
+    trips = []
+    for number in range(max(2, options.tasks // 10)):
+        begin = time.perf_counter()
         engine.gather([engine.submit(noop, number)])
-    return 1000 * (time.perf_counter() - begin) / tasks
+        trips.append(1000 * (time.perf_counter() - begin))
+    return trips
 
 
 def chain(engine, options):
@@ -144,7 +164,7 @@ def chain(engine, options):
     return 1000 * (time.perf_counter() - begin) / options.links
 
 
-MEASURED = {"rate": rate, "sequential": sequential, "chain": chain}
+MEASURED = {"rate": rate, "latency": latency, "chain": chain}
 
 
 def since_start():
@@ -171,7 +191,8 @@ def main():
         engine.gather([engine.submit(link, b"")])
         for what in options.what:
             if what != "first":
-                result[what] = [MEASURED[what](engine, options) for _ in range(options.repeat)]
+                measured = [MEASURED[what](engine, options) for _ in range(options.repeat)]
+                result[what] = sum(measured, []) if what == "latency" else measured
         result.update(engine=options.engine, version=engine.version, python=platform.python_version())
         engine.stop()
     print(json.dumps(result), flush=True)

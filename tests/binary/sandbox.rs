@@ -26,6 +26,14 @@ fn seen(args: &[&str]) -> String {
 const POOLS: [&str; 2] = ["--executor=thread-pool", "--executor=process-pool"];
 
 #[test]
+fn a_driver_holds_more_than_a_million_things() {
+    let place = Place::new();
+    place
+        .call(["run", probe(), "--app.action=hoard", "--app.count=1000001"])
+        .expect(0);
+}
+
+#[test]
 fn a_sandbox_is_empty() {
     for pool in POOLS {
         let seen = seen(&[pool]);

@@ -78,10 +78,12 @@ fn json_is_one_object_with_the_promised_fields() {
     error: null
     executor: text
     faults: null
+    loaded_s: real
     ok: bool
     phases: [{elapsed_s: real
     name: text}]
     run_dir: text
+    spans: null
     tasks: {failed: whole
     memoized: whole
     recomputed: whole

@@ -10,6 +10,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::digest::{GOLDEN, mix};
+
 /// Fills `payload` with content that depends on `seed` only, and seals it with its hash if asked.
 /// Without a seal the last bytes are content like the others.
 pub(crate) fn fill(payload: &mut [u8], seed: u64, seal: bool) {
@@ -59,13 +61,16 @@ fn body_length(payload: &[u8]) -> usize {
     payload.len() - payload.len().min(8)
 }
 
+/// Whether a sealed payload begins as one filled with this seed does, as far as its first word tells.
+pub(crate) fn begins(payload: &[u8], mut seed: u64) -> bool {
+    let body = &payload[..body_length(payload)];
+    next(&mut seed).starts_with(&body[..body.len().min(8)])
+}
+
 /// SplitMix64: a counter and a mixer, so that words do not wait for each other.
 fn next(counter: &mut u64) -> [u8; 8] {
-    *counter = counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut word = *counter;
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (word ^ (word >> 31)).to_le_bytes()
+    *counter = counter.wrapping_add(GOLDEN);
+    mix(*counter).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -78,6 +83,8 @@ mod tests {
             let mut payload = vec![0; size];
             fill(&mut payload, 7, true);
             assert!(is_intact(&payload), "size {size}");
+            assert!(begins(&payload, 7), "size {size}");
+            assert_eq!(begins(&payload, 8), size <= 8, "size {size}");
             for position in 0..size {
                 payload[position] ^= 1;
                 assert!(!is_intact(&payload), "size {size}, byte {position}");

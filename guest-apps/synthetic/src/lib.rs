@@ -1,151 +1,146 @@
-//! The synthetic app: task graphs of any size whose tasks move data and sleep, for measuring an
-//! engine.
+//! The synthetic app: task graphs of any size whose tasks move data, sleep and compute, for measuring
+//! an engine.
 //!
-//! Names, counts and the limit of outstanding tasks are those of TaPS; unlike there, everything is
-//! seeded, and the content of payloads is checked.
+//! Three families of graphs. The four of TaPS, with its names and counts (`structures`). The
+//! dependence patterns of Task Bench (`patterns`), run step by step (`grid`). And workflows that ran
+//! elsewhere, from instances in WfCommons' format (`workflow`). All is seeded, the content of payloads
+//! is checked, and what must come out is computed a second time, apart from the tasks.
 
+mod config;
 mod content;
+mod digest;
+mod grid;
+mod header;
+mod kernels;
+mod patterns;
 mod structures;
+mod submissions;
 mod tasks;
+mod workflow;
 
-use taps::{Bound, Engine, Report, Status};
+use taps::{Bound, Engine, Report, Result, Status};
 
+use config::{Family, Structure, Synthetic};
+use grid::Grid;
+use patterns::Pattern;
 use structures::Graph;
-
-/// Shape of the task graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, taps::ConfigEnum)]
-enum Structure {
-    Bag,
-    Diamond,
-    Reduce,
-    Sequential,
-}
-
-/// What payloads hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, taps::ConfigEnum)]
-enum Content {
-    /// Pseudo-random bytes.
-    Random,
-    /// Words that count up, made as fast as memory takes them.
-    Plain,
-}
-
-/// Synthetic task graphs: bag, diamond, reduce, sequential.
-#[derive(Debug, taps::Config)]
-#[taps(check = Synthetic::check)]
-struct Synthetic {
-    /// Shape of the task graph.
-    structure: Structure,
-    /// Number of tasks (reduce has one more, diamond two).
-    #[taps(min = 1)]
-    task_count: u32,
-    /// Bytes that each task takes and gives.
-    #[taps(default = 0, max = 2_147_483_647)]
-    task_data_bytes: u32,
-    /// Least duration of a task, in seconds.
-    #[taps(default = 0.0, min = 0.0, max = 1e6)]
-    task_sleep: f64,
-    /// Most tasks outstanding at once; required for bag.
-    #[taps(min = 1)]
-    bag_max_running: Option<u32>,
-    /// Tasks to run before the graph.
-    #[taps(default = 0)]
-    warmup_tasks: u32,
-    /// Standard deviation of the duration, in seconds.
-    #[taps(default = 0.0, min = 0.0, max = 1e6)]
-    task_std: f64,
-    /// Check the content of every payload, by a hash that it carries.
-    #[taps(default = true)]
-    verify: bool,
-    /// Content of payloads: `plain` costs no more than writing memory; it carries no hash.
-    #[taps(default = Content::Random)]
-    content: Content,
-    /// Read every byte of the inputs, also where they are not checked.
-    #[taps(default = false)]
-    read_inputs: bool,
-    /// Keep the warm-up in a phase of its own and out of the counts.
-    #[taps(default = true)]
-    warmup_exclude: bool,
-}
-
-impl Synthetic {
-    fn check(&self) -> taps::Result<()> {
-        if self.structure == Structure::Bag && self.bag_max_running.is_none() {
-            return Err(taps::Error::config(
-                "bag_max_running",
-                "none",
-                "a whole number of at least 1, because structure is bag",
-            ));
-        }
-        if self.content == Content::Plain && self.verify {
-            return Err(taps::Error::config(
-                "verify",
-                "true",
-                "false, because content is plain and carries no hash",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Tasks of the graph.
-    fn expected_tasks(&self) -> u64 {
-        let count = u64::from(self.task_count);
-        match self.structure {
-            Structure::Bag | Structure::Sequential => count,
-            Structure::Reduce => count + 1,
-            Structure::Diamond => count + 2,
-        }
-    }
-
-    /// Inputs with content in the graph.
-    fn expected_verified(&self) -> u64 {
-        let count = u64::from(self.task_count);
-        match self.structure {
-            Structure::Bag | Structure::Sequential => count,
-            Structure::Reduce => 2 * count,
-            Structure::Diamond => 2 * count + 1,
-        }
-    }
-}
+use submissions::Counts;
+use workflow::{Plan, Workflow};
 
 #[taps::app(name = "synthetic")]
-fn run(config: Synthetic, engine: &Engine) -> taps::Result<Report> {
+fn run(config: Synthetic, engine: &Engine) -> Result<Report> {
+    // What is wrong with an instance is said before any task.
+    let plan = match config.structure.family() {
+        Family::Replay => Some(Plan::new(Workflow::read(&config, engine)?, &config)),
+        _ => None,
+    };
     if config.warmup_exclude && config.warmup_tasks > 0 {
         engine.phase("warmup");
         warm_up(&config, engine)?;
     }
     engine.phase("run");
-    let start = taps::clock();
-    let mut extra = 0;
-    if !config.warmup_exclude {
-        warm_up(&config, engine)?;
-        extra = u64::from(config.warmup_tasks);
+    let run = Run {
+        config: &config,
+        engine,
+        start: taps::clock(),
+    };
+    match (config.pattern(taps::seed()), plan) {
+        (_, Some(plan)) => run.replay(&plan),
+        (Some(pattern), None) => run.pattern(pattern),
+        (None, None) => run.graph(),
     }
-    let counts = Graph::new(&config, engine).run()?;
-    let seconds = taps::clock().saturating_sub(start).as_secs_f64();
-    let completed = counts.completed + extra;
-    taps::info!("Completed {completed} tasks in {seconds:.3} s");
+}
 
-    let mut report = Report::new().check(
-        "tasks completed",
-        completed,
-        Bound::Equals((config.expected_tasks() + extra).into()),
-    );
-    if config.verify && config.task_data_bytes > 0 {
-        let expected = Bound::Equals(config.expected_verified().into());
-        report = report.check("payloads verified", counts.verified, expected);
+/// A run of the graph, which has begun.
+struct Run<'a> {
+    config: &'a Synthetic,
+    engine: &'a Engine,
+    start: std::time::Duration,
+}
+
+impl Run<'_> {
+    fn graph(&self) -> Result<Report> {
+        let config = self.config;
+        let extra = self.warm_up()?;
+        let count = config.task_count.unwrap_or(0);
+        let counts = Graph::new(config, count, self.engine).run()?;
+        let mut report = completed(&counts, extra, config.expected_tasks());
+        if config.verify && config.task_data_bytes > 0 {
+            let expected = equals(config.expected_verified());
+            report = report.check("payloads verified", counts.verified, expected);
+        }
+        if let (Structure::Bag, Some(limit)) = (config.structure, config.bag_max_running) {
+            let bound = Bound::AtMost(f64::from(limit));
+            report = report.check("most tasks outstanding", counts.most_outstanding, bound);
+        }
+        Ok(self.values(report, &counts, extra))
     }
-    if let (Structure::Bag, Some(limit)) = (config.structure, config.bag_max_running) {
-        let bound = Bound::AtMost(f64::from(limit));
-        report = report.check("most tasks outstanding", counts.most_outstanding, bound);
+
+    fn pattern(&self, pattern: Pattern) -> Result<Report> {
+        let extra = self.warm_up()?;
+        let (counts, digest) = Grid::new(self.config, pattern, self.engine).run()?;
+        let report = completed(&counts, extra, pattern.tasks());
+        let report = self.values(report, &counts, extra);
+        // Apart from the run, so that it does not pay for being checked.
+        self.engine.phase("check");
+        let most = Bound::AtMost(self.config.most_outstanding() as f64);
+        Ok(report
+            .check("edges verified", counts.verified, equals(pattern.edges()))
+            .check("digest", hex(digest), equals(hex(pattern.result())))
+            .check("most tasks outstanding", counts.most_outstanding, most))
     }
-    Ok(report
-        .value("warmup_tasks", config.warmup_tasks)
-        .value("run_seconds", seconds))
+
+    fn replay(&self, plan: &Plan) -> Result<Report> {
+        let extra = self.warm_up()?;
+        let (counts, digest) = plan.run(self.config, self.engine)?;
+        let report = completed(&counts, extra, plan.tasks());
+        let report = self.values(report, &counts, extra);
+        self.engine.phase("check");
+        let most = Bound::AtMost(self.config.most_outstanding() as f64);
+        Ok(plan
+            .describe(report)
+            .check("edges verified", counts.verified, equals(plan.edges()))
+            .check(
+                "bytes between tasks",
+                plan.bytes_taken(),
+                equals(plan.bytes_shared()),
+            )
+            .check("digest", hex(digest), equals(hex(plan.result())))
+            .check("most tasks outstanding", counts.most_outstanding, most))
+    }
+
+    /// The warm-up that belongs to the run; gives the number of its tasks.
+    fn warm_up(&self) -> Result<u64> {
+        if self.config.warmup_exclude {
+            return Ok(0);
+        }
+        warm_up(self.config, self.engine)?;
+        Ok(self.config.warmup_tasks.into())
+    }
+
+    /// Adds what every graph tells; the run ends here.
+    fn values(&self, report: Report, counts: &Counts, extra: u64) -> Report {
+        let seconds = taps::clock().saturating_sub(self.start).as_secs_f64();
+        let completed = counts.completed + extra;
+        taps::info!("Completed {completed} tasks in {seconds:.3} s");
+        let report = report
+            .value("warmup_tasks", self.config.warmup_tasks)
+            .value("run_seconds", seconds);
+        if counts.iterations == 0 {
+            return report;
+        }
+        report.value("kernel_iterations", counts.iterations)
+    }
+}
+
+/// A report with the first check: whether all tasks completed.
+fn completed(counts: &Counts, extra: u64, expected: u64) -> Report {
+    let completed = counts.completed + extra;
+    Report::new().check("tasks completed", completed, equals(expected + extra))
 }
 
 /// Runs the warm-up tasks, all at once.
-fn warm_up(config: &Synthetic, engine: &Engine) -> taps::Result<()> {
+fn warm_up(config: &Synthetic, engine: &Engine) -> Result<()> {
     let mut completions = taps::Completions::new();
     for _ in 0..config.warmup_tasks {
         completions.add(engine.submit(tasks::warmup::call())?);
@@ -156,6 +151,15 @@ fn warm_up(config: &Synthetic, engine: &Engine) -> taps::Result<()> {
         }
     }
     Ok(())
+}
+
+fn equals(value: impl Into<serde_json::Value>) -> Bound {
+    Bound::Equals(value.into())
+}
+
+/// A digest as text: numbers of JSON do not hold 64 bits.
+fn hex(digest: u64) -> String {
+    format!("{digest:016x}")
 }
 
 #[cfg(test)]

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod patterns;
+mod replay;
+mod steps;
+
 use serde_json::{Value, json};
 use taps::Level;
 use taps::testing::{Local, Trace};
@@ -100,8 +104,8 @@ fn bad_configurations_name_field_value_and_expectation() {
         "bag_max_running = none: expected a whole number of at least 1, because structure is bag"
     );
     assert_eq!(
-        message(json!({ "structure": "tree", "task_count": 5 })),
-        r#"structure = "tree": expected one of bag, diamond, reduce, sequential"#
+        message(json!({ "structure": "star", "task_count": 5 })),
+        r#"structure = "star": expected one of bag, diamond, reduce, sequential, trivial, no-comm, stencil, stencil-periodic, dom, tree, fft, all-to-all, nearest, spread, random, replay"#
     );
     assert_eq!(
         message(json!({ "structure": "bag", "task_count": 0, "bag_max_running": 1 })),
@@ -109,7 +113,7 @@ fn bad_configurations_name_field_value_and_expectation() {
     );
     assert_eq!(
         message(json!({ "structure": "bag" })),
-        "task_count = (missing): expected a whole number from 1 to 4294967295"
+        "task_count = none: expected a whole number of at least 1, because structure is bag"
     );
     assert_eq!(
         message(json!({ "structure": "bag", "task_count": 5, "task_sleep": -1 })),
@@ -148,6 +152,20 @@ fn the_description_has_fields_and_tasks() {
             "content",
             "read_inputs",
             "warmup_exclude",
+            "kernel",
+            "kernel_iterations",
+            "kernel_bytes",
+            "kernel_imbalance",
+            "width",
+            "steps",
+            "radix",
+            "period",
+            "fraction",
+            "window",
+            "instance",
+            "replay_time_scale",
+            "replay_data_scale",
+            "replay_max_bytes",
         ]
     );
     let tasks: Vec<_> = description
@@ -155,6 +173,6 @@ fn the_description_has_fields_and_tasks() {
         .iter()
         .map(|task| task.name.as_str())
         .collect();
-    assert_eq!(tasks, ["noop", "warmup"]);
+    assert_eq!(tasks, ["noop", "point", "replay", "warmup"]);
     assert_eq!(description.name, "synthetic");
 }

@@ -28,7 +28,7 @@ pub use bridge::{
     BridgeOptions, EnginePackage, External, ExternalEngine, Interpreter, LogLine, SurveyError,
     serve_guard, survey,
 };
-pub use package::{Package, PackageError, RunSetup};
+pub use package::{Package, PackageError};
 use taps_frames as frame;
 pub use taps_frames::FrameError;
 pub use worker::{

@@ -33,27 +33,3 @@ pub use launcher::serve_launcher;
 pub use manager::serve_manager;
 pub use pool::{ProcessPool, ProcessPoolOptions, WorkerSetup, account_slots};
 pub use worker::serve_worker;
-
-/// `CLOCK_MONOTONIC` in nanoseconds: the same in every process of a machine.
-fn monotonic_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// One moment on both clocks. Read a few times, and the nearest pair taken: a pause between the two readings would
-/// shift all times of a worker process against those of the run.
-fn moment() -> (std::time::Instant, u64) {
-    let read = || {
-        let now = std::time::Instant::now();
-        let monotonic_ns = monotonic_ns();
-        (now.elapsed(), (now, monotonic_ns))
-    };
-    let mut nearest = read();
-    for _ in 0..7 {
-        let next = read();
-        if next.0 < nearest.0 {
-            nearest = next;
-        }
-    }
-    nearest.1
-}

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use taps_engine::{Attempt, AttemptId, AttemptReport, WorkerId};
 use taps_payload::{MemoryId, MemoryInfo, Place, SegmentId, SegmentRef};
 use taps_programs::ProgramSettings;
-use taps_sandbox::{Grant, InstancePolicy, Interrupt, Said};
-use taps_transform::PlaneConfig;
+use taps_sandbox::{RunSetup, Said};
 
 /// A worker slot of a pool: its number, and how often its process was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -178,21 +177,10 @@ pub(crate) struct Setup {
     /// Processes that share the account, and this one's slot in it.
     pub(crate) slots: usize,
     pub(crate) slot: usize,
-    /// `CLOCK_MONOTONIC` when the run began, in nanoseconds.
-    pub(crate) start_ns: u64,
     /// Manifest of the bundle, as JSON.
     pub(crate) manifest: String,
     pub(crate) cache_directory: Option<PathBuf>,
-    pub(crate) interrupt: Interrupt,
-    pub(crate) policy: InstancePolicy,
-    pub(crate) notes: Vec<String>,
-    pub(crate) grants: Vec<Grant>,
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) inline_max_bytes: u64,
-    pub(crate) map_min_bytes: u64,
-    pub(crate) verify_payloads: bool,
-    /// The transformer of the run, where there is one.
-    pub(crate) data: Option<PlaneConfig>,
+    pub(crate) run: RunSetup,
     /// What programs may do, and the directory of the run's files; where there are any, the socket to
     /// their launcher comes last of the descriptors.
     pub(crate) programs: Option<(ProgramSettings, PathBuf)>,

@@ -21,7 +21,7 @@ def examples(name: str) -> List[Dict[str, Any]]:
         text = file.read()
     blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert blocks, f"{name} has no example"
-    return [tomllib.loads(block)["executor"] for block in blocks]
+    return [tomllib.loads(block)["engine"]["executor"] for block in blocks]
 
 
 @needs("parsl")

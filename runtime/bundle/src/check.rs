@@ -166,24 +166,29 @@ fn routes(manifest: &Manifest) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Imports that no host offers, or that are of another version.
 fn imported(manifest: &Manifest) -> Result<(), BundleError> {
-    for entry in &manifest.components {
-        for import in &entry.imports {
-            let known = Package::of(import) != Package::Unknown;
-            if !known {
-                return Err(BundleError::Import {
-                    name: entry.file.clone(),
-                    import: import.clone(),
-                });
-            }
-            if let Some(version) = core_version(import).filter(|found| !compatible(found)) {
-                return Err(BundleError::WitVersion {
-                    app: entry.file.clone(),
-                    found: version.to_owned(),
-                    expected: WIT_VERSION,
-                });
-            }
+    let mut entries = manifest.components.iter();
+    entries.try_for_each(|entry| check_imports(&entry.file, &entry.imports))
+}
+
+/// Refuses imports of a component that no host offers, or that are of another version.
+///
+/// # Errors
+/// [`BundleError::Import`] and [`BundleError::WitVersion`], which name the component.
+pub fn check_imports(name: &str, imports: &[String]) -> Result<(), BundleError> {
+    for import in imports {
+        if Package::of(import) == Package::Unknown {
+            return Err(BundleError::Import {
+                name: name.to_owned(),
+                import: import.clone(),
+            });
+        }
+        if let Some(version) = core_version(import).filter(|found| !compatible(found)) {
+            return Err(BundleError::WitVersion {
+                app: name.to_owned(),
+                found: version.to_owned(),
+                expected: WIT_VERSION,
+            });
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ pub mod sign;
 
 pub use archive::{ARCHIVE_SUFFIX, ArchiveError, ArchiveLimits, Packing};
 pub use bundle::{Bundle, COMPONENT_MAGIC, FAULT_PREFIX, Source};
-pub use check::check_component_header;
+pub use check::{check_component_header, check_imports};
 pub use digest::{Digest, DigestError};
 pub use error::BundleError;
 pub use imports::{Package, PoolNeeds, Scan, ScanError, scan};

@@ -152,6 +152,42 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show a run as one HTML file that opens offline: charts, tables, failures, configuration.
+    ///
+    /// Also of a run that was killed, damaged or goes on: what can be read is shown, and the rest named.
+    Report {
+        /// Run directory, or its events.log.
+        run: PathBuf,
+        /// Where the page goes, `-` for stdout. Otherwise it is `report.html` in the run directory.
+        #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
+        output: Option<PathBuf>,
+        /// Print what the page would show as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a run for other tools: WfFormat, a Perfetto trace, Parquet files, an SQLite database.
+    ///
+    /// The output appears when it is whole. Also of a run that was killed, damaged or goes on: what can be read is
+    /// exported, and the rest named. docs/export.md says what is in each format, column by column.
+    Export(crate::commands::ExportArguments),
+    /// Set runs side by side: makespans, rates, phases, with intervals over repeats.
+    ///
+    /// Runs of equal configuration are repeats of each other, whatever their seed. Prints a table, and warns where
+    /// configurations or machines differ in more than what is compared.
+    Compare {
+        /// Run directories, or their events.log.
+        #[arg(required = true, num_args = 1.., value_name = "RUN")]
+        runs: Vec<PathBuf>,
+        /// What is meant to differ: a setting such as `engine.executor.max_threads`, `app` or `executor`. May be
+        /// repeated. Without it, whatever alone differs.
+        #[arg(long, value_name = "SETTING")]
+        by: Vec<String>,
+        /// Also write one HTML file with tables and figures there, which opens offline; `-` for stdout.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Run tasks on a node of an engine. Started by the run's own shim there, or by the Python package.
     Worker,
     /// Run one batch of tasks from a file to a file. Started by engines whose tasks are programs.
@@ -194,15 +230,58 @@ pub(crate) enum Command {
     Man,
 }
 
+/// How a comparison is printed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Format {
+    /// Print JSON.
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Print CSV: a line for each configuration and number.
+    #[arg(long)]
+    pub(crate) csv: bool,
+}
+
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
+    /// How long each app takes on each executor, with small inputs that it makes itself.
+    ///
+    /// With 2 workers unless --workers says otherwise.
+    Apps(crate::bench::AppsArgs),
     /// What it costs to pass payloads from task to task: size against way and executor.
     ///
     /// Tasks take a payload and give one of the same size; every byte is read and written, contents are
     /// not checked. The round trip is the time from one result to the next in a chain of tasks; the
-    /// throughput is that of independent tasks, in bytes taken and given per second.
+    /// throughput is that of independent tasks, in bytes taken and given per second. With 2 workers unless
+    /// --workers says otherwise.
     Data(crate::bench::DataArgs),
+    /// How long a task that does nothing takes, there and back, when it is alone.
+    ///
+    /// One task at a time: the next is submitted when the driver knows the end of the last. With 1 worker unless
+    /// --workers says otherwise. The plot is the distribution.
+    Latency(crate::bench::LatencyArgs),
+    /// How small tasks may be before an executor spends more time on running them than on their work.
+    ///
+    /// The minimum effective task granularity of Task Bench, for its dependence patterns: tasks get smaller until
+    /// their work is done at half of the rate of large tasks that depend on nothing, on the same slots, in the same
+    /// round. The granularity is the wall time of the run times the slots, over the number of tasks. With 2 workers
+    /// unless --workers says otherwise. Rows without iterations have the result; the plot has the rest.
+    Metg(crate::bench::MetgArgs),
+    /// What it costs that tasks run in sandboxes, by app: made for each task, and used again, over plain functions.
+    ///
+    /// With 1 worker unless --workers says otherwise, as tasks that run beside each other slow each other down. Each
+    /// ratio is to the run with the executor `native` in the same round.
+    Sandbox(crate::bench::SandboxArgs),
+    /// How long a process takes that runs one task, from exec to exit, and where its time goes.
+    ///
+    /// Compiled code is kept in a directory of the bench's own: empty for cold starts, with the app in it for warm
+    /// ones. With 2 workers unless --workers says otherwise.
+    Startup(crate::bench::StartupArgs),
+    /// How many tasks that do nothing an executor runs in a second, by workers.
+    ///
+    /// With 1, 2, 4, … workers up to the number of CPUs unless --workers says otherwise. CPU time is that of this
+    /// process and of all below it; the efficiency is the rate over that of one worker, times the workers.
+    Throughput(crate::bench::ThroughputArgs),
 }
 
 /// What `list` lists.
@@ -302,6 +381,9 @@ fn with_section(run: clap::Command, section: &Section) -> clap::Command {
             Some(alias) => arg.long(alias).visible_alias(dotted),
             None => arg.long(dotted),
         };
+        if let Some(bare) = general.bare {
+            arg = arg.num_args(0..=1).default_missing_value(bare);
+        }
         if let FieldKind::Enum { values } = &field.kind {
             arg = arg.value_parser(PossibleValuesParser::new(values));
         }

@@ -30,6 +30,7 @@ mod expected;
 mod external;
 pub(crate) mod faults;
 pub(crate) mod life;
+mod live;
 pub(crate) mod prepare;
 pub(crate) mod programs;
 pub(crate) mod store;
@@ -104,8 +105,20 @@ pub(crate) fn once(
         bundle: Some(app.record()),
         ..Summary::default()
     };
-    let failure = run(resolved, app, handle, progress, life, &mut summary).err();
+    let mut watched = None;
+    let failure = run(
+        resolved,
+        app,
+        handle,
+        progress,
+        life,
+        &mut summary,
+        &mut watched,
+    )
+    .err();
+    // What those who watch make the end wait is no part of the run.
     summary.elapsed_s = started.elapsed().as_secs_f64();
+    summary.spans = watched.and_then(live::end);
     summary.ok = failure.is_none();
     summary.error = failure.as_ref().map(Failure::message);
     Finished { summary, failure }
@@ -118,6 +131,7 @@ fn run(
     progress: &Arc<Progress>,
     life: &Life,
     summary: &mut Summary,
+    watched: &mut Option<taps_live::Live>,
 ) -> Result<(), Failure> {
     let armed = faults::settings(resolved).is_some();
     let bundle = if armed {
@@ -128,7 +142,9 @@ fn run(
     };
     let start = life.start();
     let logger = Arc::new(Logger::new(prepare::stderr_level(resolved)));
+    let watching = live::prepare(resolved)?;
     let mut prepared = prepare::Prepared::new(resolved, bundle, &app.right)?;
+    summary.loaded_s = start.elapsed().as_secs_f64();
     let dir = life.directory(resolved)?;
     let opened = prepared
         .enter(resolved, bundle, &dir)
@@ -140,6 +156,7 @@ fn run(
             plan.history = life.history();
             // What a resumed run finds lost it makes again.
             plan.settings.lineage |= plan.history.is_some();
+            *watched = live::begin(watching, dir.path(), start, &logger, progress)?;
             Ok((plan, log))
         });
     let (plan, log) = opened.inspect_err(|_| {

@@ -80,6 +80,14 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Records { run } => commands::records(&run),
         Command::Explain { run, task, json } => commands::explain(&run, task.as_deref(), json),
+        Command::Report { run, output, json } => commands::report(&run, output.as_deref(), json),
+        Command::Export(arguments) => commands::export(&arguments),
+        Command::Compare {
+            runs,
+            by,
+            output,
+            format,
+        } => commands::compare(&runs, &by, output.as_deref(), format),
         Command::Worker => commands::worker(),
         Command::Exec { input, output } => commands::exec(&input, &output),
         Command::TaskvineLibrary {

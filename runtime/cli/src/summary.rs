@@ -22,6 +22,8 @@ pub(crate) struct Summary {
     pub(crate) run_dir: Option<PathBuf>,
     /// Seconds from the start of the program to the end of the run.
     pub(crate) elapsed_s: f64,
+    /// Seconds from the start of the run to when its components were loaded, compiled where they were not cached.
+    pub(crate) loaded_s: f64,
     /// Seconds that the driver ran.
     pub(crate) app_elapsed_s: f64,
     /// Phases that the driver marked, in order.
@@ -34,12 +36,23 @@ pub(crate) struct Summary {
     pub(crate) data: DataSummary,
     /// Faults that were injected, and what became of them; null when there were none.
     pub(crate) faults: Option<InjectionSummary>,
+    /// Spans for an OpenTelemetry collector; null when none was named.
+    pub(crate) spans: Option<SpanSummary>,
     /// Checks that the app made of its result.
     pub(crate) checks: Vec<Check>,
     /// Named results of the app.
     pub(crate) values: serde_json::Map<String, serde_json::Value>,
     /// Why the run failed, causes included; null when it did not.
     pub(crate) error: Option<String>,
+}
+
+/// What became of spans.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct SpanSummary {
+    /// Those that the collector took.
+    pub(crate) exported: u64,
+    /// Those that did not reach it, or that it refused.
+    pub(crate) dropped: u64,
 }
 
 /// How payloads travelled, and what they took.
@@ -182,6 +195,12 @@ impl Summary {
             lines.push(format!("            {count} {what}"));
         }
         lines.extend(self.faults.as_ref().map(faults_to_text));
+        lines.extend(self.spans.map(|spans| {
+            format!(
+                "  spans     {} exported, {} dropped",
+                spans.exported, spans.dropped
+            )
+        }));
         for phase in &self.phases {
             lines.push(format!(
                 "  phase     {}: {:.3} s",

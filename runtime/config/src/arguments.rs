@@ -7,6 +7,7 @@ use crate::file;
 use crate::known::join;
 use crate::layers::{Raw, Setting, Slot};
 use crate::schema::SHORT_FIELDS;
+use crate::value::is_none_word;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -69,8 +70,8 @@ pub fn is_app_path(app: &str) -> bool {
 }
 
 /// Whether the name of a file ends so, in whatever case.
-fn has_extension(name: &str, extension: &str) -> bool {
-    Path::new(name)
+pub fn has_extension(name: impl AsRef<Path>, extension: &str) -> bool {
+    name.as_ref()
         .extension()
         .is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
@@ -224,6 +225,21 @@ impl Parser<'_> {
         self.next()
     }
 
+    /// The value of the setting that this flag is for. Where the flag may stand alone, what follows is its value
+    /// only when it looks so.
+    fn value_of(&mut self, name: &str) -> Option<String> {
+        let Some(bare) = bare_value(name) else {
+            return self.value();
+        };
+        let next = self.rest.first().and_then(|next| next.to_str());
+        let is_value =
+            |next: &str| is_none_word(next) || next.bytes().all(|digit| digit.is_ascii_digit());
+        if next.is_some_and(|next| !next.is_empty() && is_value(next)) {
+            return self.next();
+        }
+        Some(bare.to_owned())
+    }
+
     fn error(&mut self, place: Place, problem: Problem) {
         self.found.errors.push(ConfigError::new(place, problem));
     }
@@ -284,7 +300,7 @@ impl Parser<'_> {
                 Some(file) => self.found.keys.push(file),
                 None => self.error(Place::Flag(flag.clone()), Problem::NoValue { flag }),
             }
-        } else if let Some(value) = attached.or_else(|| self.value()) {
+        } else if let Some(value) = attached.or_else(|| self.value_of(name)) {
             self.found.settings.push(Setting {
                 key: canonical_key(name),
                 raw: Raw::Text(value),
@@ -326,6 +342,18 @@ impl Parser<'_> {
             self.error(Place::Flag(flag.clone()), Problem::NoValue { flag });
         }
     }
+}
+
+/// What the flag of that name means without a value, when it may be without.
+fn bare_value(name: &str) -> Option<&'static str> {
+    let key = canonical_key(name);
+    let (field, section) = key.split_last()?;
+    let section = section.join(".");
+    let found = general_sections()
+        .iter()
+        .find(|known| known.name == section)?;
+    let mut fields = found.fields.iter();
+    fields.find(|general| general.field.name == *field)?.bare
 }
 
 /// The path in the tree that a flag's name stands for: aliases expanded, dashes as underscores

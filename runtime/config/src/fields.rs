@@ -1,6 +1,7 @@
 //! The general fields: the one table from which flags, validation, `config.toml` and help come.
 
 mod faults;
+mod live;
 mod programs;
 
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ pub struct GeneralField {
     pub rule: Rule,
     /// Short flag besides the dotted one, without its dashes.
     pub alias: Option<&'static str>,
+    /// What the flag means without a value: only a number or `none` after it is taken for one.
+    pub bare: Option<&'static str>,
 }
 
 /// Checks of a value beyond its type, and the form in which it is kept.
@@ -50,6 +53,8 @@ pub enum Rule {
     Rate,
     /// A table of outcomes that may be tried again, each with how often.
     RetriesFor,
+    /// Where an OpenTelemetry collector is: an address of HTTP, or `env`.
+    Collector,
 }
 
 /// Flags of `run` that are no part of the configuration, with their help.
@@ -99,6 +104,7 @@ static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
         programs::section(),
         faults::section(),
         logging(),
+        live::section(),
         run(),
     ]
 });
@@ -115,6 +121,7 @@ fn field(name: &str, kind: FieldKind, default: Value, help: &str) -> GeneralFiel
         },
         rule: Rule::None,
         alias: None,
+        bare: None,
     }
 }
 
@@ -126,6 +133,14 @@ impl GeneralField {
     fn alias(self, alias: &'static str) -> Self {
         Self {
             alias: Some(alias),
+            ..self
+        }
+    }
+
+    /// A field whose flag may stand without a value, and then means this one.
+    fn bare(self, value: &'static str) -> Self {
+        Self {
+            bare: Some(value),
             ..self
         }
     }

@@ -18,6 +18,8 @@ pub struct General {
     pub faults: FaultsSettings,
     /// Section `[logging]`.
     pub logging: LoggingSettings,
+    /// Section `[live]`.
+    pub live: LiveSettings,
     /// Section `[run]`.
     pub run: RunSettings,
 }
@@ -116,6 +118,17 @@ pub struct LoggingSettings {
     pub file_level: LogLevel,
     /// File name of the log within the run directory; `None` writes none.
     pub file_name: Option<String>,
+}
+
+/// Section `[live]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveSettings {
+    /// Port of the page that shows the run; 0 for any.
+    pub dashboard: Option<u16>,
+    /// Port of the numbers for Prometheus; 0 for any.
+    pub metrics_port: Option<u16>,
+    /// Address of the OpenTelemetry collector, or `env`.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Section `[run]`.
@@ -302,6 +315,7 @@ impl General {
                 file_level: logging.level("file_level").unwrap_or(level),
                 file_name: logging.text("file_name"),
             },
+            live: LiveSettings::from_values(&section("live")),
             run: RunSettings::from_values(&section("run")),
         }
     }
@@ -374,6 +388,17 @@ impl ProgramsSettings {
             file_bytes: programs.size("file_limit").unwrap_or(u64::MAX),
             open_files: programs.number("open_files"),
             output_bytes: programs.size("output_limit").unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl LiveSettings {
+    fn from_values(live: &Values<'_>) -> Self {
+        let port = |key: &str| u16::try_from(live.0.get(key)?.as_u64()?).ok();
+        Self {
+            dashboard: port("dashboard"),
+            metrics_port: port("metrics_port"),
+            otlp_endpoint: live.text("otlp_endpoint"),
         }
     }
 }

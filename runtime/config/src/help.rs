@@ -104,6 +104,9 @@ pub fn run_help(schema: &Schema, preview: &Preview, width: usize) -> String {
             if let Some(alias) = general.alias {
                 flags = format!("--{alias}, {flags}");
             }
+            if general.bare.is_some() {
+                flags.push_str(" [VALUE]");
+            }
             page.field(&flags, &general.field, general.rule);
         }
     }

@@ -30,14 +30,14 @@ mod toml_text;
 mod units;
 mod value;
 
-pub use arguments::{Preview, Switches, is_app_path, preview};
+pub use arguments::{Preview, Switches, has_extension, is_app_path, preview};
 pub use error::{ConfigError, ConfigErrors, Place, Problem};
 pub use failures::failures_app;
 pub use faults::{FAULT_TYPES, FaultNeed, FaultPoint, FaultsSettings, RunSignal};
 pub use fields::{FIRST_LEVEL_FLAGS, GeneralField, Rule, Section, general_sections};
 pub use general::{
-    DirFormat, Durable, EngineSettings, General, Instances, Interrupt, LogLevel, LoggingSettings,
-    PayloadSettings, ProgramsSettings, RunSettings,
+    DirFormat, Durable, EngineSettings, General, Instances, Interrupt, LiveSettings, LogLevel,
+    LoggingSettings, PayloadSettings, ProgramsSettings, RunSettings,
 };
 pub use help::{describe_kind, run_help};
 pub use paths::{BUNDLE_DATA, RUN_DIR};

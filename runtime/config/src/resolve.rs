@@ -184,6 +184,7 @@ fn document(
         section("programs", None),
         section("faults", None),
         section("logging", None),
+        section("live", None),
         section("run", None),
     ]
 }

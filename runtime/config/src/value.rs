@@ -73,7 +73,12 @@ pub(crate) fn convert(
             let input = names.as_ref().map_or(input, Input::Json);
             Target { paths }.convert(&field.kind, input)
         }
-        Rule::None | Rule::FileName | Rule::DirFormat | Rule::TextTable | Rule::RetriesFor => {
+        Rule::None
+        | Rule::FileName
+        | Rule::DirFormat
+        | Rule::TextTable
+        | Rule::RetriesFor
+        | Rule::Collector => {
             let value = Target { paths }.convert(&field.kind, input)?;
             check_rule(rule, value)
         }
@@ -119,6 +124,10 @@ pub(crate) fn describe(kind: &FieldKind, rule: Rule) -> String {
             RETRIED.join(", ")
         ),
         Rule::Names => "names separated by commas".to_owned(),
+        Rule::Collector => {
+            "an address such as `http://127.0.0.1:4318`, without user, query or fragment, or `env`"
+                .to_owned()
+        }
         Rule::None | Rule::Rate => describe_kind(kind),
     }
 }
@@ -197,6 +206,20 @@ fn log_level(input: Input<'_>) -> Result<Value, Problem> {
         })
 }
 
+/// Whether this says where a collector is. What would be in every record of the run is no secret: there is
+/// no place for one.
+fn is_collector(address: &str) -> bool {
+    let Ok(url) = url::Url::parse(address) else {
+        return address == "env";
+    };
+    matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+}
+
 fn check_rule(rule: Rule, value: Value) -> Result<Value, Problem> {
     /// Files that a run directory has, or may have.
     const OWN_FILES: [&str; 5] = [
@@ -226,6 +249,9 @@ fn check_rule(rule: Rule, value: Value) -> Result<Value, Problem> {
             })?;
         }
         (Rule::RetriesFor, Value::Object(table)) => return retries_for(table),
+        (Rule::Collector, Value::String(address)) if !is_collector(address) => {
+            return Err(refused(&value));
+        }
         (Rule::TextTable, Value::Object(variables)) => {
             let valid = variables.iter().all(|(name, value)| {
                 let text = value.as_str();

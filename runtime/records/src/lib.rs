@@ -4,7 +4,8 @@
 //! death of the process. [`LogReader`] reads them back, [`write_tasks_jsonl`] and [`recover`]
 //! make `tasks.jsonl` of them. [`RunDir`] is a directory of one run and never of two;
 //! [`Environment`] says what the run ran on; [`Logger`] writes the lines of stderr and
-//! `log.txt`. [`write_failures_json`] tells what became of injected faults, [`explain_run`] and
+//! `log.txt`. [`read_records`] streams the same attempts and tasks to other views.
+//! [`write_failures_json`] tells what became of injected faults, [`explain_run`] and
 //! [`explain_task`] what became of a run and of a task.
 //!
 //! This crate decides nothing: it knows neither the engine core nor wasmtime, makes no event of
@@ -33,14 +34,18 @@ pub use explain::{
     RunExplanation, RunState, TaskExplanation, TaskSelector, Travelled, What, Why, WorkerLoss,
     explain_run, explain_task,
 };
-pub use injection::{Fate, FaultRecord, InjectionSummary, write_failures_json};
+pub use injection::{Fate, FaultRecord, InjectionSummary, read_faults, write_failures_json};
 pub use level::{Level, LevelError};
 pub use log::{Dropped, EventLog, FORMAT_VERSION, LogError, LogReader, LogSync, Reopened};
 pub use logger::Logger;
 pub use run_dir::{
     CONFIG_FILE, ENVIRONMENT_FILE, FAILURES_FILE, LOG_FILE, RunDir, RunDirError, RunDirOptions,
 };
-pub use tasks::{TasksSummary, ViewError, recover, write_tasks_jsonl};
+pub use tasks::{
+    Follower, Reading, Record, TasksSummary, ViewError, read_records, recover, way_name,
+    write_tasks_jsonl,
+};
+pub use wall::WallClock;
 
 /// Name of the event log in a run directory.
 pub const EVENTS_FILE: &str = "events.log";

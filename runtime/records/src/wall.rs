@@ -2,19 +2,19 @@
 
 /// Maps times of a run to wall clock, of which each start and each resume sets one point.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct WallClock {
+pub struct WallClock {
     /// Time of the run and wall clock, in nanoseconds, in the order of the log.
     anchors: Vec<(u64, u64)>,
 }
 
 impl WallClock {
     /// From this time of the run on, wall times count from `unix_ns`.
-    pub(crate) fn set(&mut self, time_ns: u64, unix_ns: u64) {
+    pub fn set(&mut self, time_ns: u64, unix_ns: u64) {
         self.anchors.push((time_ns, unix_ns));
     }
 
     /// Wall clock at a time of the run, nanoseconds since 1970. A damaged log may say anything.
-    pub(crate) fn at(&self, time_ns: u64) -> u64 {
+    pub fn at(&self, time_ns: u64) -> u64 {
         let before = |&&(from_ns, _): &&(u64, u64)| from_ns <= time_ns;
         match self.anchors.iter().rev().find(before) {
             Some(&(from_ns, unix_ns)) => unix_ns.saturating_add(time_ns - from_ns),

@@ -98,10 +98,21 @@ fn bare() -> Result<f64, Error> {
     measured(life)
 }
 
+/// What a task of `synthetic` does besides taking and giving data.
+#[taps::value]
+#[derive(Default)]
+struct Load {
+    least_ns: u64,
+    busy: bool,
+    iterations: u64,
+    passes: u64,
+    buffer_bytes: u32,
+}
+
 /// The first argument of the task `noop`, as `synthetic` has it.
 #[taps::value]
 struct Work {
-    sleep_ns: u64,
+    load: Load,
     output_bytes: u32,
     verify: bool,
     plain: bool,
@@ -112,7 +123,7 @@ struct Work {
 fn mapped(bytes: u64) -> Result<f64, Error> {
     worker("noop", |store| {
         let work = Work {
-            sleep_ns: 0,
+            load: Load::default(),
             output_bytes: 0,
             verify: false,
             plain: false,

@@ -31,6 +31,7 @@ pub mod programs;
 mod publish;
 mod said;
 mod sandbox;
+mod setup;
 mod state;
 pub mod stored;
 mod task;
@@ -58,6 +59,7 @@ pub use faults::Killer;
 pub use profile::{Interrupt, PoolSize, Profile, pagemap_scan_available};
 pub use said::{Said, Voice};
 pub use sandbox::{CompileWatcher, LoadedComponent, Sandbox};
+pub use setup::{Moment, RunSetup, WorkerParts, WorkerRun};
 pub use task::{InstancePolicy, InstanceStatistics, TaskRuntime, TaskWorker, thread_cpu_ns};
 pub use wasi::{Grant, GrantKind, OUTPUT_LIMIT_BYTES};
 

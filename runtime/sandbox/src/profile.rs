@@ -1,7 +1,7 @@
 //! The engine configurations that components are compiled for.
 
 use serde::{Deserialize, Serialize};
-use taps_bundle::{ComponentEntry, Manifest, MemoryProfile};
+use taps_bundle::{ComponentEntry, Manifest, MemoryProfile, PoolNeeds};
 use taps_schema::Nans;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
@@ -61,51 +61,38 @@ impl PoolSize {
     }
 }
 
-/// What a pool holds for one sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SandboxNeeds {
-    pub(crate) core_instances: u32,
-    pub(crate) memories: u32,
-    pub(crate) tables: u32,
-}
+/// For components of which nothing is known: enough for one from a language with a large runtime;
+/// Python guests have 14 core instances.
+pub(crate) const ANY_NEEDS: PoolNeeds = PoolNeeds {
+    core_instances: 20,
+    memories: 4,
+    tables: 20,
+};
 
-impl SandboxNeeds {
-    /// For components of which nothing is known: enough for one from a language with a large runtime;
-    /// Python guests have 14 core instances.
-    pub(crate) const ANY: Self = Self {
-        core_instances: 20,
-        memories: 4,
-        tables: 20,
+/// Most of each that a pool gives one sandbox; a component that needs more runs on demand.
+const MOST_NEEDS: PoolNeeds = PoolNeeds {
+    core_instances: 64,
+    memories: 16,
+    tables: 64,
+};
+
+/// What the greediest component of a manifest takes up in a pool.
+pub(crate) fn needs_of(manifest: &Manifest) -> PoolNeeds {
+    let most = |need: fn(&ComponentEntry) -> u32, any: u32, most: u32| {
+        let needs = manifest.components.iter().map(need);
+        // Zero means that nobody counted.
+        let needs = needs.map(|need| if need == 0 { any } else { need });
+        needs.max().unwrap_or(any).min(most)
     };
-
-    /// Most of each that a pool gives one sandbox; a component that needs more runs on demand.
-    const MOST: Self = Self {
-        core_instances: 64,
-        memories: 16,
-        tables: 64,
-    };
-
-    /// What the greediest component of a manifest needs.
-    pub(crate) fn of(manifest: &Manifest) -> Self {
-        let most = |need: fn(&ComponentEntry) -> u32, any: u32, most: u32| {
-            let needs = manifest.components.iter().map(need);
-            // Zero means that nobody counted.
-            let needs = needs.map(|need| if need == 0 { any } else { need });
-            needs.max().unwrap_or(any).min(most)
-        };
-        Self {
-            core_instances: most(
-                |entry| entry.core_instances,
-                Self::ANY.core_instances,
-                Self::MOST.core_instances,
-            ),
-            memories: most(
-                |entry| entry.memories,
-                Self::ANY.memories,
-                Self::MOST.memories,
-            ),
-            tables: most(|entry| entry.tables, Self::ANY.tables, Self::MOST.tables),
-        }
+    let (any, limit) = (ANY_NEEDS, MOST_NEEDS);
+    PoolNeeds {
+        core_instances: most(
+            |entry| entry.core_instances,
+            any.core_instances,
+            limit.core_instances,
+        ),
+        memories: most(|entry| entry.memories, any.memories, limit.memories),
+        tables: most(|entry| entry.tables, any.tables, limit.tables),
     }
 }
 
@@ -120,7 +107,7 @@ pub fn pagemap_scan_available() -> bool {
     PoolingAllocationConfig::is_pagemap_scan_available()
 }
 
-fn pooling(size: PoolSize, needs: SandboxNeeds) -> PoolingAllocationConfig {
+fn pooling(size: PoolSize, needs: PoolNeeds) -> PoolingAllocationConfig {
     let sandboxes = size.sandboxes();
     let keep = if pagemap_scan_available() {
         KEEP_RESIDENT_SCAN
@@ -168,7 +155,7 @@ fn base_config(profile: Profile) -> Config {
 pub(crate) fn engine(
     profile: Profile,
     size: PoolSize,
-    needs: SandboxNeeds,
+    needs: PoolNeeds,
     pooled: bool,
 ) -> wasmtime::Result<Engine> {
     let mut config = base_config(profile);

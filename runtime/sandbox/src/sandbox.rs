@@ -3,7 +3,7 @@
 use crate::control::{CancelToken, Control};
 use crate::{
     AotCache, Interrupt, PoolSize, Profile, RunContext, State, control::Ticker,
-    error::SandboxError, host, profile, profile::SandboxNeeds, state::Role,
+    error::SandboxError, host, profile, state::Role,
 };
 use parking_lot::Mutex;
 use std::{
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-use taps_bundle::{Bundle, Digest, Manifest, MemoryProfile, check_component_header};
+use taps_bundle::{Bundle, Digest, Manifest, MemoryProfile, PoolNeeds, check_component_header};
 use taps_schema::{AppDescription, Nans, WIT_VERSION};
 use wasmtime::{
     Engine, Store, UpdateDeadline,
@@ -29,7 +29,7 @@ const MAX_HANDLES: usize = 16 << 20;
 pub struct Sandbox {
     pool: PoolSize,
     cache: Option<AotCache>,
-    needs: SandboxNeeds,
+    needs: PoolNeeds,
     engines: Mutex<HashMap<(Profile, bool), Engine>>,
     ticker: Ticker,
     watcher: Option<Box<dyn CompileWatcher>>,
@@ -65,7 +65,7 @@ impl Sandbox {
         Ok(Self {
             pool,
             cache,
-            needs: SandboxNeeds::ANY,
+            needs: profile::ANY_NEEDS,
             engines: Mutex::default(),
             ticker: Ticker::start()?,
             watcher: None,
@@ -76,7 +76,7 @@ impl Sandbox {
     /// is loaded.
     #[must_use]
     pub fn sized_for(mut self, manifest: &Manifest) -> Self {
-        self.needs = SandboxNeeds::of(manifest);
+        self.needs = profile::needs_of(manifest);
         let mut routed: Vec<u32> = manifest
             .routes
             .iter()

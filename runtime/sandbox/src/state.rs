@@ -13,6 +13,10 @@ use taps_transform::Caller;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+/// Futures, payloads and the like that a driver may hold at a time: wasmtime's own limit is a million, and there are
+/// runs of more tasks. Each costs some hundred bytes of the host's memory.
+const DRIVER_RESOURCES_MOST: usize = 1 << 26;
+
 /// Data of a store.
 ///
 /// Dropped before the sandbox's memory returns to the pool, so that `windows` takes every mapping
@@ -76,6 +80,10 @@ impl State {
     ) -> wasmtime::Result<Self> {
         let (stdout, stderr) = (Capture::default(), Capture::default());
         let wasi = wasi::context(role.seed(), run, grants, &stdout, &stderr)?;
+        let mut table = ResourceTable::new();
+        if matches!(role, Role::Driver { .. }) {
+            table.set_max_capacity(DRIVER_RESOURCES_MOST);
+        }
         Ok(Self {
             // Their bytes are limited by `memory`, whose limits change with the attempt.
             windows: WindowSet::new(WindowLimits {
@@ -84,7 +92,7 @@ impl State {
             }),
             maps: false,
             wasi,
-            table: ResourceTable::new(),
+            table,
             memory: MemoryLimit::new(memory_bytes, window_bytes),
             control,
             stdout,

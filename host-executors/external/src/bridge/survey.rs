@@ -131,7 +131,7 @@ fn tested(package: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Instant};
 
     fn script(directory: &Path, text: &str) -> PathBuf {
         let path = directory.join("python");
@@ -159,9 +159,14 @@ mod tests {
         let error = survey(&python, Duration::from_millis(500)).expect_err("it hangs");
         assert!(matches!(error, SurveyError::Late(_)));
         let pid = fs::read_to_string(&file).expect("it ran");
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        // Who adopted it may not have buried it yet.
-        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+        let stat = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        // It was sent the signal; dying takes its time, and who adopted it may not have buried it yet.
+        let ended = || stat().is_empty() || stat().contains(") Z ");
+        let patience = Instant::now() + Duration::from_mins(1);
+        while !ended() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(ended(), "{}", stat());
     }
 
     #[test]

@@ -8,13 +8,12 @@ use super::{
 use crate::{
     frame,
     message::{Call, Called, FromWorker},
-    package::{Moment, RunSetup},
 };
 use std::{os::unix::net::UnixStream, time::Instant};
 use taps_engine::{
     Argument, Attempt, AttemptId, AttemptReport, Failure, Generation, Limits, OutcomeKind, TaskId,
 };
-use taps_sandbox::{InstancePolicy, Interrupt};
+use taps_sandbox::{InstancePolicy, Interrupt, Moment, RunSetup};
 
 /// Results up to this size come with the call.
 const INLINE_MAX_BYTES: u64 = 64 << 10;

@@ -294,7 +294,7 @@ impl Worker<'_> {
     fn ask_for(
         &mut self,
         digest: &str,
-    ) -> Result<(crate::package::RunSetup, Bundle), Result<Unfit, WorkerError>> {
+    ) -> Result<(taps_sandbox::RunSetup, Bundle), Result<Unfit, WorkerError>> {
         self.send(&FromWorker::NeedPackage { digest }, &[])
             .map_err(|error| Err(error.into()))?;
         let Some((ToWorker::Package, buffers, _)) = self.next().map_err(Err)? else {
@@ -346,7 +346,7 @@ fn find_package(
     digest: &str,
     path: Option<&Path>,
     options: &WorkerOptions,
-) -> Option<(crate::package::RunSetup, Bundle)> {
+) -> Option<(taps_sandbox::RunSetup, Bundle)> {
     let kept = options
         .packages
         .as_ref()

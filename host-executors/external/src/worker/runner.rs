@@ -1,10 +1,7 @@
 //! Attempts and calls, run in sandboxes of this process.
 
 use super::sharing::{Given, LENT, Sharing};
-use crate::{
-    message::{AttemptName, LentBuffer, Ran, Reference, TaskKey, WorkerReport},
-    package::RunSetup,
-};
+use crate::message::{AttemptName, LentBuffer, Ran, Reference, TaskKey, WorkerReport};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -27,10 +24,9 @@ use taps_payload::{
     StoreOptions,
 };
 use taps_sandbox::{
-    AotCache, CancelToken, PoolSize, RunContext, Said, Sandbox, TaskRuntime, TaskWorker, Voice,
+    CancelToken, RunContext, RunSetup, Said, Sandbox, TaskWorker, Voice, WorkerParts, WorkerRun,
     stored,
 };
-use taps_transform::{DataPlane, Ownership};
 
 /// The number that attempts have for a worker here; the run gives each of its workers another.
 const WORKER: WorkerId = WorkerId(0);
@@ -70,51 +66,21 @@ impl Runner {
         bundle: Bundle,
         cache: Option<&Path>,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let cache = cache.and_then(|directory| AotCache::open(directory).ok());
-        let pool = PoolSize {
-            workers: 1,
-            per_worker: 2,
-        };
-        let sandbox = Sandbox::new(pool, cache)?.sized_for(bundle.manifest());
-        let loaded = sandbox.load_all(&bundle, setup.interrupt)?;
-        let store = SegmentStore::new(StoreOptions::default())?;
-        let start = setup.began.here();
         let words = Arc::<Mutex<Vec<Said>>>::default();
-        let voice = || {
-            let words = Arc::clone(&words);
-            Voice(move |said| words.lock().push(said))
-        };
-        let data = setup
-            .data
-            .map(|config| DataPlane::open(config, store.clone(), Ownership::Worker))
-            .transpose()?;
-        if let Some(plane) = data
-            .as_ref()
-            .filter(|plane| plane.config().transformer.metrics)
-        {
-            plane.record_to(Arc::new(voice()), start);
-        }
-        let context = Arc::new(RunContext {
-            start,
-            store,
-            sink: Box::new(voice()),
-            grants: setup.grants,
-            environment: setup.environment,
-            inline_max_bytes: setup.inline_max_bytes,
-            map_min_bytes: setup.map_min_bytes,
-            verify_payloads: setup.verify_payloads,
-            data,
+        let parts = WorkerParts {
+            cache,
+            store: SegmentStore::new(StoreOptions::default())?,
+            voice: || {
+                let words = Arc::clone(&words);
+                Voice(move |said| words.lock().push(said))
+            },
             programs: None,
-        });
-        let mut runtime = TaskRuntime::new(
-            loaded,
-            bundle.manifest(),
-            Arc::clone(&context),
-            setup.policy,
-        )?;
-        for note in setup.notes {
-            runtime = runtime.with_note(note);
-        }
+        };
+        let WorkerRun {
+            sandbox,
+            context,
+            runtime,
+        } = setup.open(&bundle, parts)?;
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy().into_owned();
         Ok(Self {

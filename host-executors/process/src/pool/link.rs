@@ -414,7 +414,7 @@ mod tests {
     use proptest::prelude::*;
     use taps_engine::{Failure, OutcomeKind, TaskId};
     use taps_payload::{Medium, MemoryId, MemoryInfo, Place, SegmentRef, StoreKind, StoreOptions};
-    use taps_sandbox::{InstancePolicy, Interrupt};
+    use taps_sandbox::{InstancePolicy, Interrupt, Moment, RunSetup};
 
     /// A process that is nobody but this test, and its ends of the channels.
     fn process() -> (Process, OwnedFd, SegmentStore) {
@@ -427,18 +427,20 @@ mod tests {
             worker: incarnation,
             slots: 3,
             slot: 1,
-            start_ns: 0,
             manifest: String::new(),
             cache_directory: None,
-            interrupt: Interrupt::Epoch,
-            policy: InstancePolicy::Fresh,
-            notes: Vec::new(),
-            grants: Vec::new(),
-            environment: Vec::new(),
-            inline_max_bytes: 0,
-            map_min_bytes: 0,
-            verify_payloads: false,
-            data: None,
+            run: RunSetup {
+                began: Moment::of(Instant::now()),
+                interrupt: Interrupt::Epoch,
+                policy: InstancePolicy::Fresh,
+                notes: Vec::new(),
+                grants: Vec::new(),
+                environment: Vec::new(),
+                inline_max_bytes: 0,
+                map_min_bytes: 0,
+                verify_payloads: false,
+                data: None,
+            },
             programs: None,
             store: StoreSetup {
                 kind: StoreKind::RecycledMemfd,

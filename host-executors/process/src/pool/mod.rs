@@ -34,7 +34,7 @@ use taps_engine::{
     WorkerInfo,
 };
 use taps_payload::{SegmentId, SharedAccount, SharedWords, StoreOptions};
-use taps_sandbox::{InstancePolicy, Interrupt, RunContext};
+use taps_sandbox::{InstancePolicy, Interrupt, RunContext, RunSetup};
 
 /// How a pool is made.
 #[derive(Clone, Debug)]
@@ -332,25 +332,19 @@ impl Shared {
         if let Some(programs) = &context.programs {
             descriptors.push(programs.service().try_clone_to_owned()?);
         }
-        let (now, monotonic_ns) = crate::moment();
-        let elapsed = now.saturating_duration_since(context.start).as_nanos() as u64;
         let workers = self.links.len() as u32;
         let setup = Setup {
             worker: incarnation,
             slots: account_slots(workers),
             slot: Self::slot(incarnation.worker),
-            start_ns: monotonic_ns.saturating_sub(elapsed),
             manifest: self.manifest.clone(),
             cache_directory: self.setup.cache_directory.clone(),
-            interrupt: self.setup.interrupt,
-            policy: self.setup.policy,
-            notes: self.setup.notes.clone(),
-            grants: context.grants.clone(),
-            environment: context.environment.clone(),
-            inline_max_bytes: context.inline_max_bytes,
-            map_min_bytes: context.map_min_bytes,
-            verify_payloads: context.verify_payloads,
-            data: context.data.as_ref().map(|plane| plane.config().clone()),
+            run: RunSetup::of(
+                context,
+                self.setup.interrupt,
+                self.setup.policy,
+                self.setup.notes.clone(),
+            ),
             programs: context.programs.as_ref().map(|programs| {
                 let files = programs.files().path().to_owned();
                 (programs.settings().clone(), files)

@@ -6,21 +6,13 @@ use super::{
     outgoing::{Outgoing, voice},
 };
 use crate::{channel::Inbox, message::Setup};
-use std::{
-    borrow::Cow,
-    error::Error,
-    fs::File,
-    io::Read as _,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, error::Error, fs::File, io::Read as _, sync::Arc};
 use taps_bundle::{Bundle, Manifest, Source};
 use taps_payload::{
     FileStore, SegmentStore, SharedAccount, SharedWords, StoreOptions, tmpfs::HugeTmpfs,
 };
 use taps_programs::Programs;
-use taps_sandbox::{AotCache, Killer, PoolSize, RunContext, Sandbox, TaskRuntime, TaskWorker};
-use taps_transform::{DataPlane, Ownership};
+use taps_sandbox::{Killer, Sandbox, TaskWorker, WorkerParts, WorkerRun};
 
 /// A worker that is ready to serve.
 pub(super) struct Prepared {
@@ -74,53 +66,24 @@ impl Prepared {
             ..StoreOptions::default()
         })?;
         let bundle = Bundle::from_parts(manifest, components, Source::Embedded)?;
-        let cache = setup
-            .cache_directory
-            .and_then(|directory| AotCache::open(&directory).ok());
-        let pool = PoolSize {
-            workers: 1,
-            per_worker: 2,
-        };
-        let sandbox = Sandbox::new(pool, cache)?.sized_for(bundle.manifest());
-        let loaded = sandbox.load_all(&bundle, setup.interrupt)?;
-        let start = began(setup.start_ns);
-        let data = setup
-            .data
-            .map(|config| DataPlane::open(config, store.clone(), Ownership::Worker))
-            .transpose()?;
-        if let Some(plane) = data
-            .as_ref()
-            .filter(|plane| plane.config().transformer.metrics)
-        {
-            plane.record_to(Arc::new(voice(outgoing)), start);
-        }
-        let context = Arc::new(RunContext {
-            start,
+        let interrupt = setup.run.interrupt;
+        let parts = WorkerParts {
+            cache: setup.cache_directory.as_deref(),
             store: store.clone(),
-            sink: Box::new(voice(outgoing)),
-            grants: setup.grants,
-            environment: setup.environment,
-            inline_max_bytes: setup.inline_max_bytes,
-            map_min_bytes: setup.map_min_bytes,
-            verify_payloads: setup.verify_payloads,
-            data,
+            voice: || voice(outgoing),
             programs,
-        });
-        let mut runtime = TaskRuntime::new(
-            loaded,
-            bundle.manifest(),
-            Arc::clone(&context),
-            setup.policy,
-        )?
-        .with_killer(killer);
-        for note in setup.notes {
-            runtime = runtime.with_note(note);
-        }
+        };
+        let WorkerRun {
+            sandbox,
+            context,
+            runtime,
+        } = setup.run.open(&bundle, parts)?;
+        let runtime = runtime.with_killer(killer);
         Ok(Self {
             gate: Arc::new(Gate::new(words, setup.slot)),
             control: control::Options {
                 socket: control,
-                interrupt: setup.interrupt,
+                interrupt,
                 worker: setup.worker.worker,
                 context,
             },
@@ -129,11 +92,4 @@ impl Prepared {
             sandbox,
         })
     }
-}
-
-/// The time on this process's clock when the run began; the clock is the same in all processes.
-fn began(start_ns: u64) -> Instant {
-    let (now, monotonic_ns) = crate::moment();
-    let passed = monotonic_ns.saturating_sub(start_ns);
-    now.checked_sub(Duration::from_nanos(passed)).unwrap_or(now)
 }

@@ -134,8 +134,8 @@ impl Bench {
             task: TaskId(self.next),
             number: 0,
         };
-        // A `Work` of `synthetic`: the sleep in nanoseconds, and no output.
-        let mut work = [0; 16];
+        // A `Work` of `synthetic`: the sleep in nanoseconds, no kernel, and no output.
+        let mut work = [0; 48];
         work[..8].copy_from_slice(&(sleep.as_nanos() as u64).to_le_bytes());
         let attempt = Attempt {
             generation: taps_engine::Generation::default(),

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Optional, Set
+from typing import Callable, Optional, Set
 
-from .base import Context, Group, Infeasible
+from .base import Context, Failure, Group, Infeasible
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,25 @@ def refuse_custom(engine: str, group: Group, fix: str) -> None:
     if group.custom:
         names = ", ".join(sorted(group.custom))
         raise Infeasible(f"the task demands the resource {names}, and workers of {engine} have none; {fix}, or lower the demand")
+
+
+def is_accepted(context: Context, engine: str, group: Group, check: Callable[[Group], None]) -> bool:
+    """Whether ``group`` can go to an engine that keeps no results and whose ``check`` raises ``Infeasible``.
+
+    Where not, its tasks have failed.
+    """
+    if any(task.refs for task in group.tasks):
+        text = f"{engine} keeps no results: a task cannot read one by reference"
+        refused = Failure("engine-error", "unsupported", text)
+    else:
+        try:
+            check(group)
+            return True
+        except Infeasible as error:
+            refused = error.failure()
+    for task in group.tasks:
+        context.failed(task.id, refused, 0)
+    return False
 
 
 def memory_here() -> float:

@@ -26,8 +26,8 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import execute
-from .base import Context, Engine, Failure, Fatal, Group, Infeasible, Ready, describe, run_bounded
-from .demands import Share, Unkept, memory_here, refuse_custom
+from .base import Context, Engine, Failure, Fatal, Group, Ready, describe, run_bounded
+from .demands import Share, Unkept, is_accepted, memory_here, refuse_custom
 from .hq_server import INSTALL, START_S, amount, open_server, short
 
 LOOK_S = 0.02
@@ -156,20 +156,8 @@ class Adapter(Engine):
 
     def submit(self, group: Group) -> None:
         """See ``Engine.submit``."""
-        refused: Optional[Failure] = None
-        if any(task.refs for task in group.tasks):
-            text = "hyperqueue keeps no results: a task cannot read one by reference"
-            refused = Failure("engine-error", "unsupported", text)
-        else:
-            try:
-                self._check(group)
-            except Infeasible as error:
-                refused = error.failure()
-        if refused is None:
+        if is_accepted(self.context, "hyperqueue", group, self._check):
             self._submissions.put(group)
-            return
-        for task in group.tasks:
-            self.context.failed(task.id, refused, 0)
 
     def _check(self, group: Group) -> None:
         """HyperQueue waits for ever for a worker that is large enough; of its own workers we know the size."""

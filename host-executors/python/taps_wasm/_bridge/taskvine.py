@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import execute
 from .base import Context, Engine, Failure, Fatal, Group, Infeasible, Ready, describe, run_bounded
-from .demands import Share
+from .demands import Share, is_accepted
 
 START_S = 30.0
 """How long the manager and its factory may take to start."""
@@ -250,20 +250,8 @@ class Adapter(Engine):
 
     def submit(self, group: Group) -> None:
         """See ``Engine.submit``."""
-        refused: Optional[Failure] = None
-        if any(task.refs for task in group.tasks):
-            text = "taskvine keeps no results: a task cannot read one by reference"
-            refused = Failure("engine-error", "unsupported", text)
-        else:
-            try:
-                self._check(group)
-            except Infeasible as error:
-                refused = error.failure()
-        if refused is None:
+        if is_accepted(self.context, "taskvine", group, self._check):
             self._commands.put(lambda: self._submit(group))
-            return
-        for task in group.tasks:
-            self.context.failed(task.id, refused, 0)
 
     def _check(self, group: Group) -> None:
         """What TaskVine would let wait for ever, and what a library's call cannot have."""

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taps_bundle::{Bundle, Digest, MANIFEST_FILE};
+use taps_config::has_extension;
 use taps_schema::AppDescription;
 
 /// An app that can be named.
@@ -213,14 +214,10 @@ fn may_be_app(path: &Path) -> bool {
     if name.starts_with('.') {
         return false;
     }
-    let ends = |extension: &str| {
-        let found = path.extension();
-        found.is_some_and(|found| found.eq_ignore_ascii_case(extension))
-    };
     if path.is_dir() {
         return path.join(MANIFEST_FILE).is_file();
     }
-    ends("taps") || ends("wasm")
+    has_extension(path, "taps") || has_extension(path, "wasm")
 }
 
 fn know(path: &Path) -> Result<Known, String> {

@@ -22,8 +22,11 @@ use catalogue::{Catalogue, Place, same_name};
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
-use taps_bundle::{Bundle, Digest, Source, check_component_header, sign::SignatureFile};
-use taps_config::{LoadedApp, PluginSchema, Preview, Schema, is_app_path, nearest};
+use std::sync::OnceLock;
+use taps_bundle::{
+    Bundle, Digest, Source, check_component_header, check_imports, scan, sign::SignatureFile,
+};
+use taps_config::{LoadedApp, PluginSchema, Preview, Schema, has_extension, is_app_path, nearest};
 use taps_registry::Reference;
 use taps_sandbox::{AotCache, PoolSize, Sandbox};
 use taps_schema::AppDescription;
@@ -70,6 +73,14 @@ impl Found {
         })
     }
 
+    /// A bundle of the user's cache, if there is one; none when it is not kept.
+    fn kept(digest: &Digest) -> Result<Option<Self>, Failure> {
+        match BundleCache::existing() {
+            Some(cache) => Self::cached(&cache, digest),
+            None => Ok(None),
+        }
+    }
+
     /// A bundle that is kept; none when it is not.
     fn cached(cache: &BundleCache, digest: &Digest) -> Result<Option<Self>, Failure> {
         let Some(bundle) = cache.load(digest)? else {
@@ -105,9 +116,26 @@ impl Found {
     }
 }
 
-/// The apps inside of this program.
-pub(crate) fn built_in() -> Result<Vec<Bundle>, Failure> {
-    taps_apps::bundles().map_err(|error| Failure::new(ExitCode::Bundle, error))
+/// The apps inside of this program; they are looked through once.
+pub(crate) fn built_in() -> Result<&'static [Bundle], Failure> {
+    static BUILT_IN: OnceLock<Vec<Bundle>> = OnceLock::new();
+    if let Some(bundles) = BUILT_IN.get() {
+        return Ok(bundles);
+    }
+    let bundles = taps_apps::bundles().map_err(|error| Failure::new(ExitCode::Bundle, error))?;
+    Ok(BUILT_IN.get_or_init(|| bundles))
+}
+
+/// The app of that name inside of this program.
+pub(crate) fn built_in_named(name: &str) -> Result<Option<&'static Bundle>, Failure> {
+    let mut bundles = built_in()?.iter();
+    Ok(bundles.find(|bundle| same_name(&bundle.app().name, name)))
+}
+
+/// The schema of the apps inside of this program.
+fn built_in_schema() -> Result<Schema, Failure> {
+    let apps = built_in()?.iter().map(|bundle| bundle.app().clone());
+    Ok(schema_of(apps.collect()))
 }
 
 /// What an app is, with the defaults of its bundle.
@@ -146,7 +174,7 @@ pub(crate) fn executors_schema() -> Schema {
 
 /// All that can be named.
 pub(crate) fn catalogue() -> Result<Catalogue, Failure> {
-    Ok(Catalogue::read(&built_in()?))
+    Ok(Catalogue::read(built_in()?))
 }
 
 /// The schema of this program: everything that can be named, each name once.
@@ -199,37 +227,34 @@ enum Fetching {
 
 /// Finds an app; with a digest, that very bundle. None when there is no app of that name.
 fn look_up(app: &str, pin: Option<&Digest>, fetching: Fetching) -> Result<Option<Found>, Failure> {
-    let kept = |digest: &Digest| match BundleCache::existing() {
-        Some(cache) => Found::cached(&cache, digest),
-        None => Ok(None),
-    };
     let Some(pin) = pin else {
         return named(app, fetching);
     };
     // A registry is asked last: it may have another bundle of that name by now.
     let is_path = is_app_path(app) && !is_reference(app);
     let found = match named(app, Fetching::Refused) {
-        Err(_) if is_path => kept(pin)?,
+        Err(_) if is_path => Found::kept(pin)?,
         found => found?,
     };
-    let found_digest = found.as_ref().map(|found| found.bundle.digest());
-    if found_digest.as_ref() == Some(pin) {
+    let is_pinned = |found: &Found| found.bundle.digest() == *pin;
+    if found.as_ref().is_some_and(is_pinned) {
         return Ok(found);
     }
-    if let Some(found) = kept(pin)? {
+    if let Some(found) = Found::kept(pin)? {
         return Ok(Some(found));
     }
-    let fetched = match found {
-        None if is_reference(app) && fetching == Fetching::Allowed => {
-            named(app, Fetching::Allowed)?.map(|found| (found.bundle.digest(), found))
-        }
-        found => found.map(|found| (found.bundle.digest(), found)),
+    let found = match found {
+        None if is_reference(app) => named(app, fetching)?,
+        found => found,
     };
-    match fetched {
-        Some((digest, found)) if digest == *pin => Ok(Some(found)),
-        Some((digest, _)) => Err(Failure::new(
+    match found {
+        Some(found) if is_pinned(&found) => Ok(Some(found)),
+        Some(found) => Err(Failure::new(
             ExitCode::Bundle,
-            format!("{app} is the bundle {digest}, but the configuration is of {pin}"),
+            format!(
+                "{app} is the bundle {}, but the configuration is of {pin}",
+                found.bundle.digest()
+            ),
         )
         .hint(
             "bring that bundle here (`taps-wasm bundle cache add FILE`), or name the app on the \
@@ -252,32 +277,20 @@ fn named(app: &str, fetching: Fetching) -> Result<Option<Found>, Failure> {
         return Found::at(Path::new(app), Origin::Path).map(Some);
     }
     if let Ok(digest) = app.parse::<Digest>() {
-        return match BundleCache::existing() {
-            Some(cache) => Found::cached(&cache, &digest),
-            None => Ok(None),
-        };
+        return Found::kept(&digest);
     }
-    let mut bundles = built_in()?;
-    let index = bundles
-        .iter()
-        .position(|bundle| same_name(&bundle.app().name, app));
-    if let Some(index) = index {
-        return Ok(Some(Found::built_in(bundles.swap_remove(index))));
+    if let Some(bundle) = built_in_named(app)? {
+        return Ok(Some(Found::built_in(bundle.clone())));
     }
-    let catalogue = Catalogue::read(&bundles);
-    match catalogue.find(app).map(|entry| entry.place.clone()) {
+    let catalogue = catalogue()?;
+    match catalogue.find(app).map(|entry| &entry.place) {
         Some(Place::BuiltIn) => {
             let name = app.split(':').next().unwrap_or(app);
-            let index = bundles
-                .iter()
-                .position(|bundle| same_name(&bundle.app().name, name));
-            Ok(index.map(|index| Found::built_in(bundles.swap_remove(index))))
+            let bundle = built_in_named(name)?.cloned();
+            Ok(bundle.map(Found::built_in))
         }
-        Some(Place::Directory(path)) => Found::at(&path, Origin::Directory).map(Some),
-        Some(Place::Cache(digest, _)) => match BundleCache::existing() {
-            Some(cache) => Found::cached(&cache, &digest),
-            None => Ok(None),
-        },
+        Some(Place::Directory(path)) => Found::at(path, Origin::Directory).map(Some),
+        Some(Place::Cache(digest, _)) => Found::kept(digest),
         None => match catalogue.broken_as(app) {
             Some(broken) => {
                 let reason = broken.reason.clone().into();
@@ -293,13 +306,10 @@ fn named(app: &str, fetching: Fetching) -> Result<Option<Found>, Failure> {
 
 /// Whether a text names a place in a registry: it begins as one, and is no path here.
 fn is_reference(app: &str) -> bool {
-    let is_file = ["taps", "wasm"].iter().any(|extension| {
-        let found = Path::new(app).extension();
-        found.is_some_and(|found| found.eq_ignore_ascii_case(extension))
-    });
     Reference::looks_like_one(app)
         && !app.starts_with(['/', '.'])
-        && !is_file
+        && !has_extension(app, "taps")
+        && !has_extension(app, "wasm")
         && !Path::new(app).exists()
 }
 
@@ -376,9 +386,7 @@ pub(crate) fn schema_for(seen: &Preview) -> Result<(Schema, Option<Found>), Fail
         None => return Ok((schema()?, None)),
     };
     if found.origin == Origin::BuiltIn {
-        let apps = built_in()?;
-        let apps = apps.iter().map(|bundle| bundle.app().clone());
-        return Ok((schema_of(apps.collect()), Some(found)));
+        return Ok((built_in_schema()?, Some(found)));
     }
     let data = found.bundle.own_manifest().data.iter();
     let by_path = matches!(found.origin, Origin::Path) || is_app_path(app) && !is_reference(app);
@@ -389,10 +397,7 @@ pub(crate) fn schema_for(seen: &Preview) -> Result<(Schema, Option<Found>), Fail
         data: data.map(|entry| entry.name.clone()).collect(),
         app: described(&found.bundle),
     };
-    let apps = built_in()?;
-    let apps = apps.iter().map(|bundle| bundle.app().clone());
-    let schema = schema_of(apps.collect()).with_app(loaded);
-    Ok((schema, Some(found)))
+    Ok((built_in_schema()?.with_app(loaded), Some(found)))
 }
 
 /// Loads an archive, a directory with a manifest, or a single component, which is asked what it is.
@@ -402,51 +407,48 @@ pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
     if metadata.is_dir() {
         return Bundle::from_directory(path).map_err(|error| refused(Box::new(error)));
     }
-    let is_archive = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("taps"));
-    if is_archive {
+    if has_extension(path, "taps") {
         return Bundle::from_archive(path).map_err(|error| refused(Box::new(error)));
     }
     let bytes = fs::read(path).map_err(|error| refused(Box::new(error)))?;
-    let name = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy();
-    check_component_header(&name, &bytes).map_err(|error| refused(Box::new(error)))?;
+    check_component_header(&file_name(path), &bytes).map_err(|error| refused(Box::new(error)))?;
     let digest = Digest::of(&bytes);
-    let description = describe(&name, &bytes, &digest).map_err(|error| match error {
-        Describing::Machine(error) => Failure::new(ExitCode::Runtime, error),
-        Describing::Component(error) => refused(error.into()),
-    })?;
+    let description = describe(path, &bytes, &digest)?;
     let source = Source::Component(path.to_owned());
     Bundle::from_component(description, Cow::Owned(bytes), digest, source)
         .map_err(|error| refused(Box::new(error)))
 }
 
-/// Why a component could not be asked.
-enum Describing {
-    Machine(std::io::Error),
-    Component(taps_sandbox::SandboxError),
-}
-
-/// What a component says that it is: asked once.
-fn describe(name: &str, bytes: &[u8], digest: &Digest) -> Result<AppDescription, Describing> {
-    if let Some(description) = memo::described(digest) {
-        return Ok(description);
-    }
+/// A place to ask components what they are; whoever waits for one to be compiled is told.
+pub(crate) fn sandbox() -> Result<Sandbox, Failure> {
     let pool = PoolSize {
         workers: 1,
         per_worker: 1,
     };
-    let sandbox = Sandbox::new(pool, cache())
-        .map_err(Describing::Machine)?
-        .watched_by(Notice::default());
-    let description = sandbox
-        .describe(name, bytes)
-        .map_err(Describing::Component)?;
+    let sandbox = Sandbox::new(pool, cache());
+    let sandbox = sandbox.map_err(|error| Failure::new(ExitCode::Runtime, error))?;
+    Ok(sandbox.watched_by(Notice::default()))
+}
+
+/// What the component at a path says that it is: asked once, and only if it can run here.
+fn describe(path: &Path, bytes: &[u8], digest: &Digest) -> Result<AppDescription, Failure> {
+    if let Some(description) = memo::described(digest) {
+        return Ok(description);
+    }
+    let refused = |error| Failure::new(ExitCode::Bundle, Loading::new(path, error));
+    let name = file_name(path);
+    let scan = scan(&name, bytes).map_err(|error| refused(error.into()))?;
+    check_imports(&name, &scan.imports).map_err(|error| refused(error.into()))?;
+    let description = sandbox()?.describe(&name, bytes);
+    let description = description.map_err(|error| refused(error.into()))?;
     memo::remember_description(digest, &description);
     Ok(description)
+}
+
+fn file_name(path: &Path) -> Cow<'_, str> {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
 }
 
 /// A bundle could not be loaded.

@@ -11,9 +11,9 @@ use taps_bundle::Bundle;
 use taps_config::Resolved;
 use taps_coordinator::RunLog;
 use taps_engine::Executor;
-use taps_external::{BridgeOptions, External, ExternalEngine, Package, RunSetup};
+use taps_external::{BridgeOptions, External, ExternalEngine, Package};
 use taps_records::Level;
-use taps_sandbox::{InstancePolicy, Interrupt, LogLevel, RunContext};
+use taps_sandbox::{InstancePolicy, Interrupt, LogLevel, RunContext, RunSetup};
 use tempfile::TempDir;
 
 /// Free memory below which payloads go to files on the disk instead.

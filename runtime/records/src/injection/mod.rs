@@ -142,8 +142,8 @@ pub fn write_failures_json(log: &Path, failures: &Path) -> Result<InjectionSumma
     Ok(summary)
 }
 
-/// The faults of a log in the order of tasks and attempts.
-fn read_faults(log: &Path) -> Result<(Vec<FaultRecord>, InjectionSummary), LogError> {
+/// The faults of a log in the order of tasks and attempts, and their counts: what is in `failures.json`.
+pub fn read_faults(log: &Path) -> Result<(Vec<FaultRecord>, InjectionSummary), LogError> {
     let mut history = History::default();
     for event in LogReader::open(log)? {
         let event = event?;

@@ -7,7 +7,7 @@ use super::{
 use crate::LogEvent;
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,8 @@ pub struct LogReader<R> {
     offset: u64,
     truncated_at: Option<u64>,
     ended: bool,
+    /// Whether the log may still grow: what comes after its end is not looked at then.
+    grows: bool,
     buffer: Vec<u8>,
 }
 
@@ -37,6 +39,34 @@ impl LogReader<BufReader<File>> {
             source,
         })?;
         Self::new(BufReader::with_capacity(256 << 10, file), path.to_owned())
+    }
+
+    /// Opens a log that somebody writes: [`LogReader::look_again`] goes on where it ended.
+    pub fn follow(path: &Path) -> Result<Self, LogError> {
+        let mut reader = Self::open(path)?;
+        reader.grows = true;
+        Ok(reader)
+    }
+
+    /// Goes on after the last whole event, as far as the log is now. A frame that was found torn is tried again:
+    /// its bytes may have been on their way.
+    pub fn look_again(&mut self) -> Result<(), LogError> {
+        self.go_to(self.offset)
+    }
+
+    /// Goes on with the frame that begins there.
+    pub(crate) fn go_to(&mut self, offset: u64) -> Result<(), LogError> {
+        let sought = self.source.seek(SeekFrom::Start(offset));
+        sought.map_err(|source| LogError::Io {
+            operation: "read",
+            path: self.path.clone(),
+            source,
+        })?;
+        (self.offset, self.ended, self.truncated_at) = (offset, false, None);
+        if offset == 0 {
+            self.read_header()?;
+        }
+        Ok(())
     }
 }
 
@@ -55,6 +85,7 @@ impl<R: Read> LogReader<R> {
             offset: 0,
             truncated_at: None,
             ended: false,
+            grows: false,
             buffer: Vec::new(),
         };
         reader.read_header()?;
@@ -103,6 +134,10 @@ impl<R: Read> LogReader<R> {
             return Ok(None);
         }
         let len = word(&self.buffer, 0) as usize;
+        if len == 0 && self.grows {
+            self.ended = true;
+            return Ok(None);
+        }
         if len == 0 {
             return self.end_with_rest();
         }

@@ -200,7 +200,7 @@ impl Line<'_> {
     }
 
     /// The fault that was acted out: as the worker said, or as it was lost for.
-    fn injected(&self) -> Option<FaultPlan> {
+    pub(super) fn injected(&self) -> Option<FaultPlan> {
         if let Some(report) = self.report
             && report.injected.is_some()
         {
@@ -361,7 +361,8 @@ impl Json<'_> {
     }
 }
 
-pub(crate) fn way_name(way: Way) -> &'static str {
+/// Name of a way in records.
+pub fn way_name(way: Way) -> &'static str {
     match way {
         Way::Inline => "inline",
         Way::Read => "read",

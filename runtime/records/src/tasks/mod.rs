@@ -5,20 +5,86 @@
 //! output was lost, have a line each with `"final": false`. The fields are in the crate's
 //! README.
 
+mod follow;
 mod line;
+mod record;
 mod state;
 
 use crate::{EVENTS_FILE, LogError, LogEvent, LogReader, TASKS_FILE, whole_file::WholeFile};
-pub(crate) use line::way_name;
+pub use follow::Follower;
+use line::Line;
+pub use line::way_name;
+pub use record::{Reading, Record, read_records};
 use state::State;
 use std::{
     collections::HashSet,
-    io::{self, Write},
+    fs::File,
+    io::{self, BufReader, Write},
     path::{Path, PathBuf},
 };
 
 /// Lines are written when so many bytes are waiting.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// Takes what is known of attempts and tasks as they end.
+trait Lines {
+    /// One that ended.
+    fn line(&mut self, line: &Line<'_>);
+}
+
+/// The text of `tasks.jsonl`.
+impl Lines for Vec<u8> {
+    fn line(&mut self, line: &Line<'_>) {
+        line.write(self);
+    }
+}
+
+/// A log on its way through the state.
+struct Fold<'a> {
+    log: &'a Path,
+    reader: LogReader<BufReader<File>>,
+    state: State,
+    repeats_known: bool,
+}
+
+impl<'a> Fold<'a> {
+    fn open(log: &'a Path) -> Result<Self, LogError> {
+        Ok(Self {
+            log,
+            reader: LogReader::open(log)?,
+            state: State::default(),
+            repeats_known: false,
+        })
+    }
+
+    /// The next event, for which the state is prepared, and which is to be applied to it.
+    fn next_event(&mut self) -> Result<Option<LogEvent>, LogError> {
+        let event = self.reader.next_event()?;
+        if let Some(event) = &event
+            && !self.repeats_known
+            && self.state.needs_submission_of(event)
+        {
+            remember_repeated(self.log, &mut self.state)?;
+            self.repeats_known = true;
+        }
+        Ok(event)
+    }
+
+    fn finish(&mut self, out: &mut dyn Lines) -> TasksSummary {
+        let state = &mut self.state;
+        let unfinished = state.unfinished();
+        let before = state.tasks;
+        state.finish(out);
+        TasksSummary {
+            lines: state.lines,
+            tasks: state.tasks,
+            unfinished: unfinished - (state.tasks - before),
+            unmatched: state.unmatched,
+            run_finished: state.run_finished,
+            truncated_at: self.reader.truncated_at(),
+        }
+    }
+}
 
 /// What was written to `tasks.jsonl`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,35 +127,20 @@ pub fn write_tasks_jsonl(log: &Path, tasks: &Path) -> Result<TasksSummary, ViewE
         path: tasks.to_owned(),
         source,
     };
-    let mut reader = LogReader::open(log)?;
+    let mut fold = Fold::open(log)?;
     let mut file = WholeFile::create(tasks).map_err(failed)?;
-    let mut state = State::default();
     let mut out = Vec::with_capacity(BUFFER_BYTES + (BUFFER_BYTES >> 2));
-    let mut repeats_known = false;
-    while let Some(event) = reader.next_event()? {
-        if !repeats_known && state.needs_submission_of(&event) {
-            remember_repeated(log, &mut state)?;
-            repeats_known = true;
-        }
-        state.apply(event, &mut out);
+    while let Some(event) = fold.next_event()? {
+        fold.state.apply(event, &mut out);
         if out.len() >= BUFFER_BYTES {
             file.write_all(&out).map_err(failed)?;
             out.clear();
         }
     }
-    let unfinished = state.unfinished();
-    let before = state.tasks;
-    state.finish(&mut out);
+    let summary = fold.finish(&mut out);
     file.write_all(&out).map_err(failed)?;
     file.commit().map_err(failed)?;
-    Ok(TasksSummary {
-        lines: state.lines,
-        tasks: state.tasks,
-        unfinished: unfinished - (state.tasks - before),
-        unmatched: state.unmatched,
-        run_finished: state.run_finished,
-        truncated_at: reader.truncated_at(),
-    })
+    Ok(summary)
 }
 
 /// Writes `tasks.jsonl` of a run that was killed, from its `events.log`. Every attempt and
@@ -100,7 +151,7 @@ pub fn recover(run_dir: &Path) -> Result<TasksSummary, ViewError> {
 
 /// Finished tasks that run again are rare, and forgotten once their line is written: when the
 /// first turns up, two more passes over the log find the submissions of all.
-fn remember_repeated(log: &Path, state: &mut State) -> Result<(), ViewError> {
+fn remember_repeated(log: &Path, state: &mut State) -> Result<(), LogError> {
     let mut repeated = HashSet::new();
     // Tasks below this one were submitted before the run was killed, and may have finished then.
     let (mut submitted, mut before_kill) = (0, 0);

@@ -1,6 +1,6 @@
 //! What must be remembered of a run while its log streams by.
 
-use super::line::Line;
+use super::{Lines, line::Line};
 use crate::{LogEvent, wall::WallClock};
 use std::{
     collections::HashMap,
@@ -121,8 +121,8 @@ struct Cancelled {
     received_ns: u64,
 }
 
-/// Turns events into lines. Memory is bounded by the tasks that are open at one time, and by
-/// the tasks that are run again after they finished.
+/// Turns events into what each attempt and task is known by. Memory is bounded by the tasks that
+/// are open at one time, and by the tasks that are run again after they finished.
 #[derive(Debug, Default)]
 pub(super) struct State {
     run: Run,
@@ -148,6 +148,18 @@ impl State {
         (open.count() + self.cancelled.len()) as u64
     }
 
+    /// Wall clock at a time of the run, nanoseconds since 1970.
+    pub(super) fn wall_ns(&self, time_ns: u64) -> u64 {
+        self.run.wall_ns(time_ns)
+    }
+
+    /// Tasks of which an attempt is out, and those that wait for one.
+    pub(super) fn out_and_waiting(&self) -> (u64, u64) {
+        let out = self.open.values().filter(|task| task.running.is_some());
+        let out = out.count() as u64;
+        (out, self.open.len() as u64 - out)
+    }
+
     /// Whether an event starts a finished task again whose submission is not known any more.
     pub(super) fn needs_submission_of(&self, event: &LogEvent) -> bool {
         match event {
@@ -168,7 +180,7 @@ impl State {
     }
 
     /// Applies an event, and appends the lines that it completes.
-    pub(super) fn apply(&mut self, event: LogEvent, out: &mut Vec<u8>) {
+    pub(super) fn apply(&mut self, event: LogEvent, out: &mut dyn Lines) {
         match event {
             LogEvent::RunStarted(started) => {
                 self.run.wall.set(0, started.start_unix_ns);
@@ -232,7 +244,7 @@ impl State {
 
     /// Writes what is left when the log ends: tasks that ended, and whose attempt was still
     /// running and never reported, and those that were cancelled at the end.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn finish(&mut self, out: &mut dyn Lines) {
         self.end_open(out);
         self.ending = false;
         for cancelled in std::mem::take(&mut self.cancelled) {
@@ -240,7 +252,27 @@ impl State {
         }
     }
 
-    fn cancelled_line(&mut self, cancelled: &Cancelled, last: bool, out: &mut Vec<u8>) {
+    /// What is known of tasks that the log leaves open, in order of submission.
+    pub(super) fn each_open(&self, each: &mut dyn FnMut(&Line<'_>)) {
+        let mut open: Vec<_> = self.open.iter().collect();
+        open.sort_unstable_by_key(|(id, _)| **id);
+        for (&id, task) in open {
+            each(&Line {
+                run: &self.run,
+                id,
+                task,
+                started: task.running,
+                report: None,
+                failure: None,
+                received_ns: task
+                    .running
+                    .map_or(task.submitted_ns, |running| running.time_ns),
+                last: false,
+            });
+        }
+    }
+
+    fn cancelled_line(&mut self, cancelled: &Cancelled, last: bool, out: &mut dyn Lines) {
         self.line(
             cancelled.id,
             &cancelled.task,
@@ -253,7 +285,7 @@ impl State {
         );
     }
 
-    fn end_open(&mut self, out: &mut Vec<u8>) {
+    fn end_open(&mut self, out: &mut dyn Lines) {
         let mut ended: Vec<TaskId> = self
             .open
             .iter()
@@ -272,7 +304,7 @@ impl State {
     }
 
     /// The run was killed, and the attempts that were out with it.
-    fn resumed(&mut self, time_ns: u64, unix_ns: u64, out: &mut Vec<u8>) {
+    fn resumed(&mut self, time_ns: u64, unix_ns: u64, out: &mut dyn Lines) {
         self.run.wall.set(time_ns, unix_ns);
         (self.resumed, self.run_finished) = (true, false);
         // Tasks that ended while their attempt was out will hear no more of it.
@@ -313,7 +345,7 @@ impl State {
     }
 
     /// A task has its outputs without having run.
-    fn memoized(&mut self, id: TaskId, time_ns: u64, out: &mut Vec<u8>) {
+    fn memoized(&mut self, id: TaskId, time_ns: u64, out: &mut dyn Lines) {
         match self.open.remove(&id) {
             Some(mut task) => {
                 task.memoized = true;
@@ -323,7 +355,7 @@ impl State {
         }
     }
 
-    fn started(&mut self, id: TaskId, running: Running, out: &mut Vec<u8>) {
+    fn started(&mut self, id: TaskId, running: Running, out: &mut dyn Lines) {
         if !self.open.contains_key(&id)
             && let Some(task) = self.again.get(&id)
         {
@@ -353,7 +385,7 @@ impl State {
     }
 
     /// Forgets that the attempt was started.
-    fn returned(&mut self, id: AttemptId, time_ns: u64, out: &mut Vec<u8>) {
+    fn returned(&mut self, id: AttemptId, time_ns: u64, out: &mut dyn Lines) {
         let Some(mut task) = self.open.remove(&id.task) else {
             self.unmatched += 1;
             return;
@@ -385,7 +417,7 @@ impl State {
         report: &AttemptReport,
         received_ns: u64,
         retried: bool,
-        out: &mut Vec<u8>,
+        out: &mut dyn Lines,
     ) {
         let id = report.id.task;
         let Some(mut task) = self.open.remove(&id) else {
@@ -417,7 +449,7 @@ impl State {
         }
     }
 
-    fn ended(&mut self, id: TaskId, failure: Option<Failure>, time_ns: u64, out: &mut Vec<u8>) {
+    fn ended(&mut self, id: TaskId, failure: Option<Failure>, time_ns: u64, out: &mut dyn Lines) {
         // A task whose last report was not retried has had its line.
         let Some(mut task) = self.open.remove(&id) else {
             return;
@@ -460,7 +492,7 @@ impl State {
         failure: Option<&Failure>,
         received_ns: u64,
         last: bool,
-        out: &mut Vec<u8>,
+        out: &mut dyn Lines,
     ) {
         let last = last && !task.repeated;
         if let Some(failure) = failure
@@ -481,7 +513,7 @@ impl State {
             });
             return;
         }
-        Line {
+        out.line(&Line {
             run: &self.run,
             id,
             task,
@@ -490,8 +522,7 @@ impl State {
             failure,
             received_ns,
             last,
-        }
-        .write(out);
+        });
         self.lines += 1;
         self.tasks += u64::from(last);
     }

@@ -166,6 +166,13 @@ pub(crate) fn special(engine: &Engine) -> taps::Result<Report> {
         .value("cores", told(cores.result())))
 }
 
+/// Holds completion queues, as a driver of a large run holds futures.
+pub(crate) fn hoard(config: &Probe) -> Report {
+    let held: Vec<Completions<u32>> = (0..config.count).map(|_| Completions::new()).collect();
+    let expected = Bound::Equals(config.count.into());
+    Report::new().check("held", held.len() as u64, expected)
+}
+
 fn said(facts: &[(&str, bool)]) -> Report {
     facts.iter().fold(Report::new(), |report, (name, fact)| {
         report.check(name, u64::from(*fact), Bound::Equals(1.into()))

@@ -67,6 +67,8 @@ enum Action {
     Ways,
     /// Ask for a resource that no worker has.
     Special,
+    /// Hold `count` things of the host in the driver at a time.
+    Hoard,
 }
 
 /// Tasks that fail in every way that a guest can.
@@ -343,6 +345,7 @@ fn run(config: Probe, engine: &Engine) -> taps::Result<Report> {
         Action::Ponder => return driving::ponder(&config, engine),
         Action::Ways => return driving::ways(&config, engine),
         Action::Special => return driving::special(engine),
+        Action::Hoard => return Ok(driving::hoard(&config)),
         Action::Stuck => {
             let result = engine.submit(stuck::call(config.bytes))?.result();
             return Ok(Report::new().value("task 0", said(result)));

@@ -3,19 +3,18 @@
 use super::{crates, recipe::Component, recipe::Recipe};
 use crate::apps;
 use crate::exit::{ExitCode, Failure};
-use crate::render;
 use serde_json::{Map, Value};
 use std::{borrow::Cow, fs, path::Path};
 use taps_bundle::{
-    Bundle, BundleError, ComponentEntry, DataEntry, Digest, Expected, Instances, Manifest, Package,
-    Source, TaskRoute, scan,
+    Bundle, ComponentEntry, DataEntry, Digest, Expected, Instances, Manifest, Source, TaskRoute,
+    check_imports, scan,
 };
 use taps_config::{describe_kind, nearest};
-use taps_sandbox::{PoolSize, Sandbox};
+use taps_sandbox::Sandbox;
 use taps_schema::{AppDescription, FieldKind};
 
-/// Components from this size on take long enough to compile for a word about it, and carry an interpreter: their
-/// sandboxes are made ahead of time unless a recipe says otherwise.
+/// Components from this size on carry an interpreter: their sandboxes are made ahead of time unless a recipe says
+/// otherwise.
 const LARGE_BYTES: usize = 4 << 20;
 
 /// A component on its way into a bundle.
@@ -36,7 +35,7 @@ pub(super) fn pieces(
     directory: &Path,
     offline: bool,
 ) -> Result<Vec<Piece>, Failure> {
-    let sandbox = sandbox()?;
+    let sandbox = apps::sandbox()?;
     let mut pieces: Vec<Piece> = Vec::new();
     for (index, component) in recipe.component.iter().enumerate() {
         let field = format!("component[{index}]");
@@ -97,15 +96,6 @@ fn piece(
     })
 }
 
-/// A place to ask components what they are.
-pub(super) fn sandbox() -> Result<Sandbox, Failure> {
-    let pool = PoolSize {
-        workers: 1,
-        per_worker: 1,
-    };
-    Sandbox::new(pool, apps::cache()).map_err(|error| Failure::new(ExitCode::Runtime, error))
-}
-
 /// What a component says of itself; none if it has no such export.
 pub(super) fn describe(
     sandbox: &Sandbox,
@@ -115,19 +105,10 @@ pub(super) fn describe(
     let refused = |error| Failure::new(ExitCode::Bundle, error);
     let scan = scan(file, bytes).map_err(refused)?;
     // Before the long part.
-    let unknown = |import: &&String| Package::of(import) == Package::Unknown;
-    if let Some(import) = scan.imports.iter().find(unknown) {
-        return Err(refused(BundleError::Import {
-            name: file.to_owned(),
-            import: import.clone(),
-        }));
-    }
+    check_imports(file, &scan.imports).map_err(refused)?;
     let describes = |export: &String| export.starts_with("taps:core/description@");
     if !scan.exports.iter().any(describes) {
         return Ok(None);
-    }
-    if bytes.len() >= LARGE_BYTES {
-        render::note(&format!("compiling {file}, unless that was done before …"));
     }
     let described = sandbox.describe(file, bytes);
     described

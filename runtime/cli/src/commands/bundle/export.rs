@@ -19,16 +19,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let bundles = apps::built_in()?;
-    let wanted = arguments.app.replace('_', "-");
-    let found = bundles
-        .iter()
-        .find(|bundle| bundle.app().name.eq_ignore_ascii_case(&wanted));
-    let Some(bundle) = found else {
-        let names: Vec<&str> = bundles
-            .iter()
-            .map(|bundle| bundle.app().name.as_str())
-            .collect();
+    let Some(bundle) = apps::built_in_named(&arguments.app)? else {
+        let bundles = apps::built_in()?.iter();
+        let names: Vec<&str> = bundles.map(|bundle| bundle.app().name.as_str()).collect();
         let error = format!(
             "no built-in app `{}`; there are {}",
             arguments.app,

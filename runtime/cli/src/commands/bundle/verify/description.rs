@@ -1,7 +1,7 @@
 //! Whether the components say of themselves what the manifest says of them.
 
 use super::{Check, Outcome};
-use crate::{commands::bundle::assemble, exit::Failure};
+use crate::{apps, commands::bundle::assemble, exit::Failure};
 use serde::Serialize;
 use serde_json::Value;
 use taps_bundle::Bundle;
@@ -9,7 +9,7 @@ use taps_schema::{AppDescription, TaskDescription};
 
 /// Asks every component what it is, each in a sandbox that is granted nothing.
 pub(super) fn check(bundle: &Bundle) -> Result<Check, Failure> {
-    let sandbox = assemble::sandbox()?;
+    let sandbox = apps::sandbox()?;
     let manifest = bundle.own_manifest();
     let mut described = Vec::new();
     for (index, entry) in manifest.components.iter().enumerate() {
