@@ -380,14 +380,17 @@ fn crossing(points: &[(f64, f64)], wanted: f64) -> Crossing {
         let best = points.iter().map(|point| point.1).fold(0.0, f64::max);
         return Crossing::Missed(best);
     };
+    // Smaller tasks may take longer, in noise: that they still have the efficiency counts, not which were fastest.
+    if points.last().is_some_and(|last| last.1 >= wanted) {
+        return Crossing::Below(granularity);
+    }
     match points.get(at + 1) {
-        None => Crossing::Below(granularity),
-        // Smaller tasks that take no less time: noise, and nothing to look for between them.
-        Some(next) if next.0 >= granularity => Crossing::At(granularity),
-        Some(next) => {
+        Some(next) if next.0 < granularity => {
             let share = (efficiency - wanted) / (efficiency - next.1);
             Crossing::At(granularity + share * (next.0 - granularity))
         }
+        // Smaller tasks that take no less time: noise, and nothing to look for between them.
+        _ => Crossing::At(granularity),
     }
 }
 
@@ -452,6 +455,7 @@ mod tests {
         assert_eq!(crossing(&[], 0.5), Crossing::Missed(0.0));
         let slower = [(300.0, 0.8), (310.0, 0.4)];
         assert_eq!(crossing(&slower, 0.5), Crossing::At(300.0));
+        assert_eq!(crossing(&slower, 0.4), Crossing::Below(300.0));
     }
 
     #[test]
