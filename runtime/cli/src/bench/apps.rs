@@ -39,17 +39,11 @@ pub(super) fn run(args: &AppsArgs) -> Result<ExitCode, Failure> {
     let runner = Runner::new(common)?;
     let mut cells = Vec::new();
     for workload in workloads(&args.apps)? {
-        for executor in &common.executors {
-            for workers in common.workers(&[2]) {
-                let app = &workload.app;
-                let trial = runner.check(app, executor, workers, &workload.flags)?;
-                let keys = vec![
-                    app.as_str().into(),
-                    executor.as_str().into(),
-                    workers.into(),
-                ];
-                cells.push(Cell::new(keys, move |runner| once(runner, &trial)));
-            }
+        for (executor, workers) in common.places(&[2]) {
+            let app = &workload.app;
+            let trial = runner.check(app, executor, workers, &workload.flags)?;
+            let keys = vec![app.as_str().into(), executor.into(), workers.into()];
+            cells.push(Cell::new(keys, move |runner| once(runner, &trial)));
         }
     }
     let found = Found {

@@ -2,7 +2,7 @@
 
 use super::{
     chart::{Axis, Chart},
-    flags::{Common, refused, twice},
+    flags::{Common, refused, twice, word},
     frame::{Cell, Found, Measured, measure},
     lines,
     statistics::quantile,
@@ -94,12 +94,10 @@ pub(super) fn run(args: &DataArgs) -> Result<ExitCode, Failure> {
     let common = &args.common;
     let runner = Runner::new(common)?;
     let mut cells = Vec::new();
-    for executor in &common.executors {
-        for workers in common.workers(&[2]) {
-            for way in &ways {
-                for bytes in &sizes {
-                    cells.push(args.cell(&runner, executor, workers, *way, *bytes)?);
-                }
+    for (executor, workers) in common.places(&[2]) {
+        for way in &ways {
+            for bytes in &sizes {
+                cells.push(args.cell(&runner, executor, workers, *way, *bytes)?);
             }
         }
     }
@@ -145,14 +143,11 @@ impl DataArgs {
             return Ok(all.filter(|way| served(*way)).collect());
         }
         if let Some(way) = self.ways.iter().find(|way| !served(**way)) {
-            let name = name(*way);
+            let name = word(way);
             let error = format!("--ways: `{name}` needs the flag --{name} with its address");
             return Err(Failure::new(ExitCode::Usage, error));
         }
-        twice(
-            "--ways",
-            &self.ways.iter().copied().map(name).collect::<Vec<_>>(),
-        )?;
+        twice("--ways", &self.ways.iter().map(word).collect::<Vec<_>>())?;
         Ok(self.ways.clone())
     }
 
@@ -167,7 +162,7 @@ impl DataArgs {
         let keys = vec![
             executor.into(),
             workers.into(),
-            name(way).into(),
+            word(&way).into(),
             bytes.into(),
         ];
         if way == Way::Inline && bytes > MOST_INLINE {
@@ -274,10 +269,4 @@ fn chain(ran: &Ran, bytes: u64) -> Result<(Vec<f64>, f64), Failure> {
 /// Tasks of a chain: enough for a median, few enough that large payloads take seconds.
 fn tasks_for(bytes: u64) -> u64 {
     (400_000_000 / bytes.max(1)).clamp(8, 200)
-}
-
-fn name(way: Way) -> String {
-    way.to_possible_value()
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use super::slots;
 use crate::exit::{ExitCode, Failure};
+use clap::ValueEnum;
 use serde::Serialize;
 use std::{
     ffi::OsString,
@@ -66,6 +67,12 @@ pub(super) fn whole<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32
     allowed.ok_or_else(|| format!("expected a whole number from {LEAST} to {MOST}"))
 }
 
+/// The name of a value, as flags have it.
+pub(super) fn word(value: &impl ValueEnum) -> String {
+    let known = value.to_possible_value();
+    known.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 /// A flag with a value that is not allowed; nothing was run.
 pub(super) fn refused(
     flag: &str,
@@ -109,6 +116,15 @@ impl Common {
         let mut workers = asked.to_vec();
         workers.sort_unstable();
         workers
+    }
+
+    /// Each executor with each number of worker slots.
+    pub(super) fn places(&self, otherwise: &[u32]) -> Vec<(&str, u32)> {
+        let workers = self.workers(otherwise);
+        let executors = self.executors.iter().map(String::as_str);
+        executors
+            .flat_map(|executor| workers.iter().map(move |workers| (executor, *workers)))
+            .collect()
     }
 }
 

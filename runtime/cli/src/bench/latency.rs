@@ -40,19 +40,17 @@ pub(super) fn run(args: &LatencyArgs) -> Result<ExitCode, Failure> {
     let common = &args.common;
     let runner = Runner::new(common)?;
     let mut cells = Vec::new();
-    for executor in &common.executors {
-        for workers in common.workers(&[1]) {
-            let flags = [
-                "--app.structure=bag".to_owned(),
-                // The last one has no next, by whose submission its end is told.
-                format!("--app.task-count={}", args.tasks + 1),
-                "--app.bag-max-running=1".to_owned(),
-                format!("--app.warmup-tasks={WARM_UP_TASKS}"),
-            ];
-            let trial = runner.check("synthetic", executor, workers, &flags)?;
-            let keys = vec![executor.as_str().into(), workers.into()];
-            cells.push(Cell::new(keys, move |runner| once(runner, &trial)));
-        }
+    for (executor, workers) in common.places(&[1]) {
+        let flags = [
+            "--app.structure=bag".to_owned(),
+            // The last one has no next, by whose submission its end is told.
+            format!("--app.task-count={}", args.tasks + 1),
+            "--app.bag-max-running=1".to_owned(),
+            format!("--app.warmup-tasks={WARM_UP_TASKS}"),
+        ];
+        let trial = runner.check("synthetic", executor, workers, &flags)?;
+        let keys = vec![executor.into(), workers.into()];
+        cells.push(Cell::new(keys, move |runner| once(runner, &trial)));
     }
     let found = Found {
         bench: "latency",

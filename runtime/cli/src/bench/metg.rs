@@ -14,7 +14,7 @@
 
 use super::{
     chart::{Axis, Chart, Point},
-    flags::{Common, refused, twice},
+    flags::{Common, refused, twice, word},
     frame::{Cell, Found, Measured, measure},
     statistics::Statistic,
     table::{Figure, Row, Shape},
@@ -114,12 +114,6 @@ enum Kernel {
     Imbalanced,
 }
 
-/// The name of a value, as flags have it.
-fn word(value: &impl ValueEnum) -> String {
-    let known = value.to_possible_value();
-    known.map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
 impl std::fmt::Display for Pattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&word(self))
@@ -127,8 +121,8 @@ impl std::fmt::Display for Pattern {
 }
 
 /// One series of ever smaller tasks.
-struct Series {
-    executor: String,
+struct Series<'a> {
+    executor: &'a str,
     slots: u32,
     pattern: Pattern,
 }
@@ -139,28 +133,26 @@ pub(super) fn run(args: &MetgArgs) -> Result<ExitCode, Failure> {
     let runner = Runner::new(common)?;
     let mut cells = Vec::new();
     let mut all = Vec::new();
-    for executor in &common.executors {
-        for slots in common.workers(&[2]) {
-            for pattern in args.patterns() {
-                let series = Series {
-                    executor: executor.clone(),
-                    slots,
-                    pattern,
-                };
-                for iterations in args.sizes(pattern) {
-                    let trial = args.trial(&runner, &series, iterations)?;
-                    let keys = args.keys(&series, iterations.into());
-                    cells.push(Cell::new(keys, move |runner| {
-                        once(runner, &trial, slots, iterations)
-                    }));
-                }
-                all.push(series);
+    for (executor, slots) in common.places(&[2]) {
+        for pattern in args.patterns() {
+            let series = Series {
+                executor,
+                slots,
+                pattern,
+            };
+            for iterations in args.sizes(pattern) {
+                let trial = args.trial(&runner, &series, iterations)?;
+                let keys = args.keys(&series, iterations.into());
+                cells.push(Cell::new(keys, move |runner| {
+                    once(runner, &trial, slots, iterations)
+                }));
             }
+            all.push(series);
         }
     }
     let mut rows = measure(&runner, common, SHAPE, cells);
     args.set_efficiency(&mut rows);
-    let asked = |series: &&Series| args.asked(series.pattern);
+    let asked = |series: &&Series<'_>| args.asked(series.pattern);
     let found: Vec<Row> = all
         .iter()
         .filter(asked)
@@ -227,9 +219,9 @@ impl MetgArgs {
         u64::from(self.steps) * stretch.clamp(1, MOST_STRETCH)
     }
 
-    fn keys(&self, series: &Series, iterations: Value) -> Vec<Value> {
+    fn keys(&self, series: &Series<'_>, iterations: Value) -> Vec<Value> {
         vec![
-            series.executor.as_str().into(),
+            series.executor.into(),
             series.slots.into(),
             word(&self.kernel).into(),
             word(&series.pattern).into(),
@@ -237,7 +229,12 @@ impl MetgArgs {
         ]
     }
 
-    fn trial(&self, runner: &Runner, series: &Series, iterations: u64) -> Result<Trial, Failure> {
+    fn trial(
+        &self,
+        runner: &Runner,
+        series: &Series<'_>,
+        iterations: u64,
+    ) -> Result<Trial, Failure> {
         let width = self.width.unwrap_or(COLUMNS * series.slots);
         let mut flags = vec![
             format!("--app.structure={}", series.pattern),
@@ -256,7 +253,7 @@ impl MetgArgs {
         if self.kernel == Kernel::Memory {
             flags.push(format!("--app.kernel-bytes={}", self.kernel_bytes));
         }
-        runner.check("synthetic", &series.executor, series.slots, &flags)
+        runner.check("synthetic", series.executor, series.slots, &flags)
     }
 
     /// Sets each rate against the largest tasks of trivial on the same slots, repeat by repeat.
@@ -279,7 +276,7 @@ impl MetgArgs {
     }
 
     /// The row that says where a series crosses the efficiency asked for.
-    fn find(&self, series: &Series, rows: &[Row]) -> Row {
+    fn find(&self, series: &Series<'_>, rows: &[Row]) -> Row {
         let keys = self.keys(series, Value::Null);
         let last = keys.len() - 1;
         let points: Vec<(&Statistic, &Statistic)> = rows

@@ -10,7 +10,7 @@
 
 use super::{
     chart::{Axis, Chart},
-    flags::Common,
+    flags::{Common, word},
     frame::{Cell, Found, Measured, measure},
     table::{Figure, Row, Shape},
     trial::{Runner, unread},
@@ -75,21 +75,14 @@ pub(super) fn run(args: &StartupArgs) -> Result<ExitCode, Failure> {
     let common = &args.common;
     let runner = Runner::new(common)?;
     let mut cells = Vec::new();
-    for executor in &common.executors {
-        for workers in common.workers(&[2]) {
-            let flags = ["--app.structure=sequential", "--app.task-count=1"].map(str::to_owned);
-            // The child checks it, too; here it is refused before anything runs.
-            runner.check("synthetic", executor, workers, &flags)?;
-            for cache in &args.caches {
-                let start = Start::new(&runner, executor, workers, *cache, &flags)?;
-                let state = if *cache == Cache::Cold {
-                    "cold"
-                } else {
-                    "warm"
-                };
-                let keys = vec![executor.as_str().into(), workers.into(), state.into()];
-                cells.push(Cell::new(keys, move |_| start.once()));
-            }
+    for (executor, workers) in common.places(&[2]) {
+        let flags = ["--app.structure=sequential", "--app.task-count=1"].map(str::to_owned);
+        // The child checks it, too; here it is refused before anything runs.
+        runner.check("synthetic", executor, workers, &flags)?;
+        for cache in &args.caches {
+            let start = Start::new(&runner, executor, workers, *cache, &flags)?;
+            let keys = vec![executor.into(), workers.into(), word(cache).into()];
+            cells.push(Cell::new(keys, move |_| start.once()));
         }
     }
     let found = Found {
@@ -115,11 +108,10 @@ impl Start {
         args.extend(runner.executor_flags(executor, workers)?);
         args.extend(["--quiet", "--json", "--run-dir"].map(OsString::from));
         args.push(run_dir.clone().into());
-        let name = if cache == Cache::Cold { "cold" } else { "warm" };
         Ok(Self {
             args,
             cache,
-            cache_dir: runner.directory().join(name),
+            cache_dir: runner.directory().join(word(&cache)),
             run_dir,
         })
     }

@@ -43,20 +43,18 @@ pub(super) fn run(args: &ThroughputArgs) -> Result<ExitCode, Failure> {
     let common = &args.common;
     let runner = Runner::new(common)?;
     let mut cells = Vec::new();
-    for executor in &common.executors {
-        for workers in common.workers(&powers_of_two()) {
-            let flags = [
-                "--app.structure=bag".to_owned(),
-                format!("--app.task-count={}", args.tasks),
-                format!("--app.bag-max-running={}", args.outstanding),
-                format!("--app.warmup-tasks={WARM_UP_TASKS}"),
-            ];
-            let trial = runner.check("synthetic", executor, workers, &flags)?;
-            let keys = vec![executor.as_str().into(), workers.into()];
-            cells.push(Cell::new(keys, move |runner| {
-                once(runner, &trial, args.tasks)
-            }));
-        }
+    for (executor, workers) in common.places(&powers_of_two()) {
+        let flags = [
+            "--app.structure=bag".to_owned(),
+            format!("--app.task-count={}", args.tasks),
+            format!("--app.bag-max-running={}", args.outstanding),
+            format!("--app.warmup-tasks={WARM_UP_TASKS}"),
+        ];
+        let trial = runner.check("synthetic", executor, workers, &flags)?;
+        let keys = vec![executor.into(), workers.into()];
+        cells.push(Cell::new(keys, move |runner| {
+            once(runner, &trial, args.tasks)
+        }));
     }
     let mut rows = measure(&runner, common, SHAPE, cells);
     set_efficiency(&mut rows);
