@@ -10,6 +10,7 @@ mod download;
 mod execute;
 mod exit;
 mod internal;
+mod new_file;
 mod progress;
 mod render;
 mod resume;

@@ -1,12 +1,10 @@
-//! Bundles and other files, written whole or not at all, and what is said of them.
+//! Where bundles go, and what is said of them.
 
 use crate::exit::{ExitCode, Failure};
-use crate::{render, summary};
+use crate::{new_file, render, summary};
 use std::{
     fmt::Write as _,
-    fs::Permissions,
-    io::{self, BufWriter, Write},
-    os::unix::fs::PermissionsExt,
+    io,
     path::{Path, PathBuf},
 };
 use taps_bundle::Bundle;
@@ -25,7 +23,7 @@ pub(super) fn place(bundle: &Bundle) -> Result<PathBuf, Failure> {
 
 /// Writes a bundle; gives the size of the file.
 pub(super) fn bundle(bundle: &Bundle, path: &Path) -> Result<u64, Failure> {
-    whole(path, 0o644, |out| {
+    new_file::write(path, 0o644, |out| {
         bundle.write_archive(out).map_err(io::Error::other)
     })
 }
@@ -79,44 +77,4 @@ fn text(bundle: &Bundle, path: &Path, size: u64) -> String {
         );
     }
     text
-}
-
-/// Writes a file of some bytes.
-pub(super) fn bytes(path: &Path, mode: u32, bytes: &[u8]) -> Result<u64, Failure> {
-    whole(path, mode, |out| out.write_all(bytes))
-}
-
-fn whole(
-    path: &Path,
-    mode: u32,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<u64, Failure> {
-    let failed = |error: io::Error| {
-        let error = format!("write {}: {error}", path.display());
-        Failure::new(ExitCode::Records, error)
-    };
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    if !folder.is_dir() {
-        let error = format!(
-            "write {}: there is no directory {}",
-            path.display(),
-            folder.display()
-        );
-        return Err(Failure::new(ExitCode::Records, error));
-    }
-    let mut file = tempfile::Builder::new()
-        .prefix(".taps-")
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    let mut out = BufWriter::new(file.as_file_mut());
-    write(&mut out).and_then(|()| out.flush()).map_err(failed)?;
-    drop(out);
-    file.as_file().sync_all().map_err(failed)?;
-    let size = file.as_file().metadata().map_err(failed)?.len();
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(size)
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     apps::{BundleCache, signature_path},
     exit::{ExitCode, Failure},
-    render,
+    new_file, render,
 };
 use indicatif::DecimalBytes;
 use serde_json::json;
@@ -129,7 +129,7 @@ fn write(path: &Path, brought: &Brought) -> Result<(), Failure> {
     output::bundle(&brought.bundle, path)?;
     if let Some(signatures) = &brought.signatures {
         let text = signatures.to_json();
-        output::bytes(&signature_path(path), 0o644, text.as_bytes())?;
+        new_file::bytes(&signature_path(path), 0o644, text.as_bytes())?;
     }
     Ok(())
 }

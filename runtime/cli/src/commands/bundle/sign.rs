@@ -1,9 +1,9 @@
 //! `bundle sign` and `bundle keygen`: signatures.
 
-use super::{open, output};
+use super::open;
 use crate::apps::signatures::{self, signature_path};
 use crate::exit::{ExitCode, Failure};
-use crate::render;
+use crate::{new_file, render};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -65,9 +65,9 @@ pub(crate) fn keygen(arguments: &Keygen) -> Result<ExitCode, Failure> {
     let key = SigningKey::generate().map_err(failed)?;
     let public_key = key.public_key();
     let pem = key.to_pem().map_err(failed)?;
-    output::bytes(Path::new(&private), 0o600, pem.as_bytes())?;
+    new_file::bytes(Path::new(&private), 0o600, pem.as_bytes())?;
     let pem = public_key.to_pem().map_err(failed)?;
-    output::bytes(Path::new(&public), 0o644, pem.as_bytes())?;
+    new_file::bytes(Path::new(&public), 0o644, pem.as_bytes())?;
     render::data(&format!(
         "{private}  the private key: keep it to yourself\n{public}  the public key, {}: give it to \
          those who run your bundles\n",
@@ -91,7 +91,7 @@ pub(super) fn write(
         there.merge(file).map_err(|error| refused(&place, &error))?;
         file = there;
     }
-    output::bytes(&place, 0o644, file.to_json().as_bytes())?;
+    new_file::bytes(&place, 0o644, file.to_json().as_bytes())?;
     Ok(place)
 }
 
