@@ -1,13 +1,20 @@
 //! Traces for OpenTelemetry.
 
 use super::collector::{Came, Collector, Mood};
-use crate::harness::{Ended, Place, Running, tasks};
+use crate::{
+    harness::{Ended, Place, Running, tasks},
+    pool::Pool,
+    walks::resume,
+};
 use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value as Any},
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    os::unix::process::ExitStatusExt as _,
+};
 
 /// Dependent tasks, some of which fail and are tried again.
 const FAULTY: [&str; 10] = [
@@ -317,4 +324,49 @@ fn a_run_that_failed_has_a_root_that_says_so() {
     assert!(is_error(root));
     assert_eq!(of(root, "process.exit.code"), "1");
     assert!(!root.status.as_ref().expect("a status").message.is_empty());
+}
+
+#[test]
+fn a_resumed_run_has_a_trace_of_its_own_for_what_happened_since() {
+    let collector = Collector::start(Mood::Well);
+    let args = [
+        "run",
+        "synthetic",
+        "--app.structure=sequential",
+        "--app.task-count=40",
+        "--faults.signal-at-event=60",
+        "--otlp-endpoint",
+        &collector.address,
+        "--json",
+    ];
+    let left = Pool::command(Place::new(), &args).end();
+    assert_eq!(left.status.signal(), Some(9), "{}", left.text());
+    let before = left.events().finished;
+    assert!((1..40).contains(&before), "{before}");
+
+    let resumed = resume(left.place).end();
+    resumed.expect(0);
+    let spans = collector.came().spans();
+    let roots: Vec<_> = spans
+        .iter()
+        .filter(|span| span.parent_span_id.is_empty())
+        .collect();
+    let [root] = roots[..] else {
+        panic!("only the life that ended has a root: {roots:#?}")
+    };
+    let (later, earlier): (Vec<_>, Vec<_>) = spans
+        .iter()
+        .partition(|span| span.trace_id == root.trace_id);
+    assert_eq!(resumed.json()["spans"]["exported"], later.len());
+    let tasks = later
+        .iter()
+        .filter(|span| span.parent_span_id == root.span_id);
+    assert_eq!(tasks.count(), 40 - before);
+    let life = root.start_time_unix_nano..=root.end_time_unix_nano;
+    for span in later {
+        assert!(life.contains(&span.end_time_unix_nano), "{span:?}");
+    }
+    for span in earlier {
+        assert!(span.end_time_unix_nano <= *life.start(), "{span:?}");
+    }
 }

@@ -11,7 +11,6 @@ use reqwest::{
     redirect::Policy,
 };
 use std::{
-    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,6 +18,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use taps_engine::chain;
 use taps_records::{Level, Logger};
 use tokio::sync::{
     mpsc::{Receiver, Sender, channel, error::TrySendError},
@@ -282,7 +282,7 @@ impl Sending {
             .header(CONTENT_TYPE, "application/x-protobuf")
             .body(body);
         let failed = |error: reqwest::Error| Refused {
-            reason: causes(&error.without_url()),
+            reason: chain(&error.without_url()),
             may_pass: true,
             pause: None,
         };
@@ -313,14 +313,4 @@ fn refused(answer: &Response) -> Refused {
         may_pass: matches!(status.as_u16(), 429 | 502..=504),
         pause: seconds.map(Duration::from_secs),
     }
-}
-
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -14,7 +14,7 @@ use std::{
 };
 use taps_engine::{Failure, TaskId};
 use taps_payload::Transfer;
-use taps_records::{LogEvent, Reading, Record};
+use taps_records::{LogEvent, Reading, Record, WallClock};
 
 /// Spans that are sent together.
 const BATCH: usize = 512;
@@ -88,8 +88,9 @@ pub(crate) struct Spans {
     names: Names,
     /// What happened before is an earlier life's, which told of it itself.
     from_ns: u64,
-    /// A time of the run, and the wall clock then.
-    clock: (u64, u64),
+    clock: WallClock,
+    /// When this life of the run began.
+    begun_ns: u64,
     resource: Resource,
     app: String,
     about: Vec<KeyValue>,
@@ -113,7 +114,8 @@ impl Spans {
             exporter,
             names: Names::new()?,
             from_ns,
-            clock: (0, 0),
+            clock: WallClock::default(),
+            begun_ns: 0,
             resource: Resource {
                 attributes: vec![
                     attribute("service.name", "taps-wasm"),
@@ -161,12 +163,6 @@ impl Spans {
         self.exporter.end(until)
     }
 
-    fn wall(&self, time_ns: u64) -> u64 {
-        let (time, unix) = self.clock;
-        unix.saturating_add(time_ns.saturating_sub(time))
-            .saturating_sub(time.saturating_sub(time_ns))
-    }
-
     fn add(&mut self, span: Span) {
         if self.pending.is_empty() {
             self.since = Instant::now();
@@ -210,7 +206,7 @@ impl Spans {
             return;
         }
         let event = Event {
-            time_unix_nano: self.wall(time_ns),
+            time_unix_nano: self.clock.at(time_ns),
             name: name.to_owned(),
             attributes,
         };
@@ -238,8 +234,8 @@ impl Spans {
             span_id: self.names.run(),
             name: self.app.clone(),
             kind: INTERNAL,
-            start_time_unix_nano: self.wall(self.clock.0),
-            end_time_unix_nano: self.wall(end_ns),
+            start_time_unix_nano: self.clock.at(self.begun_ns),
+            end_time_unix_nano: self.clock.at(end_ns),
             attributes,
             events: std::mem::take(&mut self.events),
             dropped_events_count: self.events_left_out,
@@ -349,7 +345,7 @@ impl Reading for Spans {
     fn event(&mut self, event: &LogEvent) {
         match event {
             LogEvent::RunStarted(started) => {
-                self.clock = (0, started.start_unix_ns);
+                self.clock.set(0, started.start_unix_ns);
                 self.app.clone_from(&started.app);
                 let host = attribute("host.name", started.host.as_str());
                 self.resource.attributes.push(host);
@@ -362,7 +358,8 @@ impl Reading for Spans {
                 ]);
             }
             LogEvent::Resumed { time_ns, unix_ns } => {
-                self.clock = (*time_ns, *unix_ns);
+                self.clock.set(*time_ns, *unix_ns);
+                self.begun_ns = *time_ns;
                 self.ended = None;
             }
             LogEvent::Phase { name, time_ns } => {

@@ -93,11 +93,6 @@ impl Follower {
         self.state.each_open(&mut |line| reading.open(Record(line)));
     }
 
-    /// Wall clock at a time of the run, nanoseconds since 1970.
-    pub fn wall_ns(&self, time_ns: u64) -> u64 {
-        self.state.wall_ns(time_ns)
-    }
-
     /// Gives what is left when the log has ended: tasks whose attempt was out and never reported.
     pub fn finish(&mut self, reading: &mut impl Reading) -> TasksSummary {
         let (unfinished, before) = (self.state.unfinished(), self.state.tasks);

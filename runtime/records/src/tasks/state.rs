@@ -148,11 +148,6 @@ impl State {
         (open.count() + self.cancelled.len()) as u64
     }
 
-    /// Wall clock at a time of the run, nanoseconds since 1970.
-    pub(super) fn wall_ns(&self, time_ns: u64) -> u64 {
-        self.run.wall_ns(time_ns)
-    }
-
     /// Tasks of which an attempt is out, and those that wait for one.
     pub(super) fn out_and_waiting(&self) -> (u64, u64) {
         let out = self.open.values().filter(|task| task.running.is_some());
