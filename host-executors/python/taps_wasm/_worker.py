@@ -342,6 +342,9 @@ def cancel(run, attempts):
 
 def close(run):
     """Ends the idle children of ``run`` in this process."""
+    for key in list(News.everyone):
+        if key[0].endswith(run):
+            News.everyone.pop(key, None)
     here = pool()
     with here.lock:
         ours = [child for child in here.free if child.key[0] == run]
@@ -410,9 +413,12 @@ def run(settings, header, package, attempts, values):
     if not settings.get("events"):
         return _run(settings, header, package, attempts, values)
     names = [attempt for attempt, _ in header]
-    tell(settings, {"kind": "started", "what": names})
+    news = News.of(settings)
+    if news is not None:
+        news.start(names)
     value = _run(settings, header, package, attempts, values)
-    _tell_end(settings, names, value)
+    if news is not None:
+        news.end(names, value)
     return value
 
 
@@ -542,51 +548,83 @@ def meta_of(value):
     return split(value)[0]
 
 
-def tell(settings, message):
-    """Tells a Dask client of a start or an end, where the run asked for it.
+class News:
+    """What a Dask worker tells the client of its calls: of each end, and of starts that are not over soon.
 
-    A worker's stream sends at most every 2 ms. News of its own would make the
-    news that the task has ended wait for so long: it goes with what is sent
-    next, which is no later than ``_NEWS_SECONDS``.
+    Mostly one event for a call, then. A worker's stream sends at most every 2 ms. News of its own would make the news
+    that the task has ended wait for so long: it goes with what is sent next, which is no later than ``_NEWS_SECONDS``.
     """
-    try:
-        from distributed import get_worker
 
-        worker = get_worker()
-        event = {"op": "log-event", "topic": settings["events"], "msg": message}
-        worker.loop.add_callback(_with_the_next, worker, event)
-    except Exception:  # The news is lost, not the task.
-        pass
+    everyone = {}
+    """By the run's topic and the worker: a process may be several."""
 
+    @classmethod
+    def of(cls, settings):
+        """That of this thread's worker; none where it is no Dask worker's, and the client sees by itself what ends."""
+        try:
+            from distributed import get_worker
 
-def _with_the_next(worker, event):
-    """In the loop of a Dask worker: puts ``event`` where its stream takes what it sends."""
-    stream = worker.batched_stream
-    try:
-        waiting, due = stream.buffer, worker.loop.time() + _NEWS_SECONDS
-        waiting.append(event)
-        if len(waiting) == 1:
-            worker.loop.call_at(due, _send_waiting, stream, event)
-    except AttributeError:  # A stream of another make.
-        worker.batched_send(event)
+            worker = get_worker()
+        except Exception:
+            return None
+        key = (settings["events"], id(worker))
+        return cls.everyone.get(key) or cls.everyone.setdefault(key, cls(settings, worker))
+
+    def __init__(self, settings, worker):
+        self.worker = worker
+        self.topic = settings["events"]
+        self.keep = settings["keep"]
+        self.lock = threading.Lock()
+        self.begun = {}
+        """Calls of whose start nobody was told, by their first attempt."""
+        self.watched = False
+        """Whether the loop will look at them."""
+
+    def start(self, names):
+        with self.lock:
+            self.begun[names[0]] = names
+            watched, self.watched = self.watched, True
+        if not watched:
+            self.worker.loop.add_callback(self.worker.loop.call_later, _NEWS_SECONDS, self.look)
+
+    def look(self):
+        """In the loop: tells of those that have started and not ended."""
+        with self.lock:
+            begun, self.begun, self.watched = self.begun, {}, False
+        if begun:
+            self.put({"kind": "started", "ids": [name for names in begun.values() for name in names]})
+
+    def end(self, names, value):
+        with self.lock:
+            began = self.begun.pop(names[0], None) is not None
+        message = {"kind": "ended", "ids": names, "began": began, "meta": self.meta(value)}
+        self.worker.loop.add_callback(self.put, message)
+
+    def meta(self, value):
+        """The meta part of a value; none where it is too large: then the client asks for it."""
+        if value[0] != "done":
+            return list(value)
+        results, size = [], 0
+        for attempt, status, said, outs in (split(value)[0] if self.keep else value)[1]:
+            said = said if isinstance(said, str) else bytes(unwrapped(said))
+            size += len(said)
+            results.append([attempt, status, said, outs])
+        return ["done", results] if size <= _EVENT_BYTES else None
+
+    def put(self, message):
+        """In the loop: puts an event where the worker's stream takes what it sends."""
+        event = {"op": "log-event", "topic": self.topic, "msg": message}
+        stream, loop = self.worker.batched_stream, self.worker.loop
+        try:
+            waiting, due = stream.buffer, loop.time() + _NEWS_SECONDS
+            waiting.append(event)
+            if len(waiting) == 1:
+                loop.call_at(due, _send_waiting, stream, event)
+        except AttributeError:  # A stream of another make.
+            self.worker.batched_send(event)
 
 
 def _send_waiting(stream, event):
     """Has a Dask stream send, if nothing did since ``event``."""
     if event in stream.buffer and stream.next_deadline is None:
         stream.waker.set()
-
-
-def _tell_end(settings, names, value):
-    """The meta part of a value as an event, unless it is large: then the client asks for it."""
-    if value[0] == "done":
-        meta = split(value)[0] if settings["keep"] else value
-        results, size = [], 0
-        for attempt, status, said, outs in meta[1]:
-            said = said if isinstance(said, str) else bytes(unwrapped(said))
-            size += len(said)
-            results.append([attempt, status, said, outs])
-        if size > _EVENT_BYTES:
-            return
-        value = ("done", results)
-    tell(settings, {"kind": "meta", "ids": names, "what": list(value)})

@@ -268,3 +268,60 @@ def test_buffers_pickle_out_of_band() -> None:
     assert pickle.loads(text, buffers=taken).tobytes() == bytes(data)
     assert pickle.loads(pickle.dumps(shim.Buf(data), protocol=5)).tobytes() == bytes(data)
     assert pickle.loads(pickle.dumps(shim.Buf(data), protocol=4)) == bytes(data)
+
+
+class Loop:
+    """The loop of a Dask worker, whose clock stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now, self.timers = 0.0, []  # type: ignore[var-annotated]
+
+    def time(self) -> float:
+        return self.now
+
+    def add_callback(self, what: Any, *given: Any) -> None:
+        what(*given)
+
+    def call_later(self, seconds: float, what: Any, *given: Any) -> None:
+        self.timers.append((self.now + seconds, what, given))
+
+    call_at = call_later
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        due, self.timers = [timer for timer in self.timers if timer[0] <= self.now], [timer for timer in self.timers if timer[0] > self.now]
+        for _, what, given in due:
+            what(*given)
+
+
+def news_of(events: Any) -> Any:
+    return [(event["msg"]["kind"], event["msg"]["ids"], event["msg"].get("began")) for event in events]
+
+
+def test_a_short_call_is_one_event_and_a_long_one_two() -> None:
+    from types import SimpleNamespace as Namespace
+
+    stream = Namespace(buffer=[], next_deadline=0.0)
+    news = shim.News({"events": "topic", "keep": False}, Namespace(loop=Loop(), batched_stream=stream))
+    done = ("done", [("1:0", "ok", b"report", [])])
+    news.start(["1:0"])
+    news.end(["1:0"], done)
+    assert news_of(stream.buffer) == [("ended", ["1:0"], True)]
+    assert stream.buffer[0]["msg"]["meta"] == ["done", [["1:0", "ok", b"report", []]]]
+    stream.buffer.clear()
+
+    news.start(["2:0"])
+    news.worker.loop.pass_time(0.1)
+    assert news_of(stream.buffer) == [("started", ["2:0"], None)]
+    news.end(["2:0"], ("need-package",))
+    assert news_of(stream.buffer)[1:] == [("ended", ["2:0"], False)]
+    assert stream.buffer[1]["msg"]["meta"] == ["need-package"]
+    stream.buffer.clear()
+
+    # Too large for an event.
+    news.start(["3:0"])
+    news.end(["3:0"], ("done", [("3:0", "ok", bytes(100_000), [])]))
+    assert stream.buffer[0]["msg"]["meta"] is None
+    stream.buffer.clear()
+    news.worker.loop.pass_time(0.1)
+    assert not stream.buffer, "what has ended does not start"

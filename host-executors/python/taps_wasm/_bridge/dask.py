@@ -1,17 +1,24 @@
 """Dask Distributed, a cluster of its own or one that runs already.
 
-How a result comes back: a worker tells of each start and of each result's meta
-part in an event (``log_event``), which travels the same ordered stream as the
-news that the task is done. So a small result needs no fetch, a kept one leaves
-its data where it is, and executions that Dask repeats on its own are seen.
+How a result comes back: a worker tells of each end in an event (``log_event``)
+with the result's meta part, and before of starts that are not over soon::
+
+    worker --event--> scheduler --event--> client's loop --> _follow (a thread) --> host
+
+The event travels the same ordered stream as the news that the task is done, before
+it, and is all that the host needs. So a small result needs no fetch, a kept one
+leaves its data where it is, executions that Dask repeats on its own are seen, and
+Dask's futures are only looked at now and then, for what went wrong.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import math
+import queue
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import base, packages
@@ -28,6 +35,20 @@ _CORES, _MEMORY = "cores", "memory"
 """Resources of workers that tasks of several cores, or with a demand of memory, are counted by."""
 _WORKERS_SECONDS = 5.0
 """How long what is known of the workers may serve."""
+_LOOK_SECONDS = 0.05
+"""How often the futures are looked at."""
+_LOOK_SHARE = 0.05
+"""Most of the time that this may take."""
+
+
+@dataclass
+class Call:
+    """One call whose end the host awaits."""
+
+    submission: Submission
+    outer: "concurrent.futures.Future[Any]"
+    future: Any = None
+    """Dask's own; none while it is being submitted."""
 
 
 class Adapter(FuturesEngine):
@@ -46,11 +67,16 @@ class Adapter(FuturesEngine):
         base.require_version("dask", "distributed", distributed.__version__, packages.DASK.minimum)
         self.context = context
         self._cluster: Any = None
+        self._news: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
+        """Events as the loop gets them; ``None`` asks for a look at the futures."""
+        self._calls: Dict[str, Call] = {}
+        """By the first attempt of each."""
+        # Changed by the thread that follows the news alone.
         self._starts: Dict[str, int] = {}
-        self._metas: Dict[str, Any] = {}
         self._ended: Dict[str, bool] = {}
-        self._events = threading.Lock()
         self._forgotten: List[Any] = []
+        # Not the one for calls: the loop, which takes it, must never wait for a thread that waits for the loop.
+        self._forgetting = threading.Lock()
         self._waiters = concurrent.futures.ThreadPoolExecutor(4, thread_name_prefix="dask-wait")
         notes: List[str] = []
         dask.config.set({"distributed.worker.daemon": bool(config.get("daemon_workers", True))})
@@ -65,7 +91,8 @@ class Adapter(FuturesEngine):
             self._client = self._own_cluster(config, security)
         self._wait_for_workers(config)
         self._topic = "taps-wasm-" + str(context.settings["run"])
-        self._client.subscribe_topic(self._topic, self._on_event)
+        self._client.subscribe_topic(self._topic, self._news.put)
+        threading.Thread(target=self._follow, name="dask-news", daemon=True).start()
         self._settings = dict(context.settings, events=self._topic)
         self._unkept = Unkept(self.name, context)
         self._workers: List[Mapping[str, Any]] = []
@@ -154,38 +181,91 @@ class Adapter(FuturesEngine):
             text = f"dask: fewer than executor.workers = {wanted} workers came in executor.wait_for_workers_timeout = {seconds:g} s"
             raise Fatal("engine", text, "start workers with `dask worker`, lower executor.workers or raise the time") from error
 
-    # Events, on the client's loop: short and never raising.
+    # What became of calls, in a thread of its own.
 
-    def _on_event(self, event: Any) -> None:
-        try:
-            _, message = event
-            what = message["what"]
-            if message["kind"] == "started":
-                again = []
-                with self._events:
-                    for task in what:
-                        self._starts[task] = self._starts.get(task, 0) + 1
-                        if task in self._ended:
-                            again.append(task)
-                if again:
-                    self.context.reran(again)
-            elif message["kind"] == "meta":
-                with self._events:
-                    self._metas[message["ids"][0]] = what
-        except Exception as error:  # noqa: BLE001
-            self.context.log("warning", f"dask sent an event that the bridge does not know: {base.describe(error)}")
+    def _follow(self) -> None:
+        """Takes each event, and looks at the futures when it is time or when asked to."""
+        due = time.monotonic()
+        while True:
+            try:
+                event = self._news.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                event = None
+            try:
+                if event is not None:
+                    self._take(event)
+                begun = time.monotonic()
+                if event is None or begun >= due:
+                    due = begun + _LOOK_SECONDS
+                    self._look()
+                    now = time.monotonic()
+                    due = now + max(_LOOK_SECONDS, (now - begun) / _LOOK_SHARE)
+            except Exception as error:  # noqa: BLE001 - without this thread no call would end
+                self.context.log("warning", f"dask told something that the bridge does not know: {base.describe(error)}")
 
-    def _end(self, submission: Submission) -> Any:
-        """The meta part, if its event came; counts the executions."""
-        with self._events:
-            starts = 0
-            for task in submission.group.ids:
-                starts = max(starts, self._starts.pop(task, 0))
-                self._ended[task] = True
-            while len(self._ended) > _FORGET_EARLY:
-                del self._ended[next(iter(self._ended))]
-            submission.executions = starts
-            return self._metas.pop(submission.group.ids[0], None)
+    def _take(self, event: Any) -> None:
+        _, message = event
+        if message["kind"] == "started":
+            self._started(message["ids"])
+            return
+        ids, meta = message["ids"], message["meta"]
+        if message["began"]:
+            self._started(ids)
+        call = self._calls.get(ids[0])
+        if call is None:
+            return
+        if meta is not None:
+            self._end(call)
+            call.outer.set_result(meta)
+        elif call.future is not None:
+            # Too large for an event.
+            call.future.add_done_callback(lambda _: self._news.put(None))
+
+    def _started(self, ids: Sequence[str]) -> None:
+        for task in ids:
+            self._starts[task] = self._starts.get(task, 0) + 1
+        again = [task for task in ids if task in self._ended]
+        if again:
+            self.context.reran(again)
+
+    def _look(self) -> None:
+        """Ends calls of which no event told."""
+        over = [call for call in list(self._calls.values()) if call.future is not None and call.future.status != "pending"]
+        if not over:
+            return
+        # An event that tells of one of them was here before its future knew.
+        self._take_waiting()
+        for call in over:
+            if self._calls.get(call.submission.group.ids[0]) is not call:
+                continue
+            self._end(call)
+            status = call.future.status
+            if status == "finished":
+                self._waiters.submit(self._fetch_meta, call)
+            elif status == "error":
+                self._waiters.submit(self._fetch_error, call)
+            else:
+                why = str(getattr(call.future._state, "exception", "") or "cancelled")
+                call.outer.set_exception(concurrent.futures.CancelledError(why))
+
+    def _take_waiting(self) -> None:
+        while True:
+            try:
+                event = self._news.get_nowait()
+            except queue.Empty:
+                return
+            if event is not None:
+                self._take(event)
+
+    def _end(self, call: Call) -> None:
+        """Forgets a call, and counts its executions."""
+        ids = call.submission.group.ids
+        self._calls.pop(ids[0], None)
+        for task in ids:
+            call.submission.executions = max(call.submission.executions, self._starts.pop(task, 0))
+            self._ended[task] = True
+        while len(self._ended) > _FORGET_EARLY:
+            del self._ended[next(iter(self._ended))]
 
     # Calls.
 
@@ -201,52 +281,40 @@ class Adapter(FuturesEngine):
             values = [submission.package, *submission.values]
         else:
             values = submission.values
-        future = self._client.submit(
-            call,
-            *values,
-            key=f"taps-wasm-{self.context.settings['run']}-{group.ids[0]}-{submission.rounds}",
-            pure=False,
-            retries=0,
-            priority=group.priority,
-            resources=resources,
-        )
-        outer: "concurrent.futures.Future[Any]" = concurrent.futures.Future()
-        submission.inner = future
-        future.add_done_callback(lambda done: self._done(submission, done, outer))
-        return outer, future
-
-    def _done(self, submission: Submission, future: Any, outer: Any) -> None:
-        """On Dask's one callback thread: what waits goes elsewhere."""
+        awaited = Call(submission, concurrent.futures.Future())
+        # Before it can end.
+        self._calls[group.ids[0]] = awaited
         try:
-            meta = self._end(submission)
-            if future.status == "finished":
-                if meta is not None:
-                    outer.set_result(meta)
-                else:
-                    self._waiters.submit(self._fetch_meta, future, outer)
-            elif future.status == "error":
-                self._waiters.submit(self._fetch_error, future, outer)
-            else:
-                outer.set_exception(concurrent.futures.CancelledError(str(getattr(future._state, "exception", "") or "cancelled")))
-        except BaseException as error:  # noqa: BLE001
-            if not outer.done():
-                outer.set_exception(error)
+            awaited.future = self._client.submit(
+                call,
+                *values,
+                key=f"taps-wasm-{self.context.settings['run']}-{group.ids[0]}-{submission.rounds}",
+                pure=False,
+                retries=0,
+                priority=group.priority,
+                resources=resources,
+            )
+        except BaseException:
+            self._calls.pop(group.ids[0], None)
+            raise
+        submission.inner = awaited.future
+        return awaited.outer, awaited.future
 
-    def _fetch_meta(self, future: Any, outer: Any) -> None:
+    def _fetch_meta(self, call: Call) -> None:
         try:
             if self.context.keep:
-                part = self._client.submit(self.context.sources.part("meta_of"), future, pure=False)
-                outer.set_result(part.result())
+                part = self._client.submit(self.context.sources.part("meta_of"), call.future, pure=False)
+                call.outer.set_result(part.result())
             else:
-                outer.set_result(future.result())
+                call.outer.set_result(call.future.result())
         except BaseException as error:  # noqa: BLE001
-            outer.set_exception(error)
+            call.outer.set_exception(error)
 
-    def _fetch_error(self, future: Any, outer: Any) -> None:
+    def _fetch_error(self, call: Call) -> None:
         try:
-            outer.set_exception(future.exception() or RuntimeError("the task erred without an exception"))
+            call.outer.set_exception(call.future.exception() or RuntimeError("the task erred without an exception"))
         except BaseException as error:  # noqa: BLE001
-            outer.set_exception(error)
+            call.outer.set_exception(error)
 
     def _look_at_workers(self) -> None:
         info = self._client.scheduler_info(n_workers=-1) if _takes_count(self._client) else self._client.scheduler_info()
@@ -322,14 +390,14 @@ class Adapter(FuturesEngine):
 
         The scheduler passes it on to a worker, whose stream then takes nothing else for 2 ms, such as the next task.
         """
-        with self._lock:
+        with self._forgetting:
             self._forgotten.append(handle)
             first = len(self._forgotten) == 1
         if first:
             self._client.loop.add_callback(self._client.loop.call_later, _FORGET_SECONDS, self._release_forgotten)
 
     def _release_forgotten(self) -> None:
-        with self._lock:
+        with self._forgetting:
             forgotten, self._forgotten = self._forgotten, []
         for handle in forgotten:
             handle.release()
@@ -340,10 +408,10 @@ class Adapter(FuturesEngine):
 
     def interrupt(self, submission: Submission, ids: Sequence[str], whole: bool) -> None:
         """Dask stops only what is queued; what runs is stopped by the shim of its worker."""
-        with self._events:
-            started = any(self._starts.get(task) for task in submission.group.ids)
+        started = any(self._starts.get(task) for task in submission.group.ids)
         if whole and not started:
             submission.inner.cancel()
+            self._news.put(None)
         self._waiters.submit(self._broadcast, "cancel", self._settings["run"], list(ids))
 
     def _broadcast(self, part: str, *arguments: Any) -> None:
