@@ -8,7 +8,10 @@
 )]
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -30,6 +33,12 @@ const SHARED: [&str; 8] = [
     "guest-apps/molecules/src",
     "guest-apps/plot/src",
 ];
+
+/// Flags of rustc that leave a driver out: it is still there, and nobody calls it.
+const TASKS_ALONE: [&str; 2] = ["--cfg=taps_tasks", "-Adead_code"];
+
+/// Name of the wrapper of rustc that adds those.
+const WRAPPER: &str = "taps-tasks-alone";
 
 /// What of an app goes into a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,24 +70,27 @@ pub fn components(guests: &[(&str, &str)], part: Part) -> Vec<PathBuf> {
             workspace.join(source).display()
         );
     }
-    let target = target_directory(&out, part);
+    // <target>/<profile>/build/<package>/out; guests have a profile of their own, which those of the host share.
+    let host = out.ancestors().nth(4).expect("cargo's layout");
+    let target = host.join("guest-apps");
+    fs::create_dir_all(&target).expect("make a directory for guests");
+    // Both parts of a guest come out in one place: nobody else may build until they were taken from there.
+    let lock = fs::File::create(target.join("lock")).expect("a file to lock");
+    lock.lock().expect("lock the directory of guests");
     build(workspace, &target, guests, part);
     let built = target.join(TARGET).join(PROFILE);
-    guests
-        .iter()
-        .map(|(_, package)| built.join(format!("{}.wasm", package.replace('-', "_"))))
-        .collect()
-}
-
-/// `<target>/guest-apps` or `guest-tasks`, shared by all profiles of the host build: guests have a profile of their own.
-fn target_directory(out: &Path, part: Part) -> PathBuf {
-    // <target>/<profile>/build/<package>/out
-    let profile = out.ancestors().nth(3).expect("cargo's layout");
-    let name = match part {
-        Part::App => "guest-apps",
-        Part::Tasks => "guest-tasks",
+    let kept = target.join(match part {
+        Part::App => "apps",
+        Part::Tasks => "tasks",
+    });
+    fs::create_dir_all(&kept).expect("make a directory for components");
+    let keep = |package: &str| {
+        let file = format!("{}.wasm", package.replace('-', "_"));
+        let (from, to) = (built.join(&file), kept.join(&file));
+        fs::copy(&from, &to).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
+        to
     };
-    profile.parent().expect("cargo's layout").join(name)
+    guests.iter().map(|(_, package)| keep(package)).collect()
 }
 
 /// Flags of rustc for guests: 128-bit SIMD, and no path of this machine in what is shipped, so that a
@@ -91,9 +103,7 @@ pub fn flags(folders: &[(PathBuf, String)], part: Part) -> Vec<String> {
     });
     let mut flags = vec!["-Ctarget-feature=+simd128".to_owned()];
     if part == Part::Tasks {
-        flags.push("--cfg=taps_tasks".to_owned());
-        // The driver is still there, and nobody calls it.
-        flags.push("-Adead_code".to_owned());
+        flags.extend(TASKS_ALONE.map(str::to_owned));
     }
     let mut hide = |path: &Path, name: &str| {
         flags.push(format!("--remap-path-prefix={}={name}", path.display()));
@@ -131,7 +141,14 @@ fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)], part: Part) {
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo.current_dir(workspace);
     let folders = [(workspace.to_owned(), "taps-wasm".to_owned())];
-    instruct(&mut cargo, target, &flags(&folders, part));
+    instruct(&mut cargo, target, &flags(&folders, Part::App));
+    if part == Part::Tasks {
+        // Flags of all crates would have all that guests depend on built a second time. The wrapper is found by
+        // name: a path would get into what crates are called, and make a component differ from place to place.
+        cargo
+            .env("PATH", with_wrapper(target))
+            .env("RUSTC_WORKSPACE_WRAPPER", WRAPPER);
+    }
     for (_, package) in guests {
         cargo.args(["--package", package]);
     }
@@ -140,4 +157,17 @@ fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)], part: Part) {
         status.success(),
         "building the guests failed; if the target is missing: rustup target add {TARGET}"
     );
+}
+
+/// The `PATH` with a wrapper of rustc for the crates of the workspace.
+fn with_wrapper(target: &Path) -> OsString {
+    let folder = target.join("wrapper");
+    let wrapper = folder.join(WRAPPER);
+    let script = format!("#!/bin/sh\nexec \"$@\" {}\n", TASKS_ALONE.join(" "));
+    fs::create_dir_all(&folder).expect("make a directory");
+    fs::write(&wrapper, script).expect("write the wrapper");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("let it run");
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(folder).chain(env::split_paths(&path)))
+        .expect("a path without colons")
 }
