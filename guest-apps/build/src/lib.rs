@@ -10,7 +10,7 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -79,18 +79,30 @@ pub fn components(guests: &[(&str, &str)], part: Part) -> Vec<PathBuf> {
     lock.lock().expect("lock the directory of guests");
     build(workspace, &target, guests, part);
     let built = target.join(TARGET).join(PROFILE);
-    let kept = target.join(match part {
+    let component = |package: &str| {
+        let path = built.join(format!("{}.wasm", package.replace('-', "_")));
+        keep(&path, &target, part)
+            .unwrap_or_else(|error| panic!("copy {}: {error}", path.display()))
+    };
+    guests
+        .iter()
+        .map(|(_, package)| component(package))
+        .collect()
+}
+
+/// Copies a component from where the other part of its guest replaces it to a folder of its part, below `target`.
+///
+/// # Errors
+/// Where it is not there, or cannot be written.
+pub fn keep(built: &Path, target: &Path, part: Part) -> io::Result<PathBuf> {
+    let folder = target.join(match part {
         Part::App => "apps",
         Part::Tasks => "tasks",
     });
-    fs::create_dir_all(&kept).expect("make a directory for components");
-    let keep = |package: &str| {
-        let file = format!("{}.wasm", package.replace('-', "_"));
-        let (from, to) = (built.join(&file), kept.join(&file));
-        fs::copy(&from, &to).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
-        to
-    };
-    guests.iter().map(|(_, package)| keep(package)).collect()
+    fs::create_dir_all(&folder)?;
+    let kept = folder.join(built.file_name().unwrap_or_default());
+    fs::copy(built, &kept)?;
+    Ok(kept)
 }
 
 /// Flags of rustc for guests: 128-bit SIMD, and no path of this machine in what is shipped, so that a

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use taps_guest_build::{PROFILE, Part, TARGET, flags, instruct};
+use taps_guest_build::{PROFILE, Part, TARGET, flags, instruct, keep};
 
 /// The guest SDK, whose crates can be built without their driver.
 const SDK: &str = "taps";
@@ -79,11 +79,12 @@ pub(super) fn build(directory: &Path, tasks: bool, offline: bool) -> Result<Buil
         .any(|dependency| dependency.name == SDK && dependency.kind.is_none());
     let file = format!("{}.wasm", library.name);
     let run = |part| {
+        let target = metadata.target_directory.join("bundle");
         let built = cargo(directory, &metadata, package, part, offline)?.join(&file);
-        keep(
-            &built,
-            &metadata.target_directory.join("bundle").join(place(part)),
-        )
+        keep(&built, &target, part).map_err(|error| {
+            let error = format!("copy {}: {error}", built.display());
+            Failure::new(ExitCode::Records, error)
+        })
     };
     Ok(Built {
         whole: run(Part::App)?,
@@ -131,25 +132,6 @@ fn metadata(directory: &Path, offline: bool) -> Result<Metadata, Failure> {
 fn absent(error: &std::io::Error) -> Failure {
     Failure::new(ExitCode::Usage, format!("run cargo: {error}"))
         .hint("install Rust from https://rustup.rs; components that are there need none")
-}
-
-/// Folder of what came out of a part.
-fn place(part: Part) -> &'static str {
-    match part {
-        Part::App => "apps",
-        Part::Tasks => "tasks",
-    }
-}
-
-/// Copies what was built to where the next part does not replace it.
-fn keep(built: &Path, place: &Path) -> Result<PathBuf, Failure> {
-    let kept = place.join(built.file_name().unwrap_or_default());
-    let copied = fs::create_dir_all(place).and_then(|()| fs::copy(built, &kept));
-    copied.map_err(|error| {
-        let error = format!("copy {} to {}: {error}", built.display(), kept.display());
-        Failure::new(ExitCode::Records, error)
-    })?;
-    Ok(kept)
 }
 
 /// Has cargo build one part; gives the directory of what came out. Both parts are built in one directory, where they
