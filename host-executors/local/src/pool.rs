@@ -20,7 +20,7 @@ use std::{
 };
 use taps_engine::{
     Attempt, AttemptId, AttemptReport, Capabilities, EventSink, Executor, ExecutorEvent,
-    StartError, WorkerId, WorkerInfo,
+    REPORT_HOLD, StartError, WorkerId, WorkerInfo, report_hold,
 };
 use taps_sandbox::{CancelToken, Control};
 
@@ -59,6 +59,8 @@ struct Worker {
     parked: AtomicBool,
     /// Reports that wait for others.
     held: Mutex<Held>,
+    /// How many workers of the pool have nothing to do.
+    idle: Arc<AtomicUsize>,
 }
 
 /// Reports not delivered yet, and since when the first of them waits.
@@ -78,12 +80,8 @@ struct Queue {
 /// Most short attempts that wait on a worker behind the one that runs.
 const LOOK_AHEAD: u32 = 64;
 
-/// An attempt shorter than this may be followed by another before its report is delivered.
-const SHORT: Duration = Duration::from_micros(100);
-
-/// Most reports held, and how long the first of them waits while short attempts follow each other.
+/// Most reports held.
 const MOST_HELD: usize = 16;
-const HOLD: Duration = Duration::from_micros(150);
 
 /// How often the pool's own thread looks for reports that have waited for too long.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -100,7 +98,10 @@ impl ThreadPool {
         memory_bytes: u64,
         factory: RunnerFactory,
     ) -> Self {
-        let workers = (0..threads).map(|_| Arc::new(Worker::new())).collect();
+        let idle = Arc::<AtomicUsize>::default();
+        let workers = (0..threads)
+            .map(|_| Arc::new(Worker::new(Arc::clone(&idle))))
+            .collect();
         Self {
             name,
             host,
@@ -251,8 +252,9 @@ impl Held {
 }
 
 impl Worker {
-    fn new() -> Self {
+    fn new(idle: Arc<AtomicUsize>) -> Self {
         Self {
+            idle,
             queue: Mutex::default(),
             wake: Condvar::new(),
             waiting: AtomicUsize::new(0),
@@ -279,20 +281,25 @@ impl Worker {
                 .unwrap_or_else(|panic| AttemptReport::of_panic(attempt.id, id, panic.as_ref()));
             self.queue.lock().running = None;
             let waits = self.waiting.load(Ordering::Acquire) > 0;
-            self.report(report, waits && began.elapsed() < SHORT, sink);
+            let hold = if waits {
+                report_hold(began.elapsed(), self.idle.load(Ordering::Relaxed) > 0)
+            } else {
+                Duration::ZERO
+            };
+            self.report(report, hold, sink);
             if !waits {
                 runner.idle();
             }
         }
     }
 
-    /// Delivers a report, or holds it where another short attempt follows at once.
-    fn report(&self, report: AttemptReport, may_wait: bool, sink: &dyn EventSink) {
+    /// Delivers a report, or holds it, until the first that is held has waited for so long.
+    fn report(&self, report: AttemptReport, hold: Duration, sink: &dyn EventSink) {
         let ready = {
             let mut held = self.held.lock();
             held.events.push(ExecutorEvent::Finished(Box::new(report)));
             let since = *held.since.get_or_insert_with(Instant::now);
-            if may_wait && held.events.len() < MOST_HELD && since.elapsed() < HOLD {
+            if held.events.len() < MOST_HELD && since.elapsed() < hold {
                 return;
             }
             held.take()
@@ -304,7 +311,7 @@ impl Worker {
     fn deliver_late(&self, sink: &dyn EventSink) {
         let late = {
             let mut held = self.held.lock();
-            if held.since.is_none_or(|since| since.elapsed() < HOLD) {
+            if held.since.is_none_or(|since| since.elapsed() < REPORT_HOLD) {
                 return;
             }
             held.take()
@@ -329,6 +336,18 @@ impl Worker {
 
     /// The next attempt; none when the pool shuts down.
     fn next(&self, sink: &dyn EventSink) -> Option<(Attempt, CancelToken)> {
+        if self.waiting.load(Ordering::Acquire) > 0
+            && let Some(next) = self.take(&mut self.queue.lock())
+        {
+            return Some(next);
+        }
+        self.idle.fetch_add(1, Ordering::Relaxed);
+        let next = self.wait(sink);
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        next
+    }
+
+    fn wait(&self, sink: &dyn EventSink) -> Option<(Attempt, CancelToken)> {
         for _ in 0..SPINS {
             if self.waiting.load(Ordering::Acquire) > 0 {
                 break;

@@ -10,6 +10,9 @@ use taps_payload::{MemoryId, MemoryInfo, Place, SegmentId, SegmentRef};
 use taps_programs::ProgramSettings;
 use taps_sandbox::{RunSetup, Said};
 
+/// The word among those that a pool shares which says how many workers have nothing to do; the others say what runs.
+pub(crate) const IDLE_WORD: usize = 0;
+
 /// A worker slot of a pool: its number, and how often its process was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Incarnation {
@@ -201,4 +204,26 @@ pub(crate) struct StoreSetup {
     pub(crate) spill_directory: Option<PathBuf>,
     /// Whether a descriptor of the huge-page tmpfs comes after those of the components.
     pub(crate) tmpfs: bool,
+}
+
+/// The first attempt of a task, for tests.
+#[cfg(test)]
+pub(crate) fn bare_attempt(task: u64) -> Attempt {
+    Attempt {
+        id: AttemptId {
+            task: taps_engine::TaskId(task),
+            number: 0,
+        },
+        generation: taps_engine::Generation::default(),
+        component: 0,
+        task: 0,
+        name: "test".into(),
+        arguments: Vec::new(),
+        limits: taps_engine::Limits::default(),
+        seed: 0,
+        kernels: taps_schema::Kernels::Host,
+        digests: Vec::new(),
+        fault: None,
+        demands: None,
+    }
 }

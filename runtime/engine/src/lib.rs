@@ -12,6 +12,7 @@ pub mod simulation;
 mod attempt;
 mod executor;
 mod fault;
+mod holding;
 mod ids;
 mod outcome;
 
@@ -23,5 +24,6 @@ pub use executor::{
     Capabilities, EventSink, Executor, ExecutorEvent, FetchError, Running, StartError, WorkerInfo,
 };
 pub use fault::{FaultAction, FaultActor, FaultPlan, FaultPoint};
+pub use holding::{REPORT_HOLD, report_hold};
 pub use ids::{AttemptId, Generation, OutputId, TaskId, WorkerId};
 pub use outcome::{Failure, OutcomeKind, TrapKind, chain};

@@ -1,6 +1,6 @@
 //! Cancelling and time limits, for guest code and for host calls alike.
 //!
-//! Guest code is interrupted by wasmtime's epochs, which a [`Ticker`] advances every millisecond.
+//! Guest code is interrupted by wasmtime's epochs, which a [`Ticker`] advances every millisecond or few.
 //! Epochs do not reach into host calls, so every host call that can last asks the [`Control`] of its
 //! attempt: it sleeps on the token, or checks between pieces of work.
 
@@ -8,15 +8,19 @@ use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 use wasmtime::{Engine, EngineWeak};
 
-/// Length of an epoch: how late guest code notices a cancel or a time limit, at most twice over.
+/// Length of an epoch: how late guest code notices a cancel or a time limit, at most twice over. A driver that computes
+/// gives its thread to others as often.
 pub const TICK: Duration = Duration::from_millis(1);
+
+/// The same in a process that has no driver: each tick there interrupts a task, for almost ten microseconds.
+pub(crate) const TASK_TICK: Duration = Duration::from_millis(5);
 
 /// Asks work to end early. Clones share one token.
 #[derive(Clone, Debug, Default)]
@@ -190,17 +194,24 @@ impl Control {
     }
 }
 
-/// Advances the epoch of engines every [`TICK`], from one thread, until dropped.
+/// Advances the epoch of engines every [`TICK`], or as often as it is told to, from one thread, until dropped.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     engines: Mutex<Vec<EngineHandle>>,
+    tick_us: AtomicU64,
     stop: CancelToken,
+}
+
+impl Shared {
+    fn next(&self) -> Instant {
+        Instant::now() + Duration::from_micros(self.tick_us.load(Ordering::Relaxed))
+    }
 }
 
 struct EngineHandle(EngineWeak);
@@ -214,12 +225,16 @@ impl std::fmt::Debug for EngineHandle {
 impl Ticker {
     /// Starts the thread.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            engines: Mutex::default(),
+            tick_us: AtomicU64::new(TICK.as_micros() as u64),
+            stop: CancelToken::new(),
+        });
         let ticking = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("epoch-ticker".into())
             .spawn(move || {
-                while ticking.stop.sleep_until(Instant::now() + TICK).is_ok() {
+                while ticking.stop.sleep_until(ticking.next()).is_ok() {
                     for engine in &*ticking.engines.lock() {
                         if let Some(engine) = engine.0.upgrade() {
                             engine.increment_epoch();
@@ -231,6 +246,12 @@ impl Ticker {
             shared,
             thread: Some(thread),
         })
+    }
+
+    /// Ticks so often from the next tick on.
+    pub(crate) fn every(&self, tick: Duration) {
+        let tick_us = u64::try_from(tick.as_micros()).unwrap_or(u64::MAX);
+        self.shared.tick_us.store(tick_us, Ordering::Relaxed);
     }
 
     /// Ticks this engine too.

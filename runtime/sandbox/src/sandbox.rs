@@ -2,8 +2,11 @@
 
 use crate::control::{CancelToken, Control};
 use crate::{
-    AotCache, Interrupt, PoolSize, Profile, RunContext, State, control::Ticker,
-    error::SandboxError, host, profile, state::Role,
+    AotCache, Interrupt, PoolSize, Profile, RunContext, State,
+    control::{TASK_TICK, Ticker},
+    error::SandboxError,
+    host, profile,
+    state::Role,
 };
 use parking_lot::Mutex;
 use std::{
@@ -87,6 +90,13 @@ impl Sandbox {
         // One that runs, and one of each component that waits for its next task.
         let waiting = u32::try_from(routed.len()).unwrap_or(u32::MAX);
         self.pool.per_worker = self.pool.per_worker.max(waiting.saturating_add(1).min(16));
+        self
+    }
+
+    /// The same for tasks only: they are interrupted less often than a driver has to be.
+    #[must_use]
+    pub fn without_driver(self) -> Self {
+        self.ticker.every(TASK_TICK);
         self
     }
 

@@ -193,6 +193,7 @@ impl IoThread {
         } else if process.wants_to_send() {
             process.send(&shared.bytes);
         }
+        link.tell_if_idle(&shared.words);
         drop(link);
         self.take_heard(worker, heard);
     }
@@ -313,6 +314,7 @@ impl IoThread {
         drop(process);
         shared.setup.account.retire(Shared::slot(worker), 0);
         self.settle_orphans(&mut link);
+        link.tell_if_idle(&shared.words);
         drop(link);
         // It cannot be ready any more.
         heard.ready = false;

@@ -5,7 +5,9 @@ use crate::{
     channel::{self, Inbox, Outbox, Patience, Received},
     error::ChannelError,
     lending::{Borrower, Lender},
-    message::{Control, ControlReply, FromWorker, Incarnation, Loan, Loans, Setup, ToWorker},
+    message::{
+        Control, ControlReply, FromWorker, IDLE_WORD, Incarnation, Loan, Loans, Setup, ToWorker,
+    },
 };
 use std::{
     collections::VecDeque,
@@ -14,7 +16,7 @@ use std::{
     time::Instant,
 };
 use taps_engine::{Attempt, AttemptId, AttemptReport, FaultAction, WorkerId};
-use taps_payload::{Location, Memory, SegmentId, SegmentStore};
+use taps_payload::{Location, Memory, SegmentId, SegmentStore, SharedWords};
 use taps_sandbox::Said;
 
 /// One worker slot.
@@ -30,6 +32,8 @@ pub(super) struct Link {
     pub(super) process: Option<Process>,
     /// Memory made by earlier processes.
     pub(super) orphans: Vec<Weak<Memory>>,
+    /// Counted among those that have nothing to do.
+    is_idle: bool,
 }
 
 /// A worker process.
@@ -92,6 +96,20 @@ impl Link {
             start_at: None,
             process: None,
             orphans: Vec::new(),
+            is_idle: false,
+        }
+    }
+
+    /// Keeps the count of workers without anything to do, by which the others know whether somebody waits for them.
+    pub(super) fn tell_if_idle(&mut self, words: &SharedWords) {
+        let is_idle = self.process.as_ref().is_some_and(Process::is_idle);
+        if is_idle != std::mem::replace(&mut self.is_idle, is_idle) {
+            let count = &words.words()[IDLE_WORD];
+            if is_idle {
+                count.fetch_add(1, Ordering::AcqRel);
+            } else {
+                count.fetch_sub(1, Ordering::AcqRel);
+            }
         }
     }
 
@@ -231,6 +249,11 @@ impl Process {
         traffic.sent.fetch_add(sent as u64, Ordering::Relaxed);
         self.control_outbox.flush(&self.control)?;
         Ok(())
+    }
+
+    /// Whether it could run something and has nothing.
+    fn is_idle(&self) -> bool {
+        self.ready && !self.closed && self.out.is_empty()
     }
 
     /// Whether something waits for room in a socket.
@@ -408,166 +431,4 @@ impl Process {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{lending::Wake, message::StoreSetup};
-    use proptest::prelude::*;
-    use taps_engine::{Failure, OutcomeKind, TaskId};
-    use taps_payload::{Medium, MemoryId, MemoryInfo, Place, SegmentRef, StoreKind, StoreOptions};
-    use taps_sandbox::{InstancePolicy, Interrupt, Moment, RunSetup};
-
-    /// A process that is nobody but this test, and its ends of the channels.
-    fn process() -> (Process, OwnedFd, SegmentStore) {
-        let (near, far) = channel::pair().expect("sockets work");
-        let incarnation = Incarnation {
-            worker: WorkerId(0),
-            number: 0,
-        };
-        let setup = Setup {
-            worker: incarnation,
-            slots: 3,
-            slot: 1,
-            manifest: String::new(),
-            cache_directory: None,
-            run: RunSetup {
-                began: Moment::of(Instant::now()),
-                interrupt: Interrupt::Epoch,
-                policy: InstancePolicy::Fresh,
-                notes: Vec::new(),
-                grants: Vec::new(),
-                environment: Vec::new(),
-                inline_max_bytes: 0,
-                map_min_bytes: 0,
-                verify_payloads: false,
-                data: None,
-            },
-            programs: None,
-            store: StoreSetup {
-                kind: StoreKind::RecycledMemfd,
-                huge_pages: false,
-                huge_pages_work: false,
-                recycle_bytes: 0,
-                slab_max_bytes: 0,
-                id_space: 1,
-                spill_directory: None,
-                tmpfs: false,
-            },
-        };
-        let store = SegmentStore::new(StoreOptions::default()).expect("a store");
-        let borrower = Borrower::new(store.clone(), Wake(Box::new(|| {})));
-        let process = Process::new(incarnation, near, setup, Vec::new(), borrower);
-        (process.expect("it is set up"), far, store)
-    }
-
-    fn attempt(task: u64) -> AttemptId {
-        AttemptId {
-            task: TaskId(task),
-            number: 0,
-        }
-    }
-
-    fn said(message: &FromWorker) -> Heard {
-        let (mut process, far, _store) = process();
-        channel::send_now(&far, message, Vec::new()).expect("somebody listens");
-        let mut heard = Heard::default();
-        process.hear_data(&mut heard, &Traffic::default());
-        assert!(process.closed && process.trouble.is_some(), "{message:?}");
-        heard
-    }
-
-    #[test]
-    fn a_worker_that_makes_no_sense_is_not_believed() {
-        let failure = Failure::new(OutcomeKind::TaskError, "made up");
-        let heard = said(&FromWorker::Batch {
-            loans: Loans::default(),
-            words: Vec::new(),
-            reports: vec![AttemptReport::bare(attempt(7), WorkerId(0), Err(failure))],
-        });
-        assert!(heard.reports.is_empty());
-        let loan = |id, memory| Loan {
-            segment: SegmentRef {
-                id: SegmentId(id),
-                len: 10,
-            },
-            place: Place {
-                memory: MemoryId(memory),
-                offset: 0,
-            },
-        };
-        // A segment of the coordinator's.
-        said(&FromWorker::Batch {
-            loans: Loans {
-                lent: vec![loan(3, 1)],
-                ..Loans::default()
-            },
-            words: Vec::new(),
-            reports: Vec::new(),
-        });
-        // A memory without its descriptor.
-        said(&FromWorker::Batch {
-            loans: Loans {
-                memories: vec![MemoryInfo {
-                    id: MemoryId(1),
-                    capacity: 1 << 20,
-                    huge: false,
-                    mappable: true,
-                    medium: Medium::Memfd,
-                }],
-                ..Loans::default()
-            },
-            words: Vec::new(),
-            reports: Vec::new(),
-        });
-    }
-
-    #[test]
-    fn it_is_ready_once() {
-        let (mut process, far, _store) = process();
-        let mut heard = Heard::default();
-        channel::send_now(&far, &FromWorker::Ready, Vec::new()).expect("somebody listens");
-        process.hear_data(&mut heard, &Traffic::default());
-        assert!(process.ready && heard.ready && process.trouble.is_none());
-        assert!(process.awaited.is_none(), "it has answered");
-        process.ping(1, Instant::now());
-        assert!(process.awaited.is_some());
-        channel::send_now(&far, &FromWorker::Ready, Vec::new()).expect("somebody listens");
-        process.hear_data(&mut heard, &Traffic::default());
-        assert!(process.trouble.is_some());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
-
-        /// Bytes of any kind, as frames of the right length and without: no panic, and no more memory than
-        /// they take.
-        #[test]
-        fn any_bytes_are_survived(
-            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20),
-            framed in any::<bool>(),
-            control in any::<bool>(),
-        ) {
-            let (mut process, data, _store) = process();
-            let (near, far) = channel::pair().expect("sockets work");
-            rustix::io::ioctl_fionbio(&near, true).expect("a socket");
-            let far = if control {
-                process.control = near;
-                far
-            } else {
-                data
-            };
-            for frame in frames {
-                if framed {
-                    let len = (frame.len() as u32).to_le_bytes();
-                    rustix::io::write(&far, &len).expect("there is room");
-                }
-                rustix::io::write(&far, &frame).expect("there is room");
-            }
-            drop(far);
-            let (mut heard, traffic) = (Heard::default(), Traffic::default());
-            process.hear_data(&mut heard, &traffic);
-            process.hear_control(&mut heard, &traffic);
-            prop_assert!(control || process.closed);
-            prop_assert!(heard.reports.is_empty() && heard.returned.is_empty());
-        }
-    }
-}
+mod tests;

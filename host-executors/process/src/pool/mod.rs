@@ -91,7 +91,7 @@ pub struct ProcessPool {
 struct Shared {
     options: ProcessPoolOptions,
     setup: WorkerSetup,
-    /// The number of the attempt that runs, for each worker.
+    /// How many workers have nothing to do, and for each worker the number of the attempt that runs.
     words: SharedWords,
     /// Each component of the bundle, in a file that cannot change.
     components: Vec<OwnedFd>,
@@ -219,6 +219,7 @@ impl Executor for ProcessPool {
                 link.queue(attempt, &shared.setup.context.store);
             }
             link.send(&shared.bytes);
+            link.tell_if_idle(&shared.words);
             let waits = link.process.as_ref().is_some_and(Process::wants_to_send);
             drop(link);
             if waits {

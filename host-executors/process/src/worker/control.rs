@@ -3,7 +3,7 @@
 
 use super::{
     gate::{Gate, Running},
-    outgoing::{Next, Outgoing},
+    outgoing::Outgoing,
 };
 use crate::{
     channel::{Inbox, Patience, Received, send_now},
@@ -105,7 +105,7 @@ impl Thread {
             if let Some((running, why)) = self.gate.abandon(self.grace) {
                 let report = self.stopped(&running, why);
                 self.outgoing
-                    .report(report, &self.options.context.store, Next::Other)?;
+                    .report(report, &self.options.context.store, Duration::ZERO)?;
                 return Ok(STOPPED_A_GUEST);
             }
             self.outgoing.flush_late()?;

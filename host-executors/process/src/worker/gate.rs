@@ -1,5 +1,6 @@
 //! Which attempt runs, and what the control channel may still do to it and to those behind it.
 
+use crate::message::IDLE_WORD;
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use std::{
@@ -16,7 +17,8 @@ use taps_sandbox::CancelToken;
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
-    /// The number that runs, where the coordinator still sees it when this process is dead; 0 for none.
+    /// Words that all processes of the pool see. This one's is the number that runs, 0 for none: the coordinator
+    /// still sees it when this process is dead.
     words: SharedWords,
     word: usize,
 }
@@ -78,6 +80,11 @@ impl Gate {
         Some(token)
     }
 
+    /// Whether some worker of the pool has nothing to do.
+    pub(crate) fn has_idle_workers(&self) -> bool {
+        self.words.words()[IDLE_WORD].load(Ordering::Acquire) > 0
+    }
+
     /// The attempt that runs has ended; whether its report is still wanted.
     pub(crate) fn end(&self) -> bool {
         self.words.words()[self.word].store(0, Ordering::Release);
@@ -123,25 +130,16 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::bare_attempt;
     use taps_engine::{Limits, TaskId};
 
     fn attempt(task: u64, timeout_ms: Option<u64>) -> Attempt {
         Attempt {
-            id: id(task),
-            generation: taps_engine::Generation::default(),
-            component: 0,
-            task: 0,
-            name: "test".into(),
-            arguments: Vec::new(),
             limits: Limits {
                 timeout_ms,
                 ..Limits::default()
             },
-            seed: 0,
-            kernels: taps_schema::Kernels::Host,
-            digests: Vec::new(),
-            fault: None,
-            demands: None,
+            ..bare_attempt(task)
         }
     }
 

@@ -21,19 +21,11 @@ use crate::{
 };
 pub(crate) use control::STOPPED_A_GUEST;
 use gate::Gate;
-use outgoing::{Next, Outgoing};
-use std::{
-    collections::VecDeque,
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use taps_engine::Attempt;
+use outgoing::Outgoing;
+use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc, time::Instant};
+use taps_engine::{Attempt, REPORT_HOLD, report_hold};
 use taps_payload::SegmentStore;
 use taps_sandbox::TaskWorker;
-
-/// An attempt shorter than this may be followed by another before its report is sent.
-const SHORT: Duration = Duration::from_micros(100);
 
 /// How often a worker looks for its next attempt before it sleeps: some ten microseconds.
 const LOOKS: u32 = 8;
@@ -143,13 +135,13 @@ impl Worker {
                 std::thread::park();
             }
         }
-        // With nothing in the queue `fill` sends it, unless more is there.
-        let next = if self.queue.is_empty() || began.elapsed() < SHORT {
-            Next::ShortAttempt
+        let hold = if self.queue.is_empty() {
+            // `fill` sends it, unless more is there.
+            REPORT_HOLD
         } else {
-            Next::Other
+            report_hold(began.elapsed(), self.gate.has_idle_workers())
         };
-        self.outgoing.report(report, &self.store, next)?;
+        self.outgoing.report(report, &self.store, hold)?;
         Ok(())
     }
 

@@ -12,15 +12,12 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-use taps_engine::{AttemptReport, Failure, OutcomeKind};
+use taps_engine::{AttemptReport, Failure, OutcomeKind, REPORT_HOLD};
 use taps_payload::{Location, SegmentId, SegmentStore};
 use taps_sandbox::{Said, Voice};
 
 /// Reports that wait to be sent with others, at most.
 const MOST_HELD: usize = 32;
-
-/// How long the first of them waits while short tasks follow each other.
-const HOLD: Duration = Duration::from_micros(150);
 
 /// Collects messages and sends them together. Shared by the threads of a worker.
 #[derive(Debug)]
@@ -38,15 +35,6 @@ struct Pending {
     words: Vec<Said>,
     lender: Lender,
     since: Option<Instant>,
-}
-
-/// What the task thread does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// A short attempt that is there already.
-    ShortAttempt,
-    /// It waits, or runs something that may last.
-    Other,
 }
 
 impl Outgoing {
@@ -71,12 +59,13 @@ impl Outgoing {
         pending.outbox.flush(&self.socket).map(drop)
     }
 
-    /// Adds a report with the segments that it speaks of; sends it with others.
+    /// Adds a report with the segments that it speaks of; sends it with others, when the first of them has waited for
+    /// so long.
     pub(crate) fn report(
         &self,
         mut report: AttemptReport,
         store: &SegmentStore,
-        next: Next,
+        hold: Duration,
     ) -> Result<(), ChannelError> {
         let mut pending = self.pending.lock();
         if let Err(failure) = pending.lend_outputs(&report, store) {
@@ -87,8 +76,8 @@ impl Outgoing {
         let since = *pending.since.get_or_insert_with(Instant::now);
         let enough = pending.reports.len() >= MOST_HELD
             || pending.lender.is_full()
-            || since.elapsed() >= HOLD;
-        if next == Next::Other || enough {
+            || since.elapsed() >= hold;
+        if enough {
             self.send_pending(&mut pending)?;
         }
         Ok(())
@@ -107,7 +96,11 @@ impl Outgoing {
             .returns
             .get()
             .is_some_and(|returns| !returns.is_empty());
-        if returns || pending.since.is_some_and(|since| since.elapsed() >= HOLD) {
+        if returns
+            || pending
+                .since
+                .is_some_and(|since| since.elapsed() >= REPORT_HOLD)
+        {
             self.send_pending(&mut pending)?;
         }
         Ok(())
@@ -195,4 +188,63 @@ impl Pending {
 pub(crate) fn voice(outgoing: &Arc<Outgoing>) -> Voice<impl Fn(Said) + Send + Sync + use<>> {
     let outgoing = Arc::clone(outgoing);
     Voice(move |said| outgoing.say(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{self, Inbox, Patience, Received};
+    use taps_engine::{AttemptId, TaskId, WorkerId};
+    use taps_payload::StoreOptions;
+
+    /// Reports that have arrived.
+    fn arrived(socket: &OwnedFd, inbox: &mut Inbox) -> usize {
+        let mut reports = 0;
+        while inbox.receive(socket, Patience::Look).expect("it works") == Received::Bytes {
+            while let Some(message) = inbox.next().expect("whole") {
+                if let FromWorker::Batch { reports: some, .. } = message {
+                    reports += some.len();
+                }
+            }
+        }
+        reports
+    }
+
+    #[test]
+    fn reports_are_sent_together_when_there_are_enough_or_the_first_has_waited() {
+        let (near, far) = channel::pair().expect("sockets work");
+        let store = SegmentStore::new(StoreOptions::default()).expect("a store");
+        let (outgoing, mut inbox) = (Outgoing::new(near), Inbox::default());
+        let report = |hold| {
+            let id = AttemptId {
+                task: TaskId(0),
+                number: 0,
+            };
+            let report = AttemptReport::bare(id, WorkerId(0), Ok(Vec::new()));
+            outgoing
+                .report(report, &store, hold)
+                .expect("somebody listens");
+        };
+        let long = Duration::from_hours(1);
+        report(long);
+        report(long);
+        assert_eq!(arrived(&far, &mut inbox), 0);
+        report(Duration::ZERO);
+        assert_eq!(arrived(&far, &mut inbox), 3);
+        for _ in 1..MOST_HELD {
+            report(long);
+        }
+        assert_eq!(arrived(&far, &mut inbox), 0);
+        report(long);
+        assert_eq!(arrived(&far, &mut inbox), MOST_HELD);
+        report(long);
+        outgoing.flush_late().expect("somebody listens");
+        outgoing.pending.lock().since = Instant::now().checked_sub(REPORT_HOLD);
+        outgoing.flush_late().expect("somebody listens");
+        assert_eq!(
+            arrived(&far, &mut inbox),
+            1,
+            "it has waited for longer than it should"
+        );
+    }
 }

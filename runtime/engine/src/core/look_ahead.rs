@@ -33,7 +33,7 @@ use crate::{Timeline, WorkerId};
 
 /// Work that may be queued on a worker, in nanoseconds: long enough to hide a round trip and a
 /// scheduling delay, and short enough that nobody minds the order of tasks within it.
-pub(super) const LOOK_AHEAD_NS: u64 = 400_000;
+pub(super) const LOOK_AHEAD_NS: u64 = 2_000_000;
 
 /// How long an attempt waits behind another before an idle worker may take it over.
 pub(super) const RECALL_NS: u64 = 1_000_000;
@@ -194,7 +194,11 @@ mod tests {
     fn depth_is_what_fits_into_the_look_ahead() {
         let mut paces = Paces::default();
         assert_eq!(paces.depth(3), 0, "unknown");
-        for (kind, ns, depth) in [(3, 100_000, 4), (0, 400_001, 0), (1, 1, MAX_QUEUED)] {
+        for (kind, ns, depth) in [
+            (3, LOOK_AHEAD_NS / 4, 4),
+            (0, LOOK_AHEAD_NS + 1, 0),
+            (1, 1, MAX_QUEUED),
+        ] {
             paces.note(kind, took(ns));
             assert_eq!(paces.depth(kind), depth, "{ns} ns");
         }

@@ -7,8 +7,8 @@ use taps_engine::{
 };
 
 /// What a task of a name takes.
-const FAST_NS: u64 = 100_000;
-const SLOW_NS: u64 = 400_001;
+const FAST_NS: u64 = 500_000;
+const SLOW_NS: u64 = 2_000_001;
 const RECALL_NS: u64 = 1_000_000;
 
 fn ahead(id: u32, look_ahead: u32) -> WorkerInfo {
@@ -123,7 +123,7 @@ fn nothing_is_queued_where_workers_do_not_look_ahead() {
 
 #[test]
 fn as_many_are_queued_as_fit_into_the_look_ahead() {
-    for (ns, expected) in [(FAST_NS, 4), (399_999, 1), (SLOW_NS, 0), (10, 32)] {
+    for (ns, expected) in [(FAST_NS, 4), (1_999_999, 1), (SLOW_NS, 0), (10, 32)] {
         let mut bench = Bench::new(Settings::default(), POOL);
         bench.handle(Event::WorkerJoined(ahead(0, 32)));
         bench.learn(&[("task", ns)]);
