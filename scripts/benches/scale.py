@@ -3,10 +3,11 @@
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 
-from .shared import PROGRAM, run, show, slots
+from .shared import PROGRAM, by_turns, run, show, slots
 
 PART = 100_000
 
@@ -57,13 +58,19 @@ def dag():
 
 
 def small():
-    """Tasks of 200 us that compute: how much faster two workers are than one, and what the machine makes of that."""
-    for executor in ("thread-pool", "process-pool", "native"):
-        iterations = calibrated("native" if executor == "native" else "thread-pool")
-        rates = {workers: max(computing(executor, workers, iterations)["tasks_per_s"] for _ in range(3))
-                 for workers in (1, 2)}
-        show(f"tasks of 200 us on {executor}", f"{rates[2]:.0f}", f"{1.9 * rates[1]:.0f}",
-             f"1.9 times one worker ({rates[2] / rates[1]:.2f} times)", "tasks/s")
+    """Tasks of 200 us that compute: how much faster two workers are than one, and what the machine makes of plain
+    functions. By turns, and medians: that of two virtual CPUs changes from second to second."""
+    executors = ("thread-pool", "process-pool", "native")
+    iterations = {executor: statistics.median(calibrated(executor) for _ in range(3))
+                  for executor in ("thread-pool", "native")}
+    cases = [(executor, workers) for executor in executors for workers in (1, 2)]
+    rounds = by_turns(6, *(lambda executor=executor, workers=workers: computing(
+        executor, workers, int(iterations.get(executor, iterations["thread-pool"]))) for executor, workers in cases))
+    rates = {case: statistics.median(run["tasks_per_s"] for run in runs) for case, runs in zip(cases, rounds)}
+    for executor in executors:
+        one, two = rates[executor, 1], rates[executor, 2]
+        show(f"tasks of 200 us on {executor}", f"{two:.0f}", f"{1.9 * one:.0f}",
+             f"1.9 times one worker ({two / one:.2f} times)", "tasks/s")
 
 
 def computing(executor, workers, iterations, tasks=20_000):
