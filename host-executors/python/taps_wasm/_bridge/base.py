@@ -317,6 +317,10 @@ class FuturesEngine(Engine):
         """The handle by which a call gets the package's bytes."""
         return bytes(package)
 
+    def package_lost(self, handle: Any) -> bool:
+        """Whether the engine will never have the package behind this handle: calls that take it fail, and not of their own."""
+        return False
+
     def upstream_failed(self, submission: Submission) -> bool:
         """Whether a failed call failed for what it reads. May wait a moment."""
         with self._lock:
@@ -375,7 +379,10 @@ class FuturesEngine(Engine):
         try:
             error = self._error_of(future)
             if error is not None:
-                self._fail(submission, error)
+                if submission.package is not None and self.package_lost(submission.package):
+                    self._share_again(submission)
+                else:
+                    self._fail(submission, error)
                 return
             value = future.result()
             if isinstance(value, bytes):
@@ -445,6 +452,13 @@ class FuturesEngine(Engine):
             self._fail(submission, PackageLost("a worker asked for the package again and again after it was sent"))
             return
         self.context.with_package(lambda package: self._with_package(submission, package))
+
+    def _share_again(self, submission: Submission) -> None:
+        with self._lock:
+            if self._package is submission.package:
+                self._package = None
+            submission.package = None
+        self._resubmit(submission)
 
     def _with_package(self, submission: Submission, package: Buffer) -> None:
         try:

@@ -402,9 +402,13 @@ class Adapter(FuturesEngine):
         for handle in forgotten:
             handle.release()
 
+    def package_lost(self, handle: Any) -> bool:
+        """It is a task of Dask's, too, which fails when workers die one after the other."""
+        return _is_broken(handle)
+
     def upstream_failed(self, submission: Submission) -> bool:
         """The client learnt of the upstream's error first: one stream brings both."""
-        return any(value.status in ("error", "cancelled", "lost") for value in submission.values)
+        return any(_is_broken(value) for value in submission.values)
 
     def interrupt(self, submission: Submission, ids: Sequence[str], whole: bool) -> None:
         """Dask stops only what is queued; what runs is stopped by the shim of its worker."""
@@ -448,6 +452,10 @@ class Adapter(FuturesEngine):
         self._client.close(timeout=deadline_s / 2)
         if self._cluster is not None:
             self._cluster.close(timeout=deadline_s)
+
+
+def _is_broken(future: Any) -> bool:
+    return future.status in ("error", "cancelled", "lost")
 
 
 def _takes_count(client: Any) -> bool:
