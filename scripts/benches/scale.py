@@ -1,5 +1,6 @@
 """Runs of very many tasks, and of very small ones."""
 
+import functools
 import itertools
 import json
 import os
@@ -60,14 +61,12 @@ def dag():
 def small():
     """Tasks of 200 us that compute: how much faster two workers are than one, and what the machine makes of plain
     functions. By turns, and medians: that of two virtual CPUs changes from second to second."""
-    executors = ("thread-pool", "process-pool", "native")
-    iterations = {executor: statistics.median(calibrated(executor) for _ in range(3))
-                  for executor in ("thread-pool", "native")}
-    cases = [(executor, workers) for executor in executors for workers in (1, 2)]
-    rounds = by_turns(6, *(lambda executor=executor, workers=workers: computing(
-        executor, workers, int(iterations.get(executor, iterations["thread-pool"]))) for executor, workers in cases))
+    sandboxed, plain = (statistics.median(calibrated(executor) for _ in range(3)) for executor in ("thread-pool", "native"))
+    iterations = {"thread-pool": sandboxed, "process-pool": sandboxed, "native": plain}
+    cases = list(itertools.product(iterations, (1, 2)))
+    rounds = by_turns(6, *(functools.partial(computing, executor, workers, iterations[executor]) for executor, workers in cases))
     rates = {case: statistics.median(run["tasks_per_s"] for run in runs) for case, runs in zip(cases, rounds)}
-    for executor in executors:
+    for executor in iterations:
         one, two = rates[executor, 1], rates[executor, 2]
         show(f"tasks of 200 us on {executor}", f"{two:.0f}", f"{1.9 * one:.0f}",
              f"1.9 times one worker ({two / one:.2f} times)", "tasks/s")

@@ -462,9 +462,12 @@ class FuturesEngine(Engine):
 
     def _with_package(self, submission: Submission, package: Buffer) -> None:
         try:
-            submission.package = self.share_package(package)
-            if self.package_by_reference:
-                self._package = submission.package
+            with self._lock:
+                submission.package = self._package
+                if submission.package is None:
+                    submission.package = self.share_package(package)
+                if self.package_by_reference:
+                    self._package = submission.package
         except Exception as error:  # noqa: BLE001
             self._fail(submission, error)
             return

@@ -367,9 +367,7 @@ class Adapter(FuturesEngine):
 
     def share_package(self, package: Buffer) -> Any:
         """Once for all workers: they get it from each other."""
-        if self._package is None:
-            self._package = self.store(package)
-        return self._package
+        return self.store(package)
 
     def store(self, buffer: Buffer) -> Any:
         """As a task that gives the payload: scattered data would be lost with its worker, a task runs again."""

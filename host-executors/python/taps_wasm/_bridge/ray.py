@@ -212,7 +212,7 @@ class Adapter(FuturesEngine):
 
     def share_package(self, package: Buffer) -> Any:
         """Put once; every later call names it."""
-        return self._package if self._package is not None else self.store(package)
+        return self.store(package)
 
     def store(self, buffer: Buffer) -> Any:
         """Into the object store."""
