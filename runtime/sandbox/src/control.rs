@@ -1,26 +1,17 @@
 //! Cancelling and time limits, for guest code and for host calls alike.
 //!
-//! Guest code is interrupted by wasmtime's epochs, which a [`Ticker`] advances every millisecond or few.
-//! Epochs do not reach into host calls, so every host call that can last asks the [`Control`] of its
+//! Guest code is interrupted by wasmtime's epochs, which advance every few milliseconds (see `ticker`): so late it
+//! notices a cancel or a time limit, at most twice over. Epochs do not reach into host calls, so every host call that can last asks the [`Control`] of its
 //! attempt: it sleeps on the token, or checks between pieces of work.
 
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
-use wasmtime::{Engine, EngineWeak};
-
-/// Length of an epoch: how late guest code notices a cancel or a time limit, at most twice over. A driver that computes
-/// gives its thread to others as often.
-pub const TICK: Duration = Duration::from_millis(1);
-
-/// The same in a process that has no driver: each tick there interrupts a task, for almost ten microseconds.
-pub(crate) const TASK_TICK: Duration = Duration::from_millis(5);
 
 /// Asks work to end early. Clones share one token.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +43,7 @@ impl CancelToken {
     }
 
     /// Sleeps until `until` or until cancelled; tells which with `Err`.
-    fn sleep_until(&self, until: Instant) -> Result<(), Interrupted> {
+    pub(crate) fn sleep_until(&self, until: Instant) -> Result<(), Interrupted> {
         let mut guard = self.0.lock.lock();
         while !self.is_cancelled() {
             if self.0.wake.wait_until(&mut guard, until).timed_out() {
@@ -194,85 +185,10 @@ impl Control {
     }
 }
 
-/// Advances the epoch of engines every [`TICK`], or as often as it is told to, from one thread, until dropped.
-#[derive(Debug)]
-pub(crate) struct Ticker {
-    shared: Arc<Shared>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    engines: Mutex<Vec<EngineHandle>>,
-    tick_us: AtomicU64,
-    stop: CancelToken,
-}
-
-impl Shared {
-    fn next(&self) -> Instant {
-        Instant::now() + Duration::from_micros(self.tick_us.load(Ordering::Relaxed))
-    }
-}
-
-struct EngineHandle(EngineWeak);
-
-impl std::fmt::Debug for EngineHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("EngineHandle")
-    }
-}
-
-impl Ticker {
-    /// Starts the thread.
-    pub(crate) fn start() -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            engines: Mutex::default(),
-            tick_us: AtomicU64::new(TICK.as_micros() as u64),
-            stop: CancelToken::new(),
-        });
-        let ticking = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("epoch-ticker".into())
-            .spawn(move || {
-                while ticking.stop.sleep_until(ticking.next()).is_ok() {
-                    for engine in &*ticking.engines.lock() {
-                        if let Some(engine) = engine.0.upgrade() {
-                            engine.increment_epoch();
-                        }
-                    }
-                }
-            })?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
-    }
-
-    /// Ticks so often from the next tick on.
-    pub(crate) fn every(&self, tick: Duration) {
-        let tick_us = u64::try_from(tick.as_micros()).unwrap_or(u64::MAX);
-        self.shared.tick_us.store(tick_us, Ordering::Relaxed);
-    }
-
-    /// Ticks this engine too.
-    pub(crate) fn add(&self, engine: &Engine) {
-        self.shared.engines.lock().push(EngineHandle(engine.weak()));
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.shared.stop.cancel();
-        if let Some(thread) = self.thread.take() {
-            // The thread cannot panic; nothing to report if it did.
-            let _ = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     #[test]
     fn sleep_ends_by_itself_by_deadline_and_by_cancel() {

@@ -1,13 +1,16 @@
 //! Running the driver: a fiber that its host polls.
 
 use crate::{
-    CancelToken, Control, DriverHost, Interrupt, Interrupted, LoadedComponent, RunContext,
-    SandboxError, Speaker, State, Stream, classify, host, sandbox::new_store, state::Role,
+    CancelToken, Control, DriverHost, Interrupted, LoadedComponent, RunContext, SandboxError,
+    Speaker, State, Stream, classify, state::Role, ticker::Turns,
 };
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+};
 use taps_engine::{Failure, Limits};
 use taps_schema::Kernels;
-use wasmtime::UpdateDeadline;
 
 /// What a driver needs to start.
 pub struct DriverStart {
@@ -27,7 +30,7 @@ pub struct DriverStart {
 pub type DriverEnd = Result<Result<String, String>, Failure>;
 
 /// A driver under way. Whoever polls it runs it, on its own thread; it gives the thread back whenever
-/// it waits, and every millisecond in between.
+/// it waits, and every few milliseconds in between.
 pub type DriverFuture = Pin<Box<dyn Future<Output = DriverEnd> + Send>>;
 
 /// Prepares a driver; it starts when first polled.
@@ -63,14 +66,9 @@ pub fn driver(
         name: component.name().to_owned(),
         source,
     })?;
-    let mut store = new_store(component.engine(), state, component.profile());
-    if component.profile().interrupt == Interrupt::Epoch {
-        store.epoch_deadline_callback(|mut store| match store.data().control.check() {
-            Ok(()) => Ok(UpdateDeadline::Yield(1)),
-            Err(why) => Err(host::interrupt(&mut store, why)),
-        });
-    }
-    Ok(Box::pin(async move {
+    let turns = Arc::<Turns>::default();
+    let mut store = component.new_store(state, Some(Arc::clone(&turns)));
+    let mut running = Box::pin(async move {
         let called = async {
             let instance = linked.pre.instantiate_async(&mut store).await?;
             let run = instance.get_typed_func::<(String,), (Result<String, String>,)>(
@@ -83,7 +81,11 @@ pub fn driver(
         .await;
         let stderr = report_output(store.data());
         called.map_err(|error| classify::failure(&error, store.data(), stderr.as_deref()))
-    }))
+    });
+    Ok(Box::pin(poll_fn(move |context| {
+        turns.poll();
+        running.as_mut().poll(context)
+    })))
 }
 
 fn report_output(state: &State) -> Option<String> {

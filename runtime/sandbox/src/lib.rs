@@ -35,6 +35,7 @@ mod setup;
 mod state;
 pub mod stored;
 mod task;
+mod ticker;
 #[expect(unsafe_code, reason = "loads native code from the private cache")]
 mod trusted;
 pub mod verify;
@@ -49,7 +50,7 @@ mod wire;
 
 pub use cache::{AotCache, CacheError};
 pub use context::{GuestSink, LogLevel, RunContext, Speaker, Stream};
-pub use control::{CancelToken, Control, Interrupted, TICK};
+pub use control::{CancelToken, Control, Interrupted};
 pub use driver::{DriverEnd, DriverFuture, DriverStart, driver, was_cancelled};
 pub use driver_host::{
     DriverHost, DriverPayload, DriverStatus, InputFileError, PayloadOrigin, QueueId, Refusal,

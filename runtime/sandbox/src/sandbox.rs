@@ -3,10 +3,10 @@
 use crate::control::{CancelToken, Control};
 use crate::{
     AotCache, Interrupt, PoolSize, Profile, RunContext, State,
-    control::{TASK_TICK, Ticker},
     error::SandboxError,
     host, profile,
     state::Role,
+    ticker::{Found, Ticker, Turns},
 };
 use parking_lot::Mutex;
 use std::{
@@ -52,6 +52,8 @@ pub struct LoadedComponent {
     name: String,
     component: Component,
     profile: Profile,
+    /// Where its sandboxes tell of ticks.
+    found: Arc<Found>,
     tasks: OnceLock<Linked>,
 }
 
@@ -90,13 +92,6 @@ impl Sandbox {
         // One that runs, and one of each component that waits for its next task.
         let waiting = u32::try_from(routed.len()).unwrap_or(u32::MAX);
         self.pool.per_worker = self.pool.per_worker.max(waiting.saturating_add(1).min(16));
-        self
-    }
-
-    /// The same for tasks only: they are interrupted less often than a driver has to be.
-    #[must_use]
-    pub fn without_driver(self) -> Self {
-        self.ticker.every(TASK_TICK);
         self
     }
 
@@ -197,6 +192,7 @@ impl Sandbox {
             name: name.to_owned(),
             component,
             profile,
+            found: Arc::clone(self.ticker.found()),
             tasks: OnceLock::new(),
         })
     }
@@ -254,12 +250,9 @@ impl Sandbox {
             name: name.to_owned(),
             source,
         };
-        let mut store = new_store(
-            loaded.component.engine(),
-            State::new(&run, Role::Describe, control, DESCRIBE_MEMORY_BYTES, 0, &[])
-                .map_err(failed)?,
-            loaded.profile,
-        );
+        let state = State::new(&run, Role::Describe, control, DESCRIBE_MEMORY_BYTES, 0, &[])
+            .map_err(failed)?;
+        let mut store = loaded.new_store(state, None);
         let text = linked
             .pre
             .instantiate(&mut store)
@@ -290,6 +283,40 @@ impl LoadedComponent {
 
     pub(crate) fn engine(&self) -> &Engine {
         self.component.engine()
+    }
+
+    /// A store under limits, whose guest is interrupted as its control says; a driver, of whose turns are told here,
+    /// gives its thread back at each tick. Set before instantiation: a start function runs guest code.
+    pub(crate) fn new_store(&self, mut state: State, driver: Option<Arc<Turns>>) -> Store<State> {
+        state.maps = self.profile.memory == MemoryProfile::Windows;
+        let most = state.memory.most();
+        let mut store = Store::new(self.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        // wasmtime's own limit for one call, 128 MiB, is too low for windows: they are passed as lists, though
+        // nothing is copied.
+        store.set_hostcall_fuel(most);
+        store.set_max_component_handles(MAX_HANDLES);
+        if self.profile.interrupt == Interrupt::Epoch {
+            let found = Arc::clone(&self.found);
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_callback(move |mut store| {
+                let go_on = match &driver {
+                    None => {
+                        found.task();
+                        UpdateDeadline::Continue(1)
+                    }
+                    Some(turns) => {
+                        found.driver(turns.tick());
+                        UpdateDeadline::Yield(1)
+                    }
+                };
+                match store.data().control.check() {
+                    Ok(()) => Ok(go_on),
+                    Err(why) => Err(host::interrupt(&mut store, why)),
+                }
+            });
+        }
+        store
     }
 
     /// Linked for running tasks; done once.
@@ -345,27 +372,6 @@ impl LoadedComponent {
             source,
         }
     }
-}
-
-/// A store under limits, whose guest is interrupted as its control says. Set before instantiation:
-/// a start function runs guest code.
-pub(crate) fn new_store(engine: &Engine, mut state: State, profile: Profile) -> Store<State> {
-    state.maps = profile.memory == MemoryProfile::Windows;
-    let most = state.memory.most();
-    let mut store = Store::new(engine, state);
-    store.limiter(|state| &mut state.memory);
-    // wasmtime's own limit for one call, 128 MiB, is too low for windows: they are passed as lists, though
-    // nothing is copied.
-    store.set_hostcall_fuel(most);
-    store.set_max_component_handles(MAX_HANDLES);
-    if profile.interrupt == Interrupt::Epoch {
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut store| match store.data().control.check() {
-            Ok(()) => Ok(UpdateDeadline::Continue(1)),
-            Err(why) => Err(host::interrupt(&mut store, why)),
-        });
-    }
-    store
 }
 
 /// Bytes of data segments from which on it costs less to share them copy-on-write than to copy them into

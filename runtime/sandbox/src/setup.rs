@@ -102,9 +102,7 @@ impl RunSetup {
             workers: 1,
             per_worker: 2,
         };
-        let sandbox = Sandbox::new(pool, cache)?
-            .sized_for(bundle.manifest())
-            .without_driver();
+        let sandbox = Sandbox::new(pool, cache)?.sized_for(bundle.manifest());
         let loaded = sandbox.load_all(bundle, self.interrupt)?;
         let start = self.began.here();
         let data = self

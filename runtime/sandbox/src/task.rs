@@ -7,7 +7,6 @@ use crate::{
     live::Live,
     programs::AttemptPrograms,
     publish::Ran,
-    sandbox::new_store,
     state::Role,
     stored,
 };
@@ -428,7 +427,7 @@ impl TaskWorker {
         let linked = loaded.tasks().map_err(|error| engine_error(&error))?;
         let state = State::new(&self.runtime.run, role, control, memory, windows, grants)
             .map_err(|error| engine_error(&error))?;
-        let mut store = new_store(loaded.engine(), state, loaded.profile());
+        let mut store = loaded.new_store(state, None);
         let made = linked
             .pre
             .instantiate(&mut store)

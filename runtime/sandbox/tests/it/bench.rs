@@ -178,9 +178,7 @@ impl Bench {
             workers: 1,
             per_worker: 2,
         };
-        let sandbox = Sandbox::new(size, None)
-            .expect("a thread can be started")
-            .without_driver();
+        let sandbox = Sandbox::new(size, None).expect("a thread can be started");
         let load = |index| {
             let loaded = sandbox.load(&bundle, index, setup.interrupt);
             loaded.expect("it compiles")
