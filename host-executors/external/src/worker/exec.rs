@@ -107,7 +107,8 @@ pub(super) fn exec_with(
     };
     let running = Arc::<Running>::default();
     if let Some(directory) = cancel_dir {
-        running.watch(directory);
+        running.wishes_in(directory);
+        running.watch();
     }
     let batch = Batch {
         count: n,

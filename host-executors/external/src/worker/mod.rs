@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   engine's worker process (Python)                     this process
-//!     shim ── frames over a socket pair ──► reader thread ─► queue ─► main thread: sandboxes
-//!          ◄───────────────────────────────────────────────────────── reports, outputs
+//!     shim ── frames over a socket pair ──► main thread: sandboxes
+//!          ◄── reports, outputs ───────────
 //! ```
 //!
 //! It serves one run, or one app whose tasks are called by name, and ends with the socket. What is to end early
@@ -11,26 +11,27 @@
 
 mod calls;
 mod exec;
+mod messages;
 mod runner;
 mod running;
 mod sharing;
 mod vine;
 
 use crate::{
-    frame::{self, Frame, FrameError},
+    frame::{self, FrameError},
     message::{FromWorker, HeldBuffer, LentBuffer, PROTOCOL, Ran, Reference, ToWorker},
     package::Package,
 };
 use bytes::Bytes;
 pub use exec::{ExecError, exec};
+use messages::{Message, Messages};
 pub(crate) use runner::reference;
 use runner::{Out, Runner, Values};
 use running::Running;
 use rustc_hash::FxHashMap;
-use sharing::{Carrying, Receiver, Sharing};
+use sharing::{Carrying, Sharing};
 use std::{
     fs, io,
-    io::BufReader,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -39,7 +40,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{self, channel},
     },
 };
 use taps_bundle::Bundle;
@@ -100,10 +100,9 @@ pub fn serve_worker(options: &WorkerOptions) -> Result<(), WorkerError> {
         .map_err(|error| WorkerError::NoChannel(error.into()))?;
     let mut socket = UnixStream::from(stdin);
     let running = Arc::<Running>::default();
-    let messages = listen(
-        socket.try_clone().map_err(WorkerError::NoChannel)?,
-        Arc::clone(&running),
-    )?;
+    let reading = socket.try_clone().map_err(WorkerError::NoChannel)?;
+    let messages = Arc::new(Messages::new(reading, Arc::clone(&running)));
+    messages.watch().map_err(WorkerError::NoChannel)?;
     match (Worker {
         options,
         socket: &mut socket,
@@ -123,61 +122,11 @@ pub fn serve_worker(options: &WorkerOptions) -> Result<(), WorkerError> {
     }
 }
 
-/// A message with its buffers and its descriptors.
-type Message = (ToWorker, Vec<Vec<u8>>, Vec<OwnedFd>);
-
-/// A message, or what is wrong with it.
-type Received = Result<Message, FrameError>;
-
-/// Reads messages in a thread of its own, so that a cancel reaches a task that runs. When the channel closes the
-/// process ends, whatever runs in it.
-fn listen(
-    socket: UnixStream,
-    running: Arc<Running>,
-) -> Result<mpsc::Receiver<Received>, WorkerError> {
-    let (sender, messages) = channel();
-    let read = move || {
-        let mut socket = BufReader::new(Receiver::new(socket));
-        loop {
-            let frame = match Frame::read(&mut socket) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => std::process::exit(0),
-                Err(error) => {
-                    let _ = sender.send(Err(error));
-                    return;
-                }
-            };
-            let received = match frame.message() {
-                Ok(ToWorker::Cancel { ids }) => {
-                    running.cancel(ids);
-                    continue;
-                }
-                Ok(message) => {
-                    let files = match &message {
-                        ToWorker::Run { lent, .. } => socket.get_mut().take_files(lent.len()),
-                        _ => Vec::new(),
-                    };
-                    Ok((message, frame.buffers, files))
-                }
-                Err(error) => Err(error),
-            };
-            if sender.send(received).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("worker-reader".into())
-        .spawn(read)
-        .map_err(WorkerError::NoChannel)?;
-    Ok(messages)
-}
-
 /// The main thread's part.
 struct Worker<'a> {
     options: &'a WorkerOptions,
     socket: &'a mut UnixStream,
-    messages: &'a mpsc::Receiver<Received>,
+    messages: &'a Messages,
     running: Arc<Running>,
     sharing: Sharing,
 }
@@ -204,7 +153,7 @@ impl Worker<'_> {
         };
         self.sharing.gives = shares;
         if let Some(directory) = cancel_dir {
-            self.running.watch(directory);
+            self.running.wishes_in(directory);
         }
         let made = check_version(self.options.version, protocol, &version)
             .map_err(Ok)
@@ -267,10 +216,7 @@ impl Worker<'_> {
     }
 
     fn next(&self) -> Result<Option<Message>, WorkerError> {
-        match self.messages.recv() {
-            Ok(received) => Ok(Some(received?)),
-            Err(_) => Ok(None),
-        }
+        Ok(self.messages.next()?)
     }
 
     fn send(&mut self, message: &FromWorker<'_>, buffers: &[&[u8]]) -> Result<(), FrameError> {

@@ -2,18 +2,26 @@
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use taps_sandbox::CancelToken;
 
-/// How often a directory is looked at for the wish that what runs should end.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often somebody looks for the wish that what runs should end.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Most wishes that are remembered for what has not begun.
 const MOST_REMEMBERED: usize = 10_000;
 
 /// What runs, by name. Shared by the threads of a worker.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<State>);
+pub(super) struct Running {
+    state: Mutex<State>,
+    /// Where a file with the name of what runs is such a wish, too.
+    wishes: OnceLock<PathBuf>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -26,7 +34,7 @@ impl Running {
     /// Something begins.
     pub(super) fn begin(&self, name: &str) -> CancelToken {
         let token = CancelToken::new();
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.cancelled.remove(name) {
             token.cancel();
         }
@@ -36,14 +44,14 @@ impl Running {
 
     /// It has ended.
     pub(super) fn end(&self, name: &str) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.running = None;
         state.cancelled.remove(name);
     }
 
     /// These are to end, now or when they begin.
     pub(super) fn cancel(&self, names: Vec<String>) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         for name in names {
             match &state.running {
                 Some((running, token)) if *running == name => token.cancel(),
@@ -55,18 +63,31 @@ impl Running {
         }
     }
 
-    /// Looks from time to time whether the directory has a file with the name of what runs.
-    pub(super) fn watch(self: &Arc<Self>, directory: PathBuf) {
+    /// Names the directory of wishes.
+    pub(super) fn wishes_in(&self, directory: PathBuf) {
+        // There is one, and it is named once.
+        let _ = self.wishes.set(directory);
+    }
+
+    /// Looks whether there is a wish for what runs.
+    pub(super) fn look(&self) {
+        let Some(directory) = self.wishes.get() else {
+            return;
+        };
+        let found = self.state.lock().running.clone();
+        if let Some((name, token)) = found
+            && directory.join(&name).exists()
+        {
+            token.cancel();
+        }
+    }
+
+    /// Looks from time to time, until nobody is left who runs anything.
+    pub(super) fn watch(self: &Arc<Self>) {
         let running = Arc::downgrade(self);
         let look = move || {
-            // Until nobody is left who runs anything.
             while let Some(running) = running.upgrade() {
-                let found = running.0.lock().running.clone();
-                if let Some((name, token)) = found
-                    && directory.join(&name).exists()
-                {
-                    token.cancel();
-                }
+                running.look();
                 drop(running);
                 std::thread::sleep(LOOK_EVERY);
             }
@@ -100,7 +121,8 @@ mod tests {
     fn a_file_asks_for_an_end() {
         let directory = tempfile::tempdir().expect("a directory");
         let running = Arc::<Running>::default();
-        running.watch(directory.path().to_owned());
+        running.wishes_in(directory.path().to_owned());
+        running.watch();
         let token = running.begin("7:1");
         std::fs::write(directory.path().join("7:1"), "").expect("it can be written");
         while !token.is_cancelled() {
