@@ -10,7 +10,7 @@ use std::{
 use taps_sandbox::CancelToken;
 
 /// How often somebody looks for the wish that what runs should end.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Most wishes that are remembered for what has not begun.
 const MOST_REMEMBERED: usize = 10_000;
