@@ -54,7 +54,7 @@ const THREADS: [&str; 2] = ["--executor=thread-pool", "--executor.max-threads=2"
 /// Results stay with the engine.
 const KEPT: [&str; 1] = ["--executor.data=engine"];
 
-/// An interpreter, and the right to run an engine: each starts many processes, and so only three run at a time.
+/// An interpreter, and the right to run an engine: each starts many processes, and so only two run at a time.
 struct Turn {
     python: PathBuf,
     _guard: MutexGuard<'static, ()>,
@@ -63,7 +63,7 @@ struct Turn {
 impl Turn {
     /// Waits for it; none where there are no engines.
     fn take() -> Option<Self> {
-        static TURNS: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
+        static TURNS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let python = engines_python()?;
         let turn = &TURNS[NEXT.fetch_add(1, Ordering::Relaxed) % TURNS.len()];
