@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 
 /// No run of a test lasts longer; one that does is ended, and fails its test.
-const LONGEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_mins(3);
 
 /// Where compiled code is kept, for all tests.
 pub(crate) const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");

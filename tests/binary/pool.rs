@@ -15,7 +15,7 @@ use std::{
 use taps_records::{LogEvent, LogReader};
 
 /// No run here takes longer, unless it hangs.
-const LONGEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_mins(3);
 
 /// What every process of a run has in its environment, with a value of the test's own.
 const MARK: &str = "TAPS_TEST_MARK";

@@ -39,6 +39,7 @@ _POLL_MS = 100
 _SMALL_BYTES = 4096
 _EVENT_BYTES = 16384
 _REMEMBERED_CANCELS = 10000
+_REMEMBERED_RUNS = 1000
 
 
 class Buf:
@@ -242,6 +243,7 @@ class Pool:
         self.free = []
         self.busy = set()
         self.cancelled = {}
+        self.closed = {}  # Runs that have ended, although a call of theirs may still be under way here.
         self.janitor = None
 
     def acquire(self, settings):
@@ -265,7 +267,7 @@ class Pool:
         return child
 
     def release(self, child):
-        """Gives a child back; one that is not sound is killed."""
+        """Gives a child back; one that is not sound is killed, and one whose run is over ended."""
         if not child.sound:
             self.drop(child)
             return
@@ -273,10 +275,14 @@ class Pool:
             child.attempts = ()
             child.idle_since = time.monotonic()
             self.busy.discard(child)
-            self.free.append(child)
+            is_over = child.key[0] in self.closed
+            if not is_over:
+                self.free.append(child)
             if self.janitor is None:
                 self.janitor = threading.Thread(target=self.sweep, name="taps-wasm-idle", daemon=True)
                 self.janitor.start()
+        if is_over:
+            child.end()
 
     def drop(self, child):
         """Kills a child and forgets it."""
@@ -341,12 +347,15 @@ def cancel(run, attempts):
 
 
 def close(run):
-    """Ends the idle children of ``run`` in this process."""
+    """Ends the children of ``run`` in this process: idle ones now, others when they have done what they do."""
     for key in list(News.everyone):
         if key[0].endswith(run):
             News.everyone.pop(key, None)
     here = pool()
     with here.lock:
+        here.closed[run] = True
+        while len(here.closed) > _REMEMBERED_RUNS:
+            del here.closed[next(iter(here.closed))]
         ours = [child for child in here.free if child.key[0] == run]
         here.free = [child for child in here.free if child.key[0] != run]
     for child in ours:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any, Iterator
 
@@ -73,6 +74,19 @@ def test_children_of_another_run_are_ended(settings: dict) -> None:
     assert pid_of(call(other, "1:0", "echo")) != pid
     assert not os.path.exists(f"/proc/{pid}")
     shim.close(other["run"])
+
+
+def test_a_child_that_is_busy_when_its_run_ends_is_ended_after_it(settings: dict) -> None:
+    results = []
+    caller = threading.Thread(target=lambda: results.append(call(settings, "1:0", "sleep", seconds=0.5)))
+    caller.start()
+    while not shim.pool().busy:
+        time.sleep(0.01)
+    shim.close(settings["run"])
+    caller.join()
+    assert results[0][1] == "ok"
+    assert not os.path.exists(f"/proc/{pid_of(results[0])}")
+    assert not shim.pool().free
 
 
 def test_a_cancel_before_the_start_and_one_by_file(settings: dict) -> None:

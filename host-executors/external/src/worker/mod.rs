@@ -243,10 +243,17 @@ impl Worker<'_> {
     ) -> Result<(taps_sandbox::RunSetup, Bundle), Result<Unfit, WorkerError>> {
         self.send(&FromWorker::NeedPackage { digest }, &[])
             .map_err(|error| Err(error.into()))?;
-        let Some((ToWorker::Package, buffers, _)) = self.next().map_err(Err)? else {
-            return Err(Err(WorkerError::Protocol(
-                "something else came than the package".to_owned(),
-            )));
+        let buffers = match self.next().map_err(Err)? {
+            Some((ToWorker::Package, buffers, _)) => buffers,
+            Some(_) => {
+                let found = "something else came than the package".to_owned();
+                return Err(Err(WorkerError::Protocol(found)));
+            }
+            // The run has ended meanwhile.
+            None => {
+                let gone = FrameError::Io(io::ErrorKind::BrokenPipe.into());
+                return Err(Err(WorkerError::Channel(gone)));
+            }
         };
         let bytes = buffers.into_iter().next().unwrap_or_default();
         let opened = Package::open(&bytes, digest)

@@ -401,8 +401,11 @@ class Adapter(FuturesEngine):
             handle.release()
 
     def package_lost(self, handle: Any) -> bool:
-        """It is a task of Dask's, too, which fails when workers die one after the other."""
-        return _is_broken(handle)
+        """It is a task of Dask's, too, which fails when workers die one after the other.
+
+        Where it went with one worker, Dask makes it again: then the call failed for another reason.
+        """
+        return handle.status in ("error", "cancelled")
 
     def upstream_failed(self, submission: Submission) -> bool:
         """The client learnt of the upstream's error first: one stream brings both."""
