@@ -1,8 +1,8 @@
 //! Cancelling and time limits, for guest code and for host calls alike.
 //!
 //! Guest code is interrupted by wasmtime's epochs, which advance every few milliseconds (see `ticker`): so late it
-//! notices a cancel or a time limit, at most twice over. Epochs do not reach into host calls, so every host call that can last asks the [`Control`] of its
-//! attempt: it sleeps on the token, or checks between pieces of work.
+//! notices a cancel or a time limit, at most twice over. Epochs do not reach into host calls, so every host call that
+//! can last asks the [`Control`] of its attempt: it sleeps on the token, or checks between pieces of work.
 
 use parking_lot::{Condvar, Mutex};
 use std::{
