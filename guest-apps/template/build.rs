@@ -88,6 +88,7 @@ fn collect(root: &Path, path: &Path, files: &mut BTreeMap<String, String>) {
 fn alone(path: &Path, folder: &str, workspace: &Table) -> Table {
     let mut manifest = table(path);
     manifest.remove("dev-dependencies");
+    manifest.remove("lints");
     let package = manifest["package"].as_table_mut().expect("a package");
     let inherited = workspace["package"].as_table().expect("a table");
     for (key, value) in package.iter_mut() {
@@ -98,10 +99,6 @@ fn alone(path: &Path, folder: &str, workspace: &Table) -> Table {
             *value = inherited[key].clone();
         }
     }
-    let lints = workspace["lints"]["rust"]["unexpected_cfgs"].clone();
-    let lints = Table::from_iter([("unexpected_cfgs".to_owned(), lints)]);
-    let lints = Table::from_iter([("rust".to_owned(), Value::Table(lints))]);
-    manifest.insert("lints".to_owned(), Value::Table(lints));
     let known = workspace["dependencies"].as_table().expect("a table");
     each_dependency(&mut manifest, &mut |name, value| {
         *value = dependency(name, value, folder, known);

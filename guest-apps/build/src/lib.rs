@@ -8,10 +8,7 @@
 )]
 
 use std::{
-    env,
-    ffi::OsString,
-    fs, io,
-    os::unix::fs::PermissionsExt,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -34,11 +31,9 @@ const SHARED: [&str; 8] = [
     "guest-apps/plot/src",
 ];
 
-/// Flags of rustc that leave a driver out: it is still there, and nobody calls it.
-const TASKS_ALONE: [&str; 2] = ["--cfg=taps_tasks", "-Adead_code"];
-
-/// Name of the wrapper of rustc that adds those.
-const WRAPPER: &str = "taps-tasks-alone";
+/// The guest SDK, and its feature that leaves a driver out: it is still there, and nobody calls it.
+const SDK: &str = "taps";
+const TASKS_ALONE: &str = "taps/tasks-alone";
 
 /// What of an app goes into a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,15 +103,12 @@ pub fn keep(built: &Path, target: &Path, part: Part) -> io::Result<PathBuf> {
 /// Flags of rustc for guests: 128-bit SIMD, and no path of this machine in what is shipped, so that a
 /// component has the same digest wherever it is built. `folders` are paths, each with the name that
 /// stands for it; the last that fits a file counts.
-pub fn flags(folders: &[(PathBuf, String)], part: Part) -> Vec<String> {
+pub fn flags(folders: &[(PathBuf, String)]) -> Vec<String> {
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
         let home = env::var_os("HOME")?;
         Some(Path::new(&home).join(".cargo"))
     });
     let mut flags = vec!["-Ctarget-feature=+simd128".to_owned()];
-    if part == Part::Tasks {
-        flags.extend(TASKS_ALONE.map(str::to_owned));
-    }
     let mut hide = |path: &Path, name: &str| {
         flags.push(format!("--remap-path-prefix={}={name}", path.display()));
     };
@@ -149,18 +141,24 @@ pub fn instruct(cargo: &mut Command, target: &Path, flags: &[String]) {
         .env_remove("CARGO_BUILD_TARGET");
 }
 
+/// Tells cargo to build this part of apps. What both parts depend on is built once, but for the SDK, which `in_workspace`
+/// says to be of the workspace of the app.
+pub fn select(cargo: &mut Command, part: Part, in_workspace: bool) {
+    if part == Part::Tasks {
+        cargo.args(["--features", TASKS_ALONE]);
+        if in_workspace {
+            // Only of packages that are built can features be chosen there.
+            cargo.args(["--package", SDK]);
+        }
+    }
+}
+
 fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)], part: Part) {
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo.current_dir(workspace);
     let folders = [(workspace.to_owned(), "taps-wasm".to_owned())];
-    instruct(&mut cargo, target, &flags(&folders, Part::App));
-    if part == Part::Tasks {
-        // Flags of all crates would have all that guests depend on built a second time. The wrapper is found by
-        // name: a path would get into what crates are called, and make a component differ from place to place.
-        cargo
-            .env("PATH", with_wrapper(target))
-            .env("RUSTC_WORKSPACE_WRAPPER", WRAPPER);
-    }
+    instruct(&mut cargo, target, &flags(&folders));
+    select(&mut cargo, part, true);
     for (_, package) in guests {
         cargo.args(["--package", package]);
     }
@@ -169,17 +167,4 @@ fn build(workspace: &Path, target: &Path, guests: &[(&str, &str)], part: Part) {
         status.success(),
         "building the guests failed; if the target is missing: rustup target add {TARGET}"
     );
-}
-
-/// The `PATH` with a wrapper of rustc for the crates of the workspace.
-fn with_wrapper(target: &Path) -> OsString {
-    let folder = target.join("wrapper");
-    let wrapper = folder.join(WRAPPER);
-    let script = format!("#!/bin/sh\nexec \"$@\" {}\n", TASKS_ALONE.join(" "));
-    fs::create_dir_all(&folder).expect("make a directory");
-    fs::write(&wrapper, script).expect("write the wrapper");
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("let it run");
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::join_paths(std::iter::once(folder).chain(env::split_paths(&path)))
-        .expect("a path without colons")
 }

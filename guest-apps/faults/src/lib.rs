@@ -9,11 +9,11 @@
 
 use taps::Error;
 
-#[cfg(all(target_arch = "wasm32", taps_tasks))]
+#[cfg(target_arch = "wasm32")]
 taps::__private::inventory::submit! {
     taps::__private::PackageRegistration(env!("CARGO_PKG_NAME"))
 }
-#[cfg(all(target_arch = "wasm32", taps_tasks))]
+#[cfg(target_arch = "wasm32")]
 taps::__export_app!();
 
 /// The component of `zero-division` in a sandbox: `division.wat`, assembled.

@@ -40,11 +40,11 @@ inventory::collect!(PackageRegistration);
 /// The package of the app that this component was built from.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn own_package() -> &'static str {
-    #[cfg(taps_tasks)]
+    #[cfg(feature = "tasks-alone")]
     return inventory::iter::<PackageRegistration>()
         .next()
         .map_or("", |package| package.0);
-    #[cfg(not(taps_tasks))]
+    #[cfg(not(feature = "tasks-alone"))]
     apps().next().map_or("", |app| app.package)
 }
 

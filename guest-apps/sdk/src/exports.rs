@@ -1,14 +1,14 @@
-//! What a component exports: description, driver and tasks of its app; or, with `cfg(taps_tasks)`, the
+//! What a component exports: description, driver and tasks of its app; or, with the feature `tasks-alone`, the
 //! tasks alone.
 
 use crate::backend::bindings::exports::taps::core::tasks;
 use crate::backend::bindings::exports::taps::core::tasks::{Argument, Output};
-#[cfg(not(taps_tasks))]
+#[cfg(not(feature = "tasks-alone"))]
 use crate::backend::bindings::exports::taps::core::{description, driver};
 use crate::backend::bindings::taps::core::payloads::OutputBuffer;
 use crate::backend::{HostPayload, enter_task, free_handed_over};
 use crate::value::TaskOutput;
-#[cfg(not(taps_tasks))]
+#[cfg(not(feature = "tasks-alone"))]
 use crate::{AppEntry, Engine};
 use crate::{Bytes, Error, Payload, Result, TaskError};
 
@@ -18,21 +18,21 @@ const INLINE_BYTES: usize = 64 << 10;
 /// The component of the app that is linked in.
 pub struct Component;
 
-#[cfg(not(taps_tasks))]
+#[cfg(not(feature = "tasks-alone"))]
 fn app() -> &'static AppEntry {
     crate::apps()
         .next()
         .expect("`#[taps::app]` registers an app before it exports one")
 }
 
-#[cfg(not(taps_tasks))]
+#[cfg(not(feature = "tasks-alone"))]
 impl description::Guest for Component {
     fn describe() -> String {
         serde_json::json!(app().describe()).to_string()
     }
 }
 
-#[cfg(not(taps_tasks))]
+#[cfg(not(feature = "tasks-alone"))]
 impl driver::Guest for Component {
     fn run(config: String) -> Result<String, String> {
         let report = serde_json::from_str(&config)

@@ -1,8 +1,9 @@
 //! Dense linear algebra on the app's own memory, in place.
 //!
 //! The run chooses who computes: the host, at native speed, or the guest itself, slower and with
-//! the same bits on every machine ([`kernel_mode`](crate::kernel_mode)). Outside of a sandbox it
-//! is always the native code. Every function ends the task when the attempt is cancelled.
+//! the same bits on every machine ([`kernel_mode`](crate::kernel_mode)). So it is without a sandbox;
+//! but the tests of an app outside of this workspace have the guest's code alone. Every function ends
+//! the task when the attempt is cancelled.
 //!
 //! ```
 //! use taps::{Array, kernels};

@@ -115,7 +115,7 @@ pub mod __private {
 }
 
 /// Puts the app of this crate on the list of its binary.
-#[cfg(not(taps_tasks))]
+#[cfg(not(feature = "tasks-alone"))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __register_app {
@@ -127,7 +127,7 @@ macro_rules! __register_app {
 }
 
 /// Names the package of a component that has tasks only; its driver is left out.
-#[cfg(taps_tasks)]
+#[cfg(feature = "tasks-alone")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __register_app {
@@ -135,6 +135,8 @@ macro_rules! __register_app {
         $crate::__private::inventory::submit! {
             $crate::__private::PackageRegistration(::core::env!("CARGO_PKG_NAME"))
         }
+        // Still in use, so that nobody is warned of it.
+        const _: &$crate::AppEntry = &$app;
     };
 }
 

@@ -30,7 +30,7 @@ mod element;
 mod error;
 mod gemm;
 mod meter;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(feature = "native", not(target_arch = "wasm32")))]
 mod native;
 mod portable;
 mod potrf;
@@ -43,9 +43,12 @@ pub use element::Element;
 pub use error::{Cancelled, KernelError, ShapeError};
 pub use gemm::{gemm, gemm_f32, gemm_f64};
 pub use meter::never;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(feature = "native", not(target_arch = "wasm32")))]
 pub use native::Native;
 pub use portable::Portable;
+/// Without the feature `native` the portable kernels.
+#[cfg(not(any(feature = "native", target_arch = "wasm32")))]
+pub use portable::Portable as Native;
 pub use potrf::potrf;
 pub use syrk::syrk;
 pub use trsm::trsm;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use taps_guest_build::{PROFILE, Part, TARGET, flags, instruct, keep};
+use taps_guest_build::{PROFILE, Part, TARGET, flags, instruct, keep, select};
 
 /// The guest SDK, whose crates can be built without their driver.
 const SDK: &str = "taps";
@@ -24,12 +24,14 @@ pub(super) struct Built {
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
+    workspace_members: Vec<String>,
     workspace_root: PathBuf,
     target_directory: PathBuf,
 }
 
 #[derive(Deserialize)]
 struct Package {
+    id: String,
     name: String,
     manifest_path: PathBuf,
     source: Option<String>,
@@ -146,11 +148,12 @@ fn cargo(
     let target = metadata.target_directory.join("bundle");
     let mut cargo = Command::new("cargo");
     cargo.current_dir(directory);
-    instruct(
-        &mut cargo,
-        &target,
-        &flags(&hidden(metadata, package), part),
-    );
+    instruct(&mut cargo, &target, &flags(&hidden(metadata, package)));
+    let has_sdk = metadata
+        .packages
+        .iter()
+        .any(|package| package.name == SDK && metadata.workspace_members.contains(&package.id));
+    select(&mut cargo, part, has_sdk);
     cargo
         .args(["--package", &package.name])
         .stdin(Stdio::null())
@@ -165,7 +168,9 @@ fn cargo(
     if !status.success() {
         let error = format!("cargo could not build {} for {TARGET}", package.name);
         return Err(Failure::new(ExitCode::Bundle, error).hint(format!(
-            "cargo said why above; if the target is missing: rustup target add {TARGET}"
+            "cargo said why above; if the target is missing: rustup target add {TARGET}; if `{SDK}` lacks the feature \
+             `tasks-alone`: taps-wasm bundle new --update-sdk {}",
+            directory.display()
         )));
     }
     Ok(target.join(TARGET).join(PROFILE))
