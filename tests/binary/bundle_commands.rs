@@ -24,8 +24,8 @@ const BUILT_IN: [&str; 8] = [
     "synthetic",
 ];
 
-/// What cargo built for new apps before; kept, so that only the first time takes long.
-const BUILT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/new-apps");
+/// Where new apps are made.
+const MADE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/new-apps");
 
 /// Begins an app and builds it there; gives the bundle. What this workspace was built of is here, but for what cargo
 /// wants to see and does not build.
@@ -49,7 +49,7 @@ fn new_app(user: &User, place: &Path) -> PathBuf {
             || name.to_ascii_uppercase().ends_with("_PROXY")
     };
     command.envs(env::vars().filter(|(name, _)| is_of_network(name)));
-    command.env("CARGO_TARGET_DIR", format!("{BUILT}/target"));
+    command.env("CARGO_TARGET_DIR", harness::built_apps());
     let home = env::var("HOME").unwrap_or_default();
     for (name, below) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
         let folder = env::var_os(name).map_or_else(|| Path::new(&home).join(below), PathBuf::from);
@@ -94,10 +94,10 @@ fn failed(ended: &Ended) -> String {
 #[test]
 fn a_new_app_goes_all_the_way() {
     let user = User::new();
-    let first = new_app(&user, &Path::new(BUILT).join("one/prime-count"));
+    let first = new_app(&user, &Path::new(MADE).join("one/prime-count"));
     fs::rename(&first, user.path("prime-count.taps")).expect("rename");
     // Elsewhere, the same.
-    let second = new_app(&user, &Path::new(BUILT).join("elsewhere/two/primes"));
+    let second = new_app(&user, &Path::new(MADE).join("elsewhere/two/primes"));
     let [first, second] = [user.path("prime-count.taps"), second].map(fs::read);
     assert!(
         first.expect("written") == second.expect("written"),
@@ -166,24 +166,25 @@ fn change(path: &Path, change: impl FnOnce(&mut Value)) {
 
 #[test]
 fn built_in_apps_are_bundles_below_a_megabyte() {
-    let user = User::new();
+    // With the compiled code that all tests share: what an app says of itself is asked for in its sandbox.
+    let place = Place::new();
+    let json = |args: &[&str]| place.call([args, &["--json"]].concat()).expect(0).json();
     for app in BUILT_IN {
         let file = format!("{app}.taps");
-        let exported = user.json(&["bundle", "export", app, "-o", &file]);
+        let exported = json(&["bundle", "export", app, "-o", &file]);
         let size = exported["file_bytes"].as_u64().expect("a size");
-        let found = user.path(&file).metadata().expect("a file").len();
+        let found = place.path().join(&file).metadata().expect("a file").len();
         assert_eq!(size, found);
         assert!(size < 1_000_000, "{app} has {size} bytes");
-        let verified = user.json(&["bundle", "verify", &format!("./{file}")]);
-        assert_eq!(verified["ok"], true, "{verified}");
-        assert_eq!(verified["digest"], exported["digest"]);
-        let built_in = user.json(&["bundle", "verify", app]);
-        assert_eq!(built_in["ok"], true, "{built_in}");
-        assert_eq!(built_in["digest"], exported["digest"]);
+        for name in [format!("./{file}"), app.to_owned()] {
+            let verified = json(&["bundle", "verify", &name]);
+            assert_eq!(verified["ok"], true, "{verified}");
+            assert_eq!(verified["digest"], exported["digest"]);
+        }
     }
-    let again = user.call(&["bundle", "export", "synthetic", "-o", "again.taps"]);
+    let again = place.call(["bundle", "export", "synthetic", "-o", "again.taps"]);
     again.expect(0);
-    let [one, two] = ["synthetic.taps", "again.taps"].map(|file| fs::read(user.path(file)));
+    let [one, two] = ["synthetic.taps", "again.taps"].map(|file| fs::read(place.path().join(file)));
     assert!(one.expect("written") == two.expect("written"));
 }
 

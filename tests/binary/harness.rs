@@ -5,20 +5,35 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    io::Read,
-    os::unix::process::ExitStatusExt,
+    io::{self, Read},
+    os::unix::{fs::symlink, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
 /// No run of a test lasts longer; one that does is ended, and fails its test.
-const LONGEST: Duration = Duration::from_mins(3);
+pub(crate) const LONGEST: Duration = Duration::from_mins(3);
 
 /// Where compiled code is kept, for all tests.
 pub(crate) const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
+
+/// What cargo builds of new apps, for its `CARGO_TARGET_DIR`; kept, so that only the first time takes long. Bundles are
+/// built where the guests of this workspace were: there is most of what they depend on.
+pub(crate) fn built_apps() -> &'static Path {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-apps/target");
+        fs::create_dir_all(&target).expect("create");
+        match symlink("../../../guest-apps", target.join("bundle")) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => panic!("{error}"),
+            _ => target,
+        }
+    });
+    &BUILT
+}
 
 /// The working directory of a test.
 pub(crate) struct Place {

@@ -1,6 +1,6 @@
 //! Runs on a process pool, with their processes in sight: whatever a test does to them, nothing may be left in the end.
 
-use crate::harness::{CACHE, Place, names, tasks};
+use crate::harness::{CACHE, LONGEST, Place, names, tasks};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use std::{
@@ -13,9 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 use taps_records::{LogEvent, LogReader};
-
-/// No run here takes longer, unless it hangs.
-const LONGEST: Duration = Duration::from_mins(3);
 
 /// What every process of a run has in its environment, with a value of the test's own.
 const MARK: &str = "TAPS_TEST_MARK";

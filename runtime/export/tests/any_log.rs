@@ -1,6 +1,6 @@
 //! Logs of any content: whatever is in them, exports are sound, and both kinds of tables have the same rows.
 
-#[path = "../../records/tests/support/mod.rs"]
+#[path = "../../records/tests/it/support/mod.rs"]
 mod records;
 mod support;
 

@@ -1,6 +1,6 @@
 //! Logs of any content: whatever is in them, there is a model, its sums agree, and its page is whole.
 
-#[path = "../../records/tests/support/mod.rs"]
+#[path = "../../records/tests/it/support/mod.rs"]
 mod support;
 
 use proptest::{collection::vec, prelude::*};

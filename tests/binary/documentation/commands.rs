@@ -4,7 +4,7 @@ use super::{
     markdown::{Block, Kind, Page},
     skip, transcript,
 };
-use crate::harness::{CACHE, engines_python, installed};
+use crate::harness::{CACHE, built_apps, engines_python, installed};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     env,
@@ -19,9 +19,6 @@ use std::{
 
 /// No page takes longer; one that does is ended, and fails.
 const LONGEST: Duration = Duration::from_mins(10);
-
-/// What cargo built for apps of the documentation before; kept, so that only the first time takes long.
-const BUILT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/new-apps/target");
 
 /// Runs the commands of pages that go on where the one before ended, and compares what they print with what the pages
 /// say.
@@ -250,7 +247,7 @@ impl Place {
             .env("HOME", &home)
             .env("TZ", "UTC")
             .env("LC_ALL", "C.UTF-8")
-            .env("CARGO_TARGET_DIR", BUILT)
+            .env("CARGO_TARGET_DIR", built_apps())
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .envs(of_cargo())
             .stdin(Stdio::null())

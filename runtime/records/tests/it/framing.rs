@@ -1,9 +1,7 @@
 //! The framing of `events.log`: what is written is read, and damage costs only what follows it.
 
-mod support;
-
+use crate::support::{any_event, finished, read, report, started, submitted, whole_task, written};
 use proptest::{collection::vec, prelude::*};
-use support::{any_event, read, started, submitted, whole_task, written};
 use taps_records::{EventLog, FORMAT_VERSION, LogError, LogEvent, LogReader};
 
 const HEADER_BYTES: usize = 16;
@@ -164,7 +162,7 @@ fn an_event_that_cannot_be_encoded_leaves_no_trace() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let path = directory.path().join("events.log");
     let mut log = EventLog::create(&path).expect("create");
-    let mut report = support::report(0, 0, 0);
+    let mut report = report(0, 0, 0);
     report.result = Ok(vec![taps_engine::Output {
         location: taps_payload::Location::File(taps_payload::FileRef {
             path: std::sync::Arc::new(std::ffi::OsStr::from_bytes(b"/\xff").into()),
@@ -174,7 +172,7 @@ fn an_event_that_cannot_be_encoded_leaves_no_trace() {
             },
         }),
     }]);
-    let bad = support::finished(report, 0, false);
+    let bad = finished(report, 0, false);
     assert!(matches!(log.append(&bad), Err(LogError::Encode(_))));
     log.append(&started(1)).expect("append");
     log.close().expect("close");

@@ -1,12 +1,10 @@
 //! A process killed while it appends loses nothing that it appended.
 
-mod support;
-
+use crate::support::{child_in, read, started, whole_task};
 use std::{
     io::{Read, Write},
     path::Path,
 };
-use support::{child_in, read, started, whole_task};
 use taps_records::{EVENTS_FILE, EventLog, LogEvent, LogReader, TASKS_FILE, recover};
 
 const DIRECTORY: &str = "TAPS_RECORDS_TEST_KILL";
@@ -36,7 +34,7 @@ fn child() {
 fn every_appended_event_survives_a_kill() {
     for round in 0..8 {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let (mut child, mut stderr) = child_in(DIRECTORY, directory.path());
+        let (mut child, mut stderr) = child_in("kill::child", DIRECTORY, directory.path());
         // From a few events to some that need more than the first chunk.
         let mut told = vec![0; 1 << (2 * round + 1)];
         stderr.read_exact(&mut told).expect("progress");

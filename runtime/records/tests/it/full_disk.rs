@@ -1,9 +1,7 @@
 //! A full disk is a typed error, and nothing is half-written.
 
-mod support;
-
+use crate::support::{read, whole_task};
 use std::{path::Path, process::Command};
-use support::{read, whole_task};
 use taps_records::{EVENTS_FILE, EventLog, LogError, LogReader, ViewError, recover};
 
 const DIRECTORY: &str = "TAPS_RECORDS_TEST_FULL";
@@ -66,7 +64,7 @@ fn under(script: &str, wrapper: &[&str]) -> bool {
     let output = Command::new(words[0])
         .args(&words[1..])
         .arg(this)
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "full_disk::child", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory.path())
         .output();
     let output = match output {

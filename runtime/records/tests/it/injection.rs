@@ -1,10 +1,8 @@
 //! `failures.json`: what became of each fault, for logs made for each fate.
 
-mod support;
-
+use crate::support::{aimed, any_event, attempt, finished, report, started, submitted, write_log};
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
-use support::{any_event, attempt, finished, report, started, submitted, write_log};
 use taps_engine::core::INJECTED_PARENT;
 use taps_engine::{
     AttemptReport, Failure, FaultAction, FaultPlan, FaultPoint, OutcomeKind, OutputId, TaskId,
@@ -434,7 +432,7 @@ proptest! {
         ids in vec((0..4_u64, 0..4_u32), 40),
     ) {
         // Few tasks and attempts, so that events meet.
-        let events: Vec<_> = events.into_iter().zip(ids).map(support::aimed).collect();
+        let events: Vec<_> = events.into_iter().zip(ids).map(aimed).collect();
         let (report, summary) = view(&events);
         prop_assert_eq!(report.is_some(), summary.total > 0);
         prop_assert_eq!(summary.by_type.values().sum::<u64>(), summary.total);

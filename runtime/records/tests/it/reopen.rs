@@ -1,10 +1,8 @@
 //! A log is gone on with: what was whole stays, what was torn goes, and nobody else writes meanwhile.
 
-mod support;
-
+use crate::support::{any_event, child_in, read, started, submitted, whole_task, written};
 use proptest::{collection::vec, prelude::*};
 use std::{io::Read, path::Path};
-use support::{any_event, child_in, read, started, submitted, whole_task, written};
 use taps_records::{Dropped, EVENTS_FILE, EventLog, FORMAT_VERSION, LogError, LogEvent, LogReader};
 
 const DIRECTORY: &str = "TAPS_RECORDS_TEST_REOPEN";
@@ -191,7 +189,7 @@ fn a_killed_writer_leaves_no_lock() {
     let (directory, path) = in_a_file(&written(&[started(1)]));
     let mut known = vec![started(1)];
     for round in 0..8_usize {
-        let (mut child, mut stderr) = child_in(DIRECTORY, directory.path());
+        let (mut child, mut stderr) = child_in("reopen::child", DIRECTORY, directory.path());
         let mut told = vec![0; 1 + 37 * round * round];
         stderr.read_exact(&mut told).expect("progress");
         assert!(EventLog::is_in_use(&path).expect("look"));

@@ -1,5 +1,5 @@
-//! Events for tests.
-#![allow(dead_code, reason = "each test file uses its part")]
+//! Events for tests, those of reports and exports among them.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod view;
 
@@ -498,9 +498,9 @@ pub(crate) fn aimed((mut event, (task, number)): (LogEvent, (u64, u32))) -> LogE
 
 /// Starts this test program again, for its ignored test `child`, which is told of the directory by that
 /// variable and says a byte on standard error for each event that must survive it.
-pub(crate) fn child_in(variable: &str, directory: &Path) -> (Child, ChildStderr) {
+pub(crate) fn child_in(test: &str, variable: &str, directory: &Path) -> (Child, ChildStderr) {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .env(variable, directory)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

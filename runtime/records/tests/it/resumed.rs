@@ -1,10 +1,8 @@
 //! `tasks.jsonl` of runs that were killed or interrupted, and went on.
 
-mod support;
-
+use crate::support::view::{brief, lines, task_finished};
+use crate::support::{attempt_started, finished, report, started, submitted, whole_task};
 use serde_json::Value;
-use support::view::{brief, lines, task_finished};
-use support::{attempt_started, finished, report, started, submitted, whole_task};
 use taps_engine::{Failure, OutcomeKind};
 use taps_records::LogEvent;
 

@@ -1,15 +1,14 @@
 //! `tasks.jsonl` as a view of the log.
 
-mod support;
-
+use crate::support::view::{brief, lines, task_finished, view};
+use crate::support::{
+    any_event, any_report, attempt, attempt_started, finished, joined, report, started, submitted,
+    whole_task,
+};
 use parking_lot::Mutex;
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
 use std::path::Path;
-use support::view::{brief, lines, task_finished, view};
-use support::{
-    any_event, attempt_started, finished, joined, report, started, submitted, whole_task,
-};
 use taps_engine::{
     AttemptId, Failure, FaultAction, FaultPlan, FaultPoint, Instantiation, OutcomeKind, TaskId,
     TrapKind, WorkerId,
@@ -320,7 +319,7 @@ fn repeated_reports_and_lost_outputs_have_no_line() {
     events.extend(whole_task(0, 1_000));
     events.extend([
         LogEvent::ReportRepeated {
-            id: support::attempt(0, 0),
+            id: attempt(0, 0),
             time_ns: 9_000,
         },
         LogEvent::OutputsLost {
@@ -336,7 +335,7 @@ fn repeated_reports_and_lost_outputs_have_no_line() {
 #[test]
 fn the_fault_of_a_lost_attempt_is_told_when_it_kills() {
     let carrying = |task: u64, action: FaultAction| LogEvent::AttemptStarted {
-        id: support::attempt(task, 0),
+        id: attempt(task, 0),
         worker: Some(WorkerId(0)),
         generation: 0,
         fault: Some(FaultPlan {
@@ -483,14 +482,14 @@ proptest! {
     #[test]
     fn any_log_gives_lines_that_parse(
         events in vec(any_event(), 0..40),
-        reports in vec((support::any_report(), 0..4_u64), 0..20),
+        reports in vec((any_report(), 0..4_u64), 0..20),
         submissions in vec(0..4_u64, 0..8),
     ) {
         // Random ids hardly ever meet; these do.
         let mut events = events;
         events.extend(submissions.iter().map(|task| submitted(*task, "\u{1}\"é", &[1], u64::MAX)));
         for (mut report, task) in reports {
-            report.id = support::attempt(task, report.id.number % 3);
+            report.id = attempt(task, report.id.number % 3);
             events.push(attempt_started(task, report.id.number, report.id.number, 1));
             events.push(finished(report, u64::MAX, task % 2 == 0));
         }

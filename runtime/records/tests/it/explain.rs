@@ -1,12 +1,10 @@
 //! What became of runs and tasks, for logs made for the purpose.
 
-mod support;
-
-use proptest::{collection::vec, prelude::*};
-use support::{
-    any_event, attempt, attempt_started, finished, report, started, submitted, whole_task,
+use crate::support::{
+    aimed, any_event, attempt, attempt_started, finished, report, started, submitted, whole_task,
     write_log,
 };
+use proptest::{collection::vec, prelude::*};
 use taps_engine::{
     AttemptReport, Failure, FaultAction, FaultPlan, FaultPoint, OutcomeKind, OutputId, TaskId,
     WorkerId,
@@ -350,7 +348,7 @@ proptest! {
         events in vec(any_event(), 0..40),
         ids in vec((0..4_u64, 0..4_u32), 40),
     ) {
-        let events: Vec<_> = events.into_iter().zip(ids).map(support::aimed).collect();
+        let events: Vec<_> = events.into_iter().zip(ids).map(aimed).collect();
         let (_directory, log) = in_a_log(&events);
         let told = explain_run(&log).expect("a run");
         let counts = told.counts;

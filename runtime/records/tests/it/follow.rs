@@ -1,10 +1,10 @@
 //! A log that is read while it is written tells what it tells afterwards.
 
-mod support;
-
+use crate::support::{
+    any_event, attempt_started, finished, report, started, submitted, whole_task,
+};
 use proptest::{collection::vec, prelude::*};
 use std::path::Path;
-use support::{any_event, attempt_started, finished, report, started, submitted, whole_task};
 use taps_records::{EventLog, Follower, LogEvent, Reading, Record, TasksSummary, read_records};
 
 /// What was told, in short.

@@ -46,7 +46,7 @@ fn wide<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &serde_json::Value) -
 
 #[test]
 fn archives_are_those_of_the_python_package() {
-    let text = include_str!("../../../host-executors/python/tests/archives.json");
+    let text = include_str!("../../../../host-executors/python/tests/archives.json");
     let cases: Vec<Case> = serde_json::from_str(text).expect("the file is JSON");
     assert!(cases.len() > 30, "the file holds too few cases");
     for case in &cases {
