@@ -4,7 +4,7 @@ use crate::{error::ExportError, latch::Latch};
 use flate2::{Compression, write::GzEncoder};
 use std::{
     fs::{self, File, Permissions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IntoInnerError, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -185,22 +185,23 @@ pub(crate) fn text<T>(
     let failed = |source| write_failed(path, source);
     let place = NewFile::create(path, replace)?;
     let beside = directory_of(path)?;
-    let mut file = BufWriter::with_capacity(BUFFER_BYTES, place.file());
-    let made = if path.extension().is_some_and(|extension| extension == "gz") {
-        let mut packed = GzEncoder::new(&mut file, Compression::default());
-        let mut latch = Latch::new(&mut packed);
+    let write = |out: &mut dyn Write| -> Result<T, ExportError> {
+        let mut latch = Latch::new(out);
         let made = make(&mut latch, beside)?;
         latch.end().map_err(failed)?;
-        packed.finish().map_err(failed)?;
+        Ok(made)
+    };
+    let made = if path.extension().is_some_and(|extension| extension == "gz") {
+        // It has its own buffer, which it clears for each write: so they are large.
+        let packed = GzEncoder::new(place.file(), Compression::default());
+        let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, packed);
+        let made = write(&mut buffered)?;
+        let packed = buffered.into_inner().map_err(IntoInnerError::into_error);
+        packed.and_then(GzEncoder::finish).map_err(failed)?;
         made
     } else {
-        let mut latch = Latch::new(&mut file);
-        let made = make(&mut latch, beside)?;
-        latch.end().map_err(failed)?;
-        made
+        write(&mut BufWriter::with_capacity(BUFFER_BYTES, place.file()))?
     };
-    file.flush().map_err(failed)?;
-    drop(file);
     place.commit()?;
     Ok(made)
 }
