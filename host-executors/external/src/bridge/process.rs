@@ -30,6 +30,7 @@ const SOURCES: &[(&str, &str)] = &[
     source!("main.py"),
     // Not the user's package: the bridge needs none of it.
     ("taps_wasm/__init__.py", ""),
+    source!("taps_wasm/_children.py"),
     source!("taps_wasm/_frames.py"),
     source!("taps_wasm/_memory.py"),
     source!("taps_wasm/_program.py"),

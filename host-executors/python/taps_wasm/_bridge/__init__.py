@@ -25,7 +25,7 @@ import traceback
 import types
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from taps_wasm import _frames, _memory, _program
+from taps_wasm import _children, _frames, _memory, _program
 
 from . import packages
 from .base import Buffer, Context, Engine, Failure, Fatal, Group, Ready, ResultLost, Task, describe
@@ -264,9 +264,8 @@ class Bridge:
             )
         name = header["engine"]
         adapter = _load(name)
-        sources = Sources(
-            buffers[0].decode("utf-8"), _frames=_text(_frames), _memory=_text(_memory), _program=_text(_program)
-        )
+        modules = {"_frames": _frames, "_memory": _memory, "_program": _program, "_children": _children}  # Lowest first.
+        sources = Sources(buffers[0].decode("utf-8"), **{part: _text(module) for part, module in modules.items()})
         writer = self.writer
         writer.sources = sources
         writer.scratch = header["scratch"]
