@@ -350,7 +350,7 @@ fn a_store_with_digests_notices_a_corrupt_payload_and_lineage_mends_it() {
 fn program_crash() {
     for app in APPS {
         let left = run(&[app, &["--faults=program-crash"]]);
-        left.expect(2).says("no app of this version does");
+        left.expect(2).says("and the app has none");
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Call<'a> {
     pub stdin: Option<Content<'a>>,
     /// Wall-clock limit.
     pub timeout: Option<Duration>,
-    /// Whether a signal ends it as soon as it runs: the fault `program-crash`.
+    /// Whether it crashes before its first instruction: the fault `program-crash`.
     pub crash: bool,
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Confinement, LauncherError,
     confine::Confiner,
     message::{CALL_DESCRIPTORS, Ended, REPLY_BYTES, Reply, Request, hear, pair},
-    system::{Waited, Whom, spawn_confined, wait},
+    system::{Waited, Whom, crash, spawn_confined, wait},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -267,13 +267,14 @@ fn try_start(
         .stderr(stderr)
         .process_group(0);
     let confiner = Arc::clone(confiner);
-    let child = spawn_confined(&mut command, move || confiner.apply(&mut prepared))
+    let confine = move || {
+        confiner.apply(&mut prepared)?;
+        // Not from here once it runs: by then it may have a handler, which a signal from outside passes by.
+        if request.crash { Err(crash()) } else { Ok(()) }
+    };
+    let child = spawn_confined(&mut command, confine)
         .map_err(|error| format!("failed to start {}: {error}", request.path.display()))?;
     let pid = Pid::from_child(&child);
-    if request.crash {
-        // It has just been executed, and has no handler yet.
-        let _ = rustix::process::kill_process(pid, Signal::SEGV);
-    }
     match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok((pid, pidfd)),
         Err(error) => {

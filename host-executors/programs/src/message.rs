@@ -34,7 +34,7 @@ pub(crate) struct Request {
     pub(crate) reads: Vec<PathBuf>,
     pub(crate) limits: ProgramLimits,
     pub(crate) require_sandbox: bool,
-    /// Whether it gets a signal that ends it as soon as it runs: the fault `program-crash`.
+    /// Whether it crashes before its first instruction: the fault `program-crash`.
     pub(crate) crash: bool,
 }
 

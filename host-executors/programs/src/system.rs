@@ -1,6 +1,6 @@
 //! Starting a process that confines itself, and waiting for one with what it used.
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use std::{
     io,
     os::unix::process::CommandExt as _,
@@ -35,6 +35,18 @@ pub(crate) fn spawn_confined(
     // through here with debug assertions, would fail otherwise.
     unsafe { command.pre_exec(before_exec) };
     command.spawn()
+}
+
+/// Ends this process as an invalid access to memory would. It returns only if it cannot.
+pub(crate) fn crash() -> io::Error {
+    // SAFETY: the default action is no handler, so nothing of ours is called; without it the handler
+    // that the standard library installs would let the process go on, and test `a_crash_is_a_signal`
+    // would find one that runs.
+    unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+    match rustix::process::kill_process(rustix::process::getpid(), Signal::SEGV) {
+        Ok(()) => io::Error::other("it lives on after SIGSEGV"),
+        Err(error) => error.into(),
+    }
 }
 
 fn threads() -> usize {

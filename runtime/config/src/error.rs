@@ -324,7 +324,7 @@ pub enum Problem {
         faults: String,
     },
     /// Faults of external programs.
-    #[error("{faults} is for tasks that run external programs, and no app of this version does")]
+    #[error("{faults} is for tasks that run external programs, and the app has none")]
     NoPrograms {
         /// Names of the faults.
         faults: String,
