@@ -79,11 +79,11 @@ def data():
 
 def event_log():
     """Pairs of runs, one with the event log and one with a log that keeps nothing."""
-    figures = list(map(float, output(EVENT_LOG, "100000", "15")))
+    figures = list(map(float, output(EVENT_LOG, "100000", "30")))
     on, off, on_us, off_us = (figures[column::4] for column in range(4))
     slower = statistics.median(100 * (1 - on / off) for on, off in zip(on, off))
     show("100,000 no-op tasks, event log on", f"{statistics.median(on):.0f}", f"{statistics.median(off):.0f}",
          "the same without a log", "tasks/s")
-    show("  slower with the log, median of 15 pairs", f"{slower:.1f}", "10", "limit", "%")
+    show("  slower with the log, median of 30 pairs", f"{slower:.1f}", "10", "limit", "%")
     show("  CPU of a task", f"{statistics.median(on_us):.2f}", f"{statistics.median(off_us):.2f}",
          "the same without a log", "us CPU")

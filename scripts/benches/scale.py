@@ -59,16 +59,17 @@ def dag():
 
 def small():
     """Tasks of 200 us that compute: how much faster two workers are than one, and what the machine makes of plain
-    functions. By turns, and medians: that of two virtual CPUs changes from second to second."""
+    functions. By turns, and medians of the rounds' ratios: what two virtual CPUs give changes from second to second."""
     sandboxed, plain = (statistics.median(calibrated(executor) for _ in range(3)) for executor in ("thread-pool", "native"))
     iterations = {"thread-pool": sandboxed, "process-pool": sandboxed, "native": plain}
     cases = list(itertools.product(iterations, (1, 2)))
-    rounds = by_turns(6, *(functools.partial(computing, executor, workers, iterations[executor]) for executor, workers in cases))
-    rates = {case: statistics.median(run["tasks_per_s"] for run in runs) for case, runs in zip(cases, rounds)}
+    runs = by_turns(11, *(functools.partial(computing, executor, workers, iterations[executor]) for executor, workers in cases))
+    rates = {case: [run["tasks_per_s"] for run in of_case] for case, of_case in zip(cases, runs)}
     for executor in iterations:
         one, two = rates[executor, 1], rates[executor, 2]
-        show(f"tasks of 200 us on {executor}", f"{two:.0f}", f"{1.9 * one:.0f}",
-             f"1.9 times one worker ({two / one:.2f} times)", "tasks/s")
+        ratios = sorted(after / before for before, after in zip(one, two))
+        show(f"tasks of 200 us on {executor}", f"{statistics.median(two):.0f}", f"{statistics.median(one):.0f}", "one worker", "tasks/s")
+        show("  two workers over one", f"{statistics.median(ratios):.2f}", "1.9", f"least; {ratios[0]:.2f} to {ratios[-1]:.2f}", "ratio")
 
 
 def computing(executor, workers, iterations, tasks=20_000):

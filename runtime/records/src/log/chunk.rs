@@ -12,7 +12,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A shared, writable mapping of the end of the log, from the first free byte on.
+/// A shared, writable mapping of a part of the log, from the first free byte on.
 ///
 /// Every byte of it is zero and backed by allocated space until a frame is written there.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  file   ├ header 16 B ┤ frame │ frame │ frame │ 0 0 0 0 … preallocated … 0 ┤
-//!  mapped                              ├───────── current chunk ────────────┤
+//!  mapped                              ├─ current chunk ─┤
 //!  frame  │ len u32 │ crc32 u32 │ payload, len bytes │ 0 to 3 bytes of padding │
 //!            ▲ written last
 //! ```

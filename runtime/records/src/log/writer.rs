@@ -9,6 +9,7 @@ use rustix::{fs::FallocateFlags, io::Errno};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,6 +20,10 @@ const LARGEST_GROWTH_BYTES: u64 = 64 << 20;
 
 /// Growth that is still tried when more does not fit.
 const SMALLEST_GROWTH_BYTES: u64 = 4 << 10;
+
+/// Bytes mapped at a time, unless an event is larger. What a sync brings to the disk is protected page by page where
+/// it is mapped, and each such page interrupts every CPU that runs a thread of this process.
+const CHUNK_BYTES: u64 = 256 << 10;
 
 /// A scratch buffer that grew beyond this for one event is given back after it.
 const LARGEST_KEPT_SCRATCH_BYTES: usize = 1 << 20;
@@ -81,8 +86,8 @@ impl EventLog {
             .map_err(|source| full_or_io("cut", path, source))?;
         let (allocated, growth) = room(&file, position, position + 1, FIRST_GROWTH_BYTES)
             .map_err(|error| full_or_io("grow", path, error.into()))?;
-        let chunk = Chunk::map(&file, position, (allocated - position) as usize)
-            .map_err(|source| full_or_io("map", path, source))?;
+        let chunk =
+            map(&file, position..allocated, 0).map_err(|source| full_or_io("map", path, source))?;
         Ok(Self {
             file: Arc::new(file),
             path: path.to_owned(),
@@ -112,7 +117,7 @@ impl EventLog {
         }
         let bytes = frame_bytes(self.scratch.len());
         if bytes > self.chunk.free() {
-            self.grow(bytes as u64)?;
+            self.make_room(bytes as u64)?;
         }
         self.chunk.push(&self.scratch);
         self.position += bytes as u64;
@@ -151,24 +156,33 @@ impl EventLog {
         self.file.set_len(self.position)
     }
 
-    /// Allocates and maps room for a frame of `bytes`, and more where there is space.
+    /// Maps room for a frame of `bytes`.
     #[cold]
-    fn grow(&mut self, bytes: u64) -> Result<(), LogError> {
+    fn make_room(&mut self, bytes: u64) -> Result<(), LogError> {
         let needed = self.position + bytes;
-        let wanted = (self.growth * 2).min(LARGEST_GROWTH_BYTES);
-        let (end, growth) = match room(&self.file, self.allocated, needed, wanted) {
-            Ok(room) => room,
-            Err(error) if is_full(error) => {
-                self.full = Some(error);
-                return Err(self.is_full(error.into()));
-            }
-            Err(error) => return Err(self.failed("grow", error.into())),
-        };
-        self.allocated = end;
-        self.growth = growth;
-        self.chunk = Chunk::map(&self.file, self.position, (end - self.position) as usize)
+        if needed > self.allocated {
+            self.grow(needed)?;
+        }
+        self.chunk = map(&self.file, self.position..self.allocated, bytes)
             .map_err(|source| self.failed("map", source))?;
         Ok(())
+    }
+
+    /// Allocates up to `needed`, and more where there is space.
+    fn grow(&mut self, needed: u64) -> Result<(), LogError> {
+        let wanted = (self.growth * 2).min(LARGEST_GROWTH_BYTES);
+        match room(&self.file, self.allocated, needed, wanted) {
+            Ok((end, growth)) => {
+                self.allocated = end;
+                self.growth = growth;
+                Ok(())
+            }
+            Err(error) if is_full(error) => {
+                self.full = Some(error);
+                Err(self.is_full(error.into()))
+            }
+            Err(error) => Err(self.failed("grow", error.into())),
+        }
     }
 
     fn is_full(&self, source: io::Error) -> LogError {
@@ -240,9 +254,14 @@ impl postcard::ser_flavors::Flavor for Scratch<'_> {
 fn begin(file: &mut File) -> io::Result<Chunk> {
     file.write_all(&header())?;
     let position = HEADER_BYTES as u64;
-    let len = FIRST_GROWTH_BYTES - position;
-    allocate(file, position, len)?;
-    Chunk::map(file, position, len as usize)
+    allocate(file, position, FIRST_GROWTH_BYTES - position)?;
+    map(file, position..FIRST_GROWTH_BYTES, 0)
+}
+
+/// Maps the next chunk of what is `free` in the file, with room for a frame of `needed` bytes, which there is.
+fn map(file: &File, free: Range<u64>, needed: u64) -> io::Result<Chunk> {
+    let len = (free.end - free.start).min(needed.max(CHUNK_BYTES));
+    Chunk::map(file, free.start, len as usize)
 }
 
 /// Allocates `growth` bytes from `from` on, less where there is no space for so much, and at least up to
