@@ -269,7 +269,7 @@ fn try_start(
     let confiner = Arc::clone(confiner);
     let confine = move || {
         confiner.apply(&mut prepared)?;
-        // Not from here once it runs: by then it may have a handler, which a signal from outside passes by.
+        // A signal sent to it once it runs may find a handler, and Rust's lets the program go on.
         if request.crash { Err(crash()) } else { Ok(()) }
     };
     let child = spawn_confined(&mut command, confine)
